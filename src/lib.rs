@@ -1,1 +1,3 @@
-//! placeholder
+//! Tollgate: an API gateway for EC2 fleets, on Pingora and BoringSSL.
+
+pub mod config;

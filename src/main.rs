@@ -1,1 +1,2 @@
-fn main(){}
+//! `tollgate`: arguments in, exit code out.
+fn main() {}

@@ -197,7 +197,9 @@ impl FromStr for ByteSize {
         };
         let parsed = digits.parse::<u64>().ok().zip(shift);
         parsed.and_then(|(n, shift)| n.checked_mul(1 << shift)).map(Self).ok_or_else(|| {
-            Invalid::new(format!("`{text}` is not a size; write a count and a unit (B, KiB, MiB, GiB), as `10MiB`"))
+            Invalid::new(format!(
+                "`{text}` is not a size; write a count and a unit (B, KiB, MiB, GiB), as `10MiB`"
+            ))
         })
     }
 }
@@ -249,7 +251,11 @@ impl FromStr for HostPattern {
     }
 }
 
-text_value!(HostPattern, r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9.]+|\[[0-9a-fA-F:.]+\])$", "api.example.com");
+text_value!(
+    HostPattern,
+    r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9.]+|\[[0-9a-fA-F:.]+\])$",
+    "api.example.com"
+);
 
 fn is_host_name(text: &str) -> bool {
     let label = |l: &str| {
@@ -335,7 +341,9 @@ impl FromStr for Pattern {
         let built = regex::RegexBuilder::new(text).size_limit(1 << 20).dfa_size_limit(1 << 20).build();
         built.map(Self).map_err(|why| {
             let why = why.to_string().lines().last().unwrap_or_default().trim().to_owned();
-            Invalid::new(format!("`{text}` is not a pattern ({why}); write a regular expression, as `^/v[0-9]+/`"))
+            Invalid::new(format!(
+                "`{text}` is not a pattern ({why}); write a regular expression, as `^/v[0-9]+/`"
+            ))
         })
     }
 }
@@ -367,7 +375,9 @@ impl FromStr for FieldName {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let name = HeaderName::from_str(text).ok().filter(|_| !text.contains('_'));
         name.map(Self).ok_or_else(|| {
-            Invalid::new(format!("`{text}` is not a header name; write letters, digits and dashes, as `x-request-tier`"))
+            Invalid::new(format!(
+                "`{text}` is not a header name; write letters, digits and dashes, as `x-request-tier`"
+            ))
         })
     }
 }
@@ -435,11 +445,14 @@ impl FromStr for MethodName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let shape = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+        let shape =
+            (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
         let method = Method::from_bytes(text.as_bytes()).ok();
         let method = method.filter(|m| shape && *m != Method::CONNECT && *m != Method::TRACE);
         method.map(Self).ok_or_else(|| {
-            Invalid::new(format!("`{text}` is not a method that can be forwarded; write upper case, as `GET` or `POST`"))
+            Invalid::new(format!(
+                "`{text}` is not a method that can be forwarded; write upper case, as `GET` or `POST`"
+            ))
         })
     }
 }

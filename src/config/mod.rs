@@ -1,0 +1,71 @@
+//! What operators write: `tollgate.yaml` and its fragments, read strictly.
+//!
+//! Owns the text, the keys, their defaults and their well-formedness. Does not
+//! own whether names refer to anything or certificates fit their keys: that is
+//! `snapshot`'s, which reports into the same [`Problems`].
+
+pub mod listener;
+pub mod problems;
+pub mod route;
+pub mod server;
+pub mod types;
+pub mod upstream;
+
+pub use problems::{Problem, Problems, Severity, Source};
+
+use std::path::PathBuf;
+
+use listener::ListenerSpec;
+use route::RouteSpec;
+use serde::Serialize;
+use server::{
+    AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+};
+use upstream::UpstreamSpec;
+
+/// Everything that operators wrote, with every default filled in. Each value is
+/// well-formed by itself; whether they fit together is the snapshot's to find.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// Where the gateway accepts.
+    pub listeners: Vec<Sourced<ListenerSpec>>,
+    /// What the load balancer asks.
+    pub readiness: Option<ReadinessSpec>,
+    /// The private ways in.
+    pub admin: AdminSpec,
+    /// The process.
+    pub runtime: RuntimeSpec,
+    /// What a client's connection may do.
+    pub connections: ConnectionsSpec,
+    /// What a request may look like.
+    pub requests: RequestsSpec,
+    /// Whose word counts about where a request came from.
+    pub forwarded: ForwardedSpec,
+    /// Where the access log goes.
+    pub access_log: AccessLogSpec,
+    /// Groups of endpoints, of the main file and of every fragment.
+    pub upstreams: Vec<Sourced<UpstreamSpec>>,
+    /// What goes where, of the main file and of every fragment.
+    pub routes: Vec<Sourced<RouteSpec>>,
+    /// The main file.
+    #[serde(skip)]
+    pub main: Source,
+}
+
+impl Config {
+    /// A path as it is meant: relative ones start at the main file's folder.
+    pub fn resolve(&self, path: &std::path::Path) -> PathBuf {
+        self.main.file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sourced<T> {
+    /// Where.
+    #[serde(skip)]
+    pub source: Source,
+    /// What.
+    #[serde(flatten)]
+    pub spec: T,
+}

@@ -1,0 +1,170 @@
+//! The sections that say how the process itself behaves: `readiness`, `admin`,
+//! `runtime`, `connections`, `requests`, `forwarded`, `access_log`.
+
+use std::path::PathBuf;
+
+use http::Method;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::types::{Address, ByteSize, MethodName, Span};
+
+/// The listener that the load balancer asks: `/livez` and `/readyz`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadinessSpec {
+    /// IP address and port. Changing it needs an upgrade.
+    pub address: Address,
+}
+
+/// The private ways in: a unix socket for the operator, a port for metrics.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSpec {
+    /// The socket of `tollgate reload` and `status`, made with mode 0600.
+    pub socket: PathBuf,
+    /// Where `/metrics` answers; loopback, since it asks nobody who they are.
+    pub metrics: Option<Address>,
+}
+
+impl Default for AdminSpec {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/tollgate/admin.sock"), metrics: None }
+    }
+}
+
+/// The process. Changes need an upgrade.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeSpec {
+    /// Worker threads; default: as many as the machine has cores.
+    pub threads: Option<u16>,
+    /// Upstream connections kept for reuse, all together; default: 512 a thread.
+    pub upstream_connections: Option<u32>,
+}
+
+/// What a client's connection may do.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionsSpec {
+    /// Open connections of the process; above it new ones are closed at once.
+    pub max: u32,
+    /// Open connections of one client address (IPv6: one /64).
+    pub max_per_client: u32,
+    /// For the TLS handshake.
+    pub handshake_timeout: Span,
+    /// For the whole header of a request, from its first byte; for the first
+    /// request from the connection's start.
+    pub header_timeout: Span,
+    /// Silence between two requests. Below the 350 s after which an NLB
+    /// forgets a flow.
+    pub idle: Span,
+    /// Silence of a client inside a request body.
+    pub read: Span,
+    /// How long a client may not take what is sent to it.
+    pub write: Span,
+    /// After this age, give or take a tenth, a connection is asked to end
+    /// (`Connection: close`, GOAWAY), so that scale-out rebalances.
+    pub max_age: Span,
+    /// How long a connection that was asked to end may go on with what it does;
+    /// then it is cut.
+    pub max_drain: Span,
+    /// HTTP/2 streams of one connection at a time.
+    pub max_streams: u32,
+}
+
+impl Default for ConnectionsSpec {
+    fn default() -> Self {
+        Self {
+            max: 50_000,
+            max_per_client: 10_000,
+            handshake_timeout: Span::secs(10),
+            header_timeout: Span::secs(15),
+            idle: Span::secs(330),
+            read: Span::secs(60),
+            write: Span::secs(60),
+            max_age: Span::secs(600),
+            max_drain: Span::secs(300),
+            max_streams: 128,
+        }
+    }
+}
+
+/// What a request may look like. What is not allowed is refused before
+/// anything else looks at it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestsSpec {
+    /// Methods that are let in; others get 405.
+    pub methods: Vec<MethodName>,
+    /// The largest body, unless a route says otherwise; above it 413.
+    pub max_body: ByteSize,
+    /// Header fields of a request; above it 431.
+    pub max_header_fields: u16,
+    /// The header of a request, request line included; above it 431.
+    pub max_header_bytes: ByteSize,
+    /// The request target; above it 414.
+    pub max_target_bytes: ByteSize,
+    /// What to do with `%2F` and `%5C` in a path.
+    pub encoded_slash: EncodedSlash,
+}
+
+impl Default for RequestsSpec {
+    fn default() -> Self {
+        let methods = [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ];
+        Self {
+            methods: methods.into_iter().map(MethodName::from).collect(),
+            max_body: ByteSize::new(10 << 20),
+            max_header_fields: 100,
+            max_header_bytes: ByteSize::new(32 << 10),
+            max_target_bytes: ByteSize::new(16 << 10),
+            encoded_slash: EncodedSlash::Reject,
+        }
+    }
+}
+
+/// What to do with `%2F` and `%5C` in a path.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodedSlash {
+    /// 400: servers do not agree on what it means.
+    #[default]
+    Reject,
+    /// It stays as it is, never a separator when matching.
+    Keep,
+}
+
+/// Whose word counts about where a request came from.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForwardedSpec {
+    /// Networks whose `X-Forwarded-*` and `Forwarded` are believed and added
+    /// to. From all others they are removed and written anew.
+    #[schemars(with = "Vec<String>")]
+    pub trusted: Vec<IpNet>,
+}
+
+/// Where the access log goes: one JSON line for each request.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLogSpec {
+    /// A file, `-` for standard output, or `off`. Changing it needs an upgrade.
+    pub path: String,
+    /// Lines that wait to be written; beyond it lines are dropped and counted.
+    pub queue: u32,
+}
+
+impl Default for AccessLogSpec {
+    fn default() -> Self {
+        Self { path: "-".to_owned(), queue: 16_384 }
+    }
+}

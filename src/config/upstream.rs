@@ -1,0 +1,137 @@
+//! `upstreams`: named groups of endpoints that answer alike.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::types::{Address, Name, Span};
+
+/// A named group of endpoints that answer alike.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamSpec {
+    /// Routes, logs and metrics call it by this name.
+    pub name: Name,
+    /// Where it answers; at least one with a weight above 0.
+    pub endpoints: Vec<EndpointSpec>,
+    /// What is spoken to it.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// TLS towards the endpoints; without it the connection is cleartext.
+    #[serde(default)]
+    pub tls: Option<UpstreamTlsSpec>,
+    /// How long each step may take.
+    #[serde(default)]
+    pub timeouts: TimeoutsSpec,
+    /// How often a request is tried.
+    #[serde(default)]
+    pub retries: RetriesSpec,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// IP address and port.
+    pub address: Address,
+    /// The availability zone's id (`use1-az1`: names differ between accounts).
+    #[serde(default)]
+    pub zone: Option<Name>,
+    /// Its share beside the others; 0 means never.
+    #[serde(default = "one")]
+    pub weight: u16,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1 with keep-alive.
+    #[default]
+    Http1,
+    /// HTTP/2 only: by ALPN with TLS, by prior knowledge without. gRPC needs it.
+    Http2,
+    /// HTTP/2 where ALPN offers it, else HTTP/1.1. Needs TLS.
+    Auto,
+}
+
+/// TLS towards an upstream. The endpoint's certificate is always verified.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTlsSpec {
+    /// The name sent as SNI and looked for in the certificate. Never optional:
+    /// without it nothing would be verified.
+    pub server_name: String,
+    /// The authorities that may have signed the certificate, PEM; without it
+    /// the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that the gateway shows.
+    #[serde(default)]
+    pub client: Option<ClientCertificateSpec>,
+}
+
+/// The gateway's own certificate towards an upstream, both PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateSpec {
+    /// The chain's file, leaf first.
+    pub chain: PathBuf,
+    /// The key's file.
+    pub key: PathBuf,
+}
+
+/// How long each step towards an upstream may take.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutsSpec {
+    /// TCP, and again TLS. Short: the next endpoint may be near.
+    pub connect: Span,
+    /// The longest silence of the endpoint, before its first byte and between
+    /// two reads.
+    pub read: Span,
+    /// The longest silence on a stream: WebSocket, server-sent events, gRPC.
+    pub stream_idle: Span,
+    /// The longest that the endpoint may not take what is sent.
+    pub write: Span,
+    /// From the request's first byte to the response's header, all attempts
+    /// together; then 504.
+    pub request: Span,
+    /// How long an unused connection is kept. Below the endpoint's own (an ALB
+    /// closes at 60 s), else requests meet closing connections.
+    pub idle: Span,
+}
+
+impl Default for TimeoutsSpec {
+    fn default() -> Self {
+        Self {
+            connect: Span::millis(500),
+            read: Span::secs(15),
+            stream_idle: Span::secs(300),
+            write: Span::secs(15),
+            request: Span::secs(60),
+            idle: Span::secs(50),
+        }
+    }
+}
+
+/// How often a request is tried, on which endpoints.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetriesSpec {
+    /// Attempts in all, 1 to 3. A connection that could not be made is tried on
+    /// another endpoint for every method; a connection lost after the request
+    /// was sent, only for idempotent methods.
+    pub attempts: u8,
+}
+
+impl Default for RetriesSpec {
+    fn default() -> Self {
+        Self { attempts: 2 }
+    }
+}
+
+fn one() -> u16 {
+    1
+}
