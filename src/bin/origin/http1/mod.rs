@@ -204,3 +204,108 @@ impl<W: Wire> Connection<W> {
 }
 
 const READ: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::text::latin1;
+
+    /// A client whose server is this module.
+    async fn client(origin: &Arc<Origin>) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(connect, listener.accept());
+        let peer = Peer { connected: origin.connected(), tls: None };
+        tokio::spawn(serve(server.unwrap().0, BytesMut::new(), peer, Arc::clone(origin)));
+        client.unwrap()
+    }
+
+    fn origin() -> Arc<Origin> {
+        Arc::new(Origin::new("a".into(), "z".into(), Script::default(), false))
+    }
+
+    /// What the server says to these bytes, until it has nothing more to say.
+    async fn talk(origin: &Arc<Origin>, bytes: impl AsRef<[u8]>) -> String {
+        let mut client = client(origin).await;
+        client.write_all(bytes.as_ref()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        latin1(&answer)
+    }
+
+    #[tokio::test]
+    async fn pipelined_requests_are_answered_in_order_and_numbered() {
+        let origin = origin();
+        let requests = "POST /a HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi\
+            GET /__origin/fast HTTP/1.1\r\n\r\n\
+            POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nho\r\n0\r\nx-t: 1\r\n\r\n";
+
+        let text = talk(&origin, requests).await;
+
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 3, "{text}");
+        assert!(text.contains(r#""body":"hi","trailers":[],"connection":1,"request":1,"#), "{text}");
+        assert!(
+            text.contains(r#""body":"ho","trailers":[["x-t","1"]],"connection":1,"request":3,"#),
+            "{text}"
+        );
+        assert_eq!(origin.counters.bytes_in.load(Ordering::Relaxed), 4);
+        assert_eq!(origin.counters.requests.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_is_told_to_continue_and_one_that_sends_is_not() {
+        let origin = origin();
+        let head = "POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+
+        let mut waiting = client(&origin).await;
+        waiting.write_all(head.as_bytes()).await.unwrap();
+        let mut first = [0; 25];
+        waiting.read_exact(&mut first).await.unwrap();
+        let sends = talk(&origin, &format!("{head}hi")).await;
+
+        assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(sends.starts_with("HTTP/1.1 200 OK"), "{sends}");
+    }
+
+    #[tokio::test]
+    async fn a_bad_body_is_refused_and_ends_the_connection() {
+        let request = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\nx\r\nGET / HTTP/1.1\r\n\r\n";
+
+        let text = talk(&origin(), request).await;
+
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request"), "{text}");
+        assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_reset_before_the_header_is_a_reset() {
+        let mut client = client(&origin()).await;
+        client.write_all(b"GET /?origin=reset_before_header HTTP/1.1\r\n\r\n").await.unwrap();
+
+        let read = client.read(&mut [0; 10]).await;
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_script_answers_an_upgrade_and_without_one_frames_are_echoed() {
+        let head = "GET /?origin=SCRIPT HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let frame = b"\x81\x82\0\0\0\0hi";
+
+        let refused = talk(&origin(), &head.replace("SCRIPT", "status%3D503")).await;
+        let closed = talk(&origin(), &head.replace("SCRIPT", "ws_close%3D1000")).await;
+        let echoed = talk(&origin(), [head.replace("SCRIPT", "").as_bytes(), frame].concat()).await;
+
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        assert!(closed.starts_with("HTTP/1.1 101"), "{closed}");
+        assert!(closed.ends_with("\r\n\r\n\u{88}\u{2}\u{3}\u{e8}"), "{closed}");
+        assert!(echoed.ends_with("\r\n\r\n\u{81}\u{2}hi"), "{echoed}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Serves one request of an HTTP/2 connection as its script asks.
 //!
-//! Owns the order: head, body, answer. What HTTP/2 has no words for (`chunked`,
-//! `http10`, `raw`, `close_silently`) is left out; `truncate` ends in RST_STREAM,
-//! `close` is GOAWAY, and the faults before the header end the whole connection.
+//! Owns the order: head, body, answer. `truncate` ends in RST_STREAM, `close` is
+//! GOAWAY, `chunked` only leaves content-length out, and the faults before the
+//! header end the whole connection. What HTTP/2 has no words for is refused.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -71,18 +71,16 @@ impl Exchange {
         }
         self.origin.note(&self.request, self.peer.connected.id);
         match self.origin.script(&self.request) {
+            Ok(script) if is_for_http1(&script) => self.refuse(FOR_HTTP1.to_owned()).await,
             Ok(script) => self.scripted(&script).await,
-            Err(problem) => {
-                let answer = Answer::text(StatusCode::BAD_REQUEST, problem.to_string());
-                self.send(&answer, &Script::default()).await
-            }
+            Err(problem) => self.refuse(problem.to_string()).await,
         }
     }
 
     async fn scripted(mut self, script: &Script) -> Result<(), Error> {
         match script.fault {
-            Some(Fault::ResetBeforeHeader) => return self.ask(Ask::End(End::Reset)),
-            Some(Fault::CloseBeforeHeader) => return self.ask(Ask::End(End::Fin)),
+            Some(Fault::ResetBeforeHeader) => return self.end_connection(End::Reset).await,
+            Some(Fault::CloseBeforeHeader) => return self.end_connection(End::Fin).await,
             _ => {}
         }
         let silent = script.fault == Some(Fault::NeverAnswers);
@@ -95,9 +93,7 @@ impl Exchange {
         }
         let received = self.receive(script).await?;
         if silent {
-            // Answers nothing until the client has had enough.
-            poll_fn(|cx| self.respond.poll_reset(cx)).await?;
-            return Ok(());
+            return self.until_reset().await;
         }
         if script.early_hints {
             self.respond.send_informational(early_hints())?;
@@ -143,16 +139,34 @@ impl Exchange {
             send_body(&mut stream, answer, script).await?;
         }
         if script.ending == Ending::Close {
-            self.ask(Ask::Goaway)?;
+            // Full or closed: the connection is ending as it is.
+            let _ = self.asks.try_send(Ask::Goaway);
         }
         Ok(())
     }
 
-    fn ask(&self, ask: Ask) -> Result<(), Error> {
-        // Full or closed: the connection is ending as it is.
-        let _ = self.asks.try_send(ask);
-        Ok(())
+    /// Ends the whole connection. Holds the stream until it is gone: dropped
+    /// before, it would say RST_STREAM first.
+    async fn end_connection(&mut self, how: End) -> Result<(), Error> {
+        let _ = self.asks.try_send(Ask::End(how));
+        self.until_reset().await
     }
+
+    /// Waits until the client resets the stream or the connection is gone.
+    async fn until_reset(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.respond.poll_reset(cx)).await.map(drop)
+    }
+
+    async fn refuse(&mut self, what: String) -> Result<(), Error> {
+        let answer = Answer::text(StatusCode::BAD_REQUEST, what);
+        self.send(&answer, &Script::default()).await
+    }
+}
+
+fn is_for_http1(script: &Script) -> bool {
+    matches!(script.fault, Some(Fault::Raw(_)))
+        || script.framing == Framing::Http10
+        || script.ending == Ending::CloseSilently
 }
 
 fn head(answer: &Answer, script: &Script) -> Response<()> {
@@ -204,4 +218,5 @@ fn early_hints() -> Response<()> {
     hints
 }
 
+const FOR_HTTP1: &str = "raw, http10 and close_silently are for HTTP/1";
 const BEFORE_RESET: Duration = Duration::from_millis(20);

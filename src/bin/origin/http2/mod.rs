@@ -77,3 +77,164 @@ fn second_handle(tcp: &TcpStream) -> io::Result<TcpStream> {
     let handle = std::net::TcpStream::from(tcp.as_fd().try_clone_to_owned()?);
     TcpStream::from_std(handle)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use h2::{
+        Reason,
+        client::{self, SendRequest},
+    };
+    use http::{HeaderMap, Request, StatusCode};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::script::Script;
+
+    /// A client whose server is this module, and how its connection ended.
+    async fn connect() -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (tcp, server) = tokio::join!(connect, listener.accept());
+        let origin = Arc::new(Origin::new("a".into(), "z".into(), Script::default(), false));
+        let peer = Peer { connected: origin.connected(), tls: None };
+        let io = Rewound { input: BytesMut::new(), wire: server.unwrap().0 };
+        tokio::spawn(super::serve(io, peer, origin));
+        let (send, connection) = client::handshake(tcp.unwrap()).await.unwrap();
+        (send, tokio::spawn(connection))
+    }
+
+    struct Answered {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        trailers: Option<HeaderMap>,
+    }
+
+    /// Sends a POST with a body and reads the whole answer.
+    async fn ask(path: &str, fields: &[(&str, &str)], body: &'static [u8]) -> Result<Answered, h2::Error> {
+        let (send, _connection) = connect().await;
+        let mut request = Request::post(format!("http://origin.test{path}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut send = send.ready().await?;
+        let (answer, mut stream) = send.send_request(request.body(()).unwrap(), false)?;
+        stream.send_data(Bytes::from_static(body), true)?;
+        let (head, mut incoming) = answer.await?.into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = incoming.data().await.transpose()? {
+            incoming.flow_control().release_capacity(data.len())?;
+            body.extend_from_slice(&data);
+        }
+        let trailers = incoming.trailers().await?;
+        Ok(Answered { status: head.status, headers: head.headers, body, trailers })
+    }
+
+    async fn scripted(script: &str) -> Result<Answered, h2::Error> {
+        ask("/x?y", &[("x-origin", script)], b"hi").await
+    }
+
+    const GRPC: [(&str, &str); 1] = [("content-type", "application/grpc+proto")];
+    const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
+
+    #[tokio::test]
+    async fn a_request_is_echoed() {
+        let answered = ask("/a%2f?b", &[("x-a", "1")], b"hi").await.unwrap();
+
+        let echo: serde_json::Value = serde_json::from_slice(&answered.body).unwrap();
+        assert_eq!(echo["target"], "/a%2f?b");
+        assert_eq!(echo["version"], "HTTP/2.0");
+        assert_eq!(echo["authority"], "origin.test");
+        assert_eq!(echo["headers"][0], serde_json::json!(["x-a", "1"]));
+        assert_eq!(echo["body"], "hi");
+        assert_eq!(answered.headers["content-length"], answered.body.len().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_large_scripted_answer_carries_its_trailers() {
+        let answered = scripted("status=503,size=1000000,trailers=x-t:1").await.unwrap();
+
+        assert_eq!(answered.status, 503);
+        assert_eq!(answered.body.len(), 1_000_000);
+        assert_eq!(answered.trailers.unwrap()["x-t"], "1");
+    }
+
+    #[tokio::test]
+    async fn resets_and_truncation_are_stream_errors() {
+        let after_header = scripted("reset_after_header").await.err().unwrap();
+        let truncated = scripted("size=1000,truncate=100").await.err().unwrap();
+        let before_header = scripted("reset_before_header").await.err().unwrap();
+
+        assert_eq!(after_header.reason(), Some(Reason::INTERNAL_ERROR));
+        assert_eq!(truncated.reason(), Some(Reason::INTERNAL_ERROR));
+        let io = before_header.get_io().expect("the connection is reset, not the stream");
+        assert_eq!(io.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn close_says_goaway_after_the_answer() {
+        let (send, connection) = connect().await;
+        let request = Request::get("http://o/").header("x-origin", "close,status=204").body(()).unwrap();
+
+        let mut send = send.ready().await.unwrap();
+        let answer = send.send_request(request, true).unwrap().0.await.unwrap();
+
+        assert_eq!(answer.status(), 204);
+        // The connection ends although the client still holds it.
+        connection.await.unwrap().unwrap();
+        assert!(send.ready().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn steps_that_only_http1_has_are_refused() {
+        for script in ["raw=YQ==", "http10", "close_silently"] {
+            assert_eq!(scripted(script).await.unwrap().status, 400, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn grpc_calls_end_with_a_status_in_the_trailers() {
+        let unary = ask("/echo.Echo/Unary", &GRPC, MESSAGE).await.unwrap();
+        let streamed = ask("/echo.Echo/ServerStream", &GRPC, MESSAGE).await.unwrap();
+        let both = ask("/echo.Echo/BidiStream", &GRPC, b"\0\0\0\0\0\0\0\0\0\x02hi").await.unwrap();
+
+        assert_eq!(unary.headers["content-type"], "application/grpc");
+        assert_eq!(unary.body, MESSAGE);
+        assert_eq!(unary.trailers.unwrap()["grpc-status"], "0");
+        assert_eq!(streamed.body, MESSAGE.repeat(5));
+        assert_eq!(streamed.trailers.unwrap()["grpc-status"], "0");
+        assert_eq!(both.body, b"\0\0\0\0\0\0\0\0\0\x02hi");
+        assert_eq!(both.trailers.unwrap()["grpc-status"], "0");
+    }
+
+    #[tokio::test]
+    async fn a_failed_grpc_call_is_trailers_only() {
+        let failed = ask("/echo.Echo/Fail", &GRPC, MESSAGE).await.unwrap();
+        let cut_short = ask("/echo.Echo/Unary", &GRPC, b"\0\0\0\0\x05hi").await.unwrap();
+
+        assert_eq!(failed.status, 200);
+        assert_eq!(failed.headers["grpc-status"], "5");
+        assert_eq!(failed.headers["grpc-message"], "not found");
+        assert!(failed.body.is_empty() && failed.trailers.is_none());
+        assert_eq!(cut_short.headers["grpc-status"], "13");
+    }
+
+    #[tokio::test]
+    async fn a_bidirectional_call_answers_before_the_client_is_done() {
+        let (send, _connection) = connect().await;
+        let request = Request::post("http://o/e/BidiStream").header("content-type", "application/grpc");
+
+        let mut send = send.ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        for _ in 0..3 {
+            stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
+            assert_eq!(body.data().await.unwrap().unwrap(), MESSAGE);
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+
+        assert!(body.data().await.is_none());
+        assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    }
+}

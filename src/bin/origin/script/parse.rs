@@ -1,100 +1,18 @@
-//! How one request is answered, or misanswered.
+//! The words of a script.
 //!
-//! Owns the words of a script and what they mean. Does not own doing it. A
-//! script that exists is well-formed: what cannot be done together is refused
-//! with the step named, so that a typing error in a test is a 400 and no mystery.
+//! Owns their spelling and what cannot be done together. A bad step is refused
+//! with what to write, so that a typing error in a test is a 400 and no mystery.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::{Ending, Fault, Framing, Reading, Script};
 use crate::{
     payload::{Pace, Payload},
     request::Field,
 };
-
-/// What to do with one request. The default answers 200 with what was received.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Script {
-    /// 200 when not said.
-    pub status: Option<u16>,
-    /// To wait between the request's end and the answer.
-    pub delay: Duration,
-    /// Added to the answer; a name that the answer has already is replaced.
-    pub headers: Vec<Field>,
-    /// After the body.
-    pub trailers: Vec<Field>,
-    /// The echo when not said.
-    pub payload: Option<Payload>,
-    /// The rhythm of the body.
-    pub drip: Option<Pace>,
-    /// How the request body is read.
-    pub reading: Reading,
-    /// How the body of an HTTP/1 answer is delimited.
-    pub framing: Framing,
-    /// Where the answer goes wrong.
-    pub fault: Option<Fault>,
-    /// What becomes of the connection after a complete answer.
-    pub ending: Ending,
-    /// A 103 goes out as soon as the request is read.
-    pub early_hints: bool,
-    /// WebSocket: close at once with this code.
-    pub ws_close: Option<u16>,
-}
-
-/// How the request body is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Reading {
-    /// As fast as it comes.
-    #[default]
-    Normal,
-    /// Not at all; the connection ends with the answer.
-    Never,
-    /// In this rhythm, from a small receive buffer.
-    Slow(Pace),
-}
-
-/// How the body of an HTTP/1 answer is delimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Framing {
-    /// Content-length when the length is known beforehand, else chunked.
-    #[default]
-    Length,
-    /// Chunked.
-    Chunked,
-    /// As HTTP/1.0 did: the end of the connection is the end of the body.
-    Http10,
-}
-
-/// Where an answer goes wrong.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
-    /// A reset once the request head is read.
-    ResetBeforeHeader,
-    /// An orderly end once the request head is read.
-    CloseBeforeHeader,
-    /// A reset once the answer's header is written.
-    ResetAfterHeader,
-    /// The body ends after this many bytes, whatever the header promised.
-    Truncate(u64),
-    /// The request is read, nothing is ever written.
-    NeverAnswers,
-    /// These bytes are the whole answer.
-    Raw(Bytes),
-}
-
-/// What becomes of the connection after a complete answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Ending {
-    /// It is kept as the protocol says.
-    #[default]
-    Keep,
-    /// It ends and the answer says so (HTTP/2: GOAWAY).
-    Close,
-    /// It ends although the answer says that it is kept.
-    CloseSilently,
-}
 
 /// A step that is not part of the language.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,12 +61,6 @@ impl FromStr for Script {
 }
 
 impl Script {
-    /// Whether the answer itself is scripted, so that a WebSocket or gRPC
-    /// request gets that answer.
-    pub fn replaces_answer(&self) -> bool {
-        self.status.is_some() || self.payload.is_some()
-    }
-
     /// Takes one step in. `None`: the value is not well-formed; `Some(false)`:
     /// an earlier step stands in the way.
     fn apply(&mut self, key: &str, value: &str) -> Option<bool> {
@@ -291,6 +203,9 @@ The request body:
 Faults, one a script:
   reset_before_header | reset_after_header | close_before_header
   truncate=100 | never_answers | raw=base64
+HTTP/2:
+  truncate and reset_after_header are RST_STREAM, close is GOAWAY; reset_before_header and
+  close_before_header end the connection; raw, http10 and close_silently are refused
 WebSocket:
   ws_close=4001
 
