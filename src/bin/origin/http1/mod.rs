@@ -68,7 +68,7 @@ impl<W: Wire> Connection<W> {
                     }
                 }
                 Parsed::Partial => {
-                    if fill(&mut self.wire, &mut self.input, READ).await? == 0 {
+                    if fill(&mut self.wire, &mut self.input, READ_HEAD).await? == 0 {
                         return Ok(End::Fin);
                     }
                 }
@@ -203,6 +203,8 @@ impl<W: Wire> Connection<W> {
     }
 }
 
+/// Idle connections hold this much: thousands of them are normal.
+const READ_HEAD: usize = 8 * 1024;
 const READ: usize = 64 * 1024;
 
 #[cfg(test)]
