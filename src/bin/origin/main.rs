@@ -34,6 +34,7 @@ mod http1;
 mod http2;
 mod limits;
 mod origin;
+mod pause;
 mod payload;
 mod request;
 mod script;

@@ -8,7 +8,7 @@ use std::{io, sync::Arc, sync::atomic::Ordering};
 
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::io::AsyncWriteExt;
 
 use self::{
     head::{Head, Parsed},
@@ -21,6 +21,7 @@ use crate::{
     control,
     echo::{self, Peer},
     origin::Origin,
+    pause::pause,
     request::Request,
     script::{Fault, Reading, Script},
     websocket,
@@ -114,7 +115,7 @@ impl<W: Wire> Connection<W> {
         if script.early_hints && !one_zero {
             self.wire.write_all(EARLY_HINTS.as_bytes()).await?;
         }
-        sleep(script.delay).await;
+        pause(script.delay).await;
         if let Some(Fault::Raw(bytes)) = &script.fault {
             self.wire.write_all(bytes).await?;
             return Ok(Some(End::Fin));
@@ -164,7 +165,7 @@ impl<W: Wire> Connection<W> {
                     digest.update(&data);
                     self.origin.counters.bytes_in.fetch_add(data.len() as u64, Ordering::Relaxed);
                     if let Reading::Slow(pace) = script.reading {
-                        sleep(pace.every).await;
+                        pause(pace.every).await;
                     }
                 }
                 Ok(Part::NeedMore) => {

@@ -6,10 +6,11 @@
 
 use std::{io, time::Duration};
 
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     answer::Answer,
+    pause::pause,
     payload::Payload,
     request::Field,
     script::{Ending, Fault, Framing, Reading, Script},
@@ -48,7 +49,7 @@ impl Outgoing<'_> {
         if self.script.fault == Some(Fault::ResetAfterHeader) {
             out.flush().await?;
             // A reset overtakes bytes that the peer has not read yet.
-            sleep(BEFORE_RESET).await;
+            pause(BEFORE_RESET).await;
             return Ok(Some(End::Reset));
         }
         if !self.answer.bodyless(self.to_head) {
@@ -66,7 +67,7 @@ impl Outgoing<'_> {
         for piece in self.answer.payload.pieces(self.answer.pace, limit.unwrap_or(u64::MAX)) {
             if !piece.pause.is_zero() {
                 out.flush().await?;
-                sleep(piece.pause).await;
+                pause(piece.pause).await;
             }
             out.put(&piece.data, delimiter == Delimiter::Chunks).await?;
         }

@@ -9,7 +9,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use bytes::Bytes;
 use h2::{Error, Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderValue, Response, StatusCode, header};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 
 use super::{
     Ask, grpc,
@@ -21,6 +21,7 @@ use crate::{
     control,
     echo::{self, Peer},
     origin::Origin,
+    pause::pause,
     payload::Payload,
     request::Request,
     script::{Ending, Fault, Framing, Reading, Script},
@@ -85,7 +86,7 @@ impl Exchange {
         }
         let silent = script.fault == Some(Fault::NeverAnswers);
         if grpc::is_asked_for(&self.request) && !script.replaces_answer() && !silent {
-            sleep(script.delay).await;
+            pause(script.delay).await;
             let path = self.request.path().to_owned();
             return grpc::Call::new(&mut self.body, &mut self.respond, script, &self.origin)
                 .serve(&path, self.request.header("grpc-encoding"))
@@ -98,7 +99,7 @@ impl Exchange {
         if script.early_hints {
             self.respond.send_informational(early_hints())?;
         }
-        sleep(script.delay).await;
+        pause(script.delay).await;
         let echo = || echo::body(&self.origin, &self.peer, &self.request, &received, self.number);
         let answer = Answer::scripted(script, echo).stamped(self.origin.server_header);
         self.send(&answer, script).await
@@ -115,7 +116,7 @@ impl Exchange {
             match script.reading {
                 Reading::Slow(pace) => {
                     for part in data.chunks(usize::try_from(pace.bytes).unwrap_or(usize::MAX)) {
-                        sleep(pace.every).await;
+                        pause(pace.every).await;
                         self.body.flow_control().release_capacity(part.len())?;
                     }
                 }
@@ -191,9 +192,7 @@ async fn send_body(stream: &mut SendStream<Bytes>, answer: &Answer, script: &Scr
     let ends = answer.trailers.is_empty() && limit.is_none();
     let mut pieces = answer.payload.pieces(answer.pace, limit.unwrap_or(u64::MAX)).peekable();
     while let Some(piece) = pieces.next() {
-        if !piece.pause.is_zero() {
-            sleep(piece.pause).await;
-        }
+        pause(piece.pause).await;
         send(stream, piece.data, ends && pieces.peek().is_none()).await?;
     }
     match limit {
@@ -205,7 +204,7 @@ async fn send_body(stream: &mut SendStream<Bytes>, answer: &Answer, script: &Scr
 
 /// RST_STREAM, after what was sent has left: a reset takes back what is queued.
 pub async fn reset(stream: &mut SendStream<Bytes>) -> Result<(), Error> {
-    sleep(BEFORE_RESET).await;
+    pause(BEFORE_RESET).await;
     stream.send_reset(Reason::INTERNAL_ERROR);
     Ok(())
 }

@@ -7,7 +7,6 @@
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Error, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Response, header};
-use tokio::time::sleep;
 
 use super::{
     exchange::reset,
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     answer::header_map,
     origin::Origin,
+    pause::pause,
     request::Request,
     script::{Fault, Script},
 };
@@ -69,7 +69,7 @@ impl<'a> Call<'a> {
         let Some(mut stream) = self.begin(encoding).await? else { return Ok(()) };
         for sent in 0..times {
             if sent > 0 {
-                sleep(self.pause()).await;
+                pause(self.pause()).await;
             }
             send(&mut stream, message.clone(), false).await?;
         }
@@ -81,7 +81,7 @@ impl<'a> Call<'a> {
         loop {
             match self.messages.next().await? {
                 Ok(Some(message)) => {
-                    sleep(self.pause()).await;
+                    pause(self.pause()).await;
                     send(&mut stream, message, false).await?;
                 }
                 Ok(None) => return stream.send_trailers(self.trailers(OK)),

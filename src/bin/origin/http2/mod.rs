@@ -96,11 +96,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (tcp, server) = tokio::join!(connect, listener.accept());
+        let (tcp, server) = (tcp.unwrap(), server.unwrap().0);
+        tcp.set_nodelay(true).unwrap();
+        server.set_nodelay(true).unwrap();
         let origin = Arc::new(Origin::new("a".into(), "z".into(), Script::default(), false));
         let peer = Peer { connected: origin.connected(), tls: None };
-        let io = Rewound { input: BytesMut::new(), wire: server.unwrap().0 };
+        let io = Rewound { input: BytesMut::new(), wire: server };
         tokio::spawn(super::serve(io, peer, origin));
-        let (send, connection) = client::handshake(tcp.unwrap()).await.unwrap();
+        let (send, connection) = client::handshake(tcp).await.unwrap();
         (send, tokio::spawn(connection))
     }
 
@@ -135,6 +138,7 @@ mod tests {
         ask("/x?y", &[("x-origin", script)], b"hi").await
     }
 
+    const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
     const GRPC: [(&str, &str); 1] = [("content-type", "application/grpc+proto")];
     const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
 
@@ -161,15 +165,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn resets_and_truncation_are_stream_errors() {
-        let after_header = scripted("reset_after_header").await.err().unwrap();
-        let truncated = scripted("size=1000,truncate=100").await.err().unwrap();
-        let before_header = scripted("reset_before_header").await.err().unwrap();
+    async fn resets_and_truncation_come_after_what_was_sent() {
+        for (script, sent) in [("reset_after_header", 0), ("size=1000,truncate=100", 100)] {
+            let (send, _connection) = connect().await;
+            let request = Request::get("http://o/").header("x-origin", script).body(()).unwrap();
 
-        assert_eq!(after_header.reason(), Some(Reason::INTERNAL_ERROR));
-        assert_eq!(truncated.reason(), Some(Reason::INTERNAL_ERROR));
-        let io = before_header.get_io().expect("the connection is reset, not the stream");
-        assert_eq!(io.kind(), io::ErrorKind::ConnectionReset);
+            let answer = send.ready().await.unwrap().send_request(request, true).unwrap().0.await;
+
+            let mut body = answer.unwrap().into_body();
+            let mut received = 0;
+            let error = loop {
+                match body.data().await.unwrap() {
+                    Ok(data) => received += data.len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((received, error.reason()), (sent, Some(Reason::INTERNAL_ERROR)), "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_before_the_header_is_the_connections() {
+        let error = scripted("reset_before_header").await.err().unwrap();
+
+        assert_eq!(error.get_io().unwrap().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
@@ -182,7 +201,7 @@ mod tests {
 
         assert_eq!(answer.status(), 204);
         // The connection ends although the client still holds it.
-        connection.await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, connection).await.unwrap().unwrap().unwrap();
         assert!(send.ready().await.is_err());
     }
 

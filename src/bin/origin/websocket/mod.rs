@@ -168,12 +168,13 @@ mod tests {
 
     #[test]
     fn fragments_come_back_as_one_message_and_a_ping_between_them_is_answered() {
-        let replies = replies(&[(0x01, b"hel"), (0x89, b"p"), (0x80, b"lo")]);
+        let replies = replies(&[(0x01, b"hel"), (0x89, b"p"), (0x80, b"lo"), (0x82, b"!")]);
 
         let expected = [
             Ok(Reply::Nothing),
             Ok(Reply::Frame(encode(Opcode::Pong, b"p"))),
             Ok(Reply::Frame(encode(Opcode::Text, b"hello"))),
+            Ok(Reply::Frame(encode(Opcode::Binary, b"!"))),
         ];
         assert_eq!(replies, expected);
     }
