@@ -1,9 +1,9 @@
 """Counts instructions per request under callgrind, and says which functions they are in.
 
-Owns the two runs per cell: with 500 and with 2500 requests; their difference by
-2000 is what one request costs, without start-up, handshakes and shutdown. User
-space only, every thread counted, immune to load. Valgrind knows no AVX-512: a
-binary built for the native CPU dies under it.
+Owns the two runs per cell, with 500 and with 2500 requests: their difference by
+2000 is what one request costs, without start-up, handshakes and shutdown (the
+`handshake` duty: 50 and 250). User space only, every thread counted, immune to
+load. Valgrind knows no AVX-512: a binary built for the native CPU dies under it.
 """
 
 import re
@@ -14,18 +14,20 @@ import duties
 from peers import PeerFailed
 from table import align
 
-FEW, MANY = 500, 2500
+# How many requests the shorter and the longer run of a cell make.
+RUNS = {"plain": (500, 2500), "tls": (500, 2500), "handshake": (50, 250)}
 
 
 def measure_instructions(bench, names, kinds, progress):
-    """`{duty: {name: {"per_request": n, "runs": {500: file, 2500: file}}}}`."""
+    """`{duty: {name: {"per_request": n, "runs": {count: file}}}}`."""
     found = {}
     for duty in kinds:
         found[duty] = {}
         for name in names:
-            files = {count: one_run(bench, name, duty, count) for count in (FEW, MANY)}
-            per_request = (total(files[MANY]) - total(files[FEW])) / (MANY - FEW)
-            found[duty][name] = {"per_request": per_request, "runs": files}
+            runs = {count: one_run(bench, name, duty, count) for count in RUNS[duty]}
+            few, many = runs
+            per_request = (total(runs[many]) - total(runs[few])) / (many - few)
+            found[duty][name] = {"per_request": per_request, "runs": runs}
             progress(f"{duty} {name}: {per_request:.0f} instructions per request")
     return found
 
@@ -54,12 +56,13 @@ def total(path):
     raise PeerFailed(f"no total in {path}")
 
 
-def functions(files):
+def functions(runs):
     """`{function: instructions per request}` of one cell, self cost."""
     costs = defaultdict(float)
-    for count, sign in ((MANY, 1), (FEW, -1)):
-        for name, instructions in annotated(files[count]):
-            costs[name] += sign * instructions / (MANY - FEW)
+    few, many = runs
+    for count, sign in ((many, 1), (few, -1)):
+        for name, instructions in annotated(runs[count]):
+            costs[name] += sign * instructions / (many - few)
     return costs
 
 
@@ -70,14 +73,15 @@ def annotated(path):
         capture_output=True, text=True, check=True,
     )
     for line in done.stdout.splitlines():
-        if match := LINE.match(line):
+        match = LINE.match(line)
+        if match and match["name"] != "PROGRAM TOTALS":
             yield plain_name(match["name"]), int(match["ir"].replace(",", ""))
 
 
 def plain_name(name):
-    """The function without file, object, hash and recursion depth, so that two builds can be compared."""
-    name = name.removesuffix(" [???]")
+    """The function without file, object, hash, recursion depth and whose proxy it is: comparable in two builds."""
     name = re.sub(r" \[[^\[\]]*\]$", "", name)
+    name = re.sub(r"HttpProxy<[\w:]+>", "HttpProxy<SV>", name)
     name = re.sub(r"^[^ ]*?:(?!:)", "", name)
     return re.sub(r"(::h[0-9a-f]{16}|'\d+)+$", "", name)
 

@@ -49,7 +49,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--quick", action="store_true", help="one block: under a minute, no intervals worth the name")
-    add("--blocks", type=int, help="how many blocks (default 7)")
+    add("--blocks", type=int, help="how many blocks (default 6)")
     add("--seconds", type=int, default=1, help="length of a slice (default 1)")
     add("--duties", type=csv(duties.DUTIES), help=f"of {','.join(duties.DUTIES)} (default: all)")
     add("--peers", type=csv(peers.NAMES), help=f"of {','.join(peers.NAMES)}")
@@ -102,7 +102,7 @@ def present(bench, wanted):
 
 def comparison(args, bench, names, skipped):
     seed = args.seed if args.seed is not None else random.randrange(10**6)
-    blocks = args.blocks or (1 if args.quick else 7)
+    blocks = args.blocks or (1 if args.quick else 6)
     kinds = args.duties or list(duties.DUTIES)
     running = {name: bench.start(name) for name in names}
     for one in running.values():
@@ -123,25 +123,26 @@ def comparison(args, bench, names, skipped):
 
 
 def run_blocks(bench, running, kinds, plan):
-    """`{duty: {name: [[slice, slice] per block]}}`."""
+    """`{duty: {name: [[slice, slice] per round]}}`."""
     blocks, seconds, seed = plan
     dice = random.Random(seed)
     measured = {duty: {name: [] for name in running} for duty in kinds}
+    rounds = [duty for duty in kinds for _ in range(duties.ROUNDS[duty])]
     for number in range(blocks):
-        for duty in kinds:
+        for duty in rounds:
             order = dice.sample(list(running), len(running))
-            block = {name: [] for name in running}
+            slices = {name: [] for name in running}
             for name in [*order, *reversed(order)]:
-                block[name].append(duties.slice_of(duty, bench, running[name], seconds))
-            for name, slices in block.items():
-                measured[duty][name].append(slices)
+                slices[name].append(duties.slice_of(duty, bench, running[name], seconds))
+            for name, of_name in slices.items():
+                measured[duty][name].append(of_name)
         print(f"block {number + 1} of {blocks} done", file=sys.stderr)
     return measured
 
 
 def instructions(args, bench, names):
     names = [name for name in names if args.peers or name in ("bare", "tollgate")]
-    kinds = [duty for duty in args.duties or ("plain", "tls") if duty != "handshake"]
+    kinds = args.duties or ["plain", "tls"]
     found = callgrind.measure_instructions(bench, names, kinds, lambda line: print(line, file=sys.stderr))
     rows = [["instructions per request", *names, "tollgate/bare", "target"]]
     ratios = {}

@@ -5,8 +5,8 @@ Owns the `handshake` duty's traffic: each of N forked clients connects, shakes
 hands with a fresh session, sends one GET with `Connection: close`, reads the
 whole answer and closes. Does not own ciphers and groups (OPENSSL_CONF does) nor
 the peers' CPU. Prints one line of JSON: `resumed` counts the sessions that
-OpenSSL says were reused, `tickets` those for which the server sent a ticket all
-the same (work that the others are not asked to do); both must be 0.
+OpenSSL says were reused, `tickets` the clients that were sent a ticket all the
+same (work that the others are not asked to do); both must be 0.
 """
 
 import argparse
@@ -21,24 +21,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--count", type=int, help="exactly so many requests, by one client, however long it takes")
     parser.add_argument("--clients", type=int, default=16)
     args = parser.parse_args()
     began = time.monotonic()
-    until = began + args.seconds
-    pipes = [fork_client(args.port, until) for _ in range(args.clients)]
-    results = [json.loads(read_all(pipe)) for pipe in pipes]
-    for _ in pipes:
-        os.wait()
+    if args.count:
+        results = [client(args.port, lambda done: done < args.count)]
+    else:
+        results = closed_loop(args.port, args.clients, began + args.seconds)
     print("REPORT " + json.dumps(merge(results, time.monotonic() - began)))
 
 
-def fork_client(port, until):
+def closed_loop(port, clients, until):
+    """Every client makes its next request when the last is answered, until the clock says stop."""
+    pipes = [fork_client(port, lambda _: time.monotonic() < until) for _ in range(clients)]
+    results = [json.loads(read_all(pipe)) for pipe in pipes]
+    for _ in pipes:
+        os.wait()
+    return results
+
+
+def fork_client(port, goes_on):
     """Starts a client process; returns the pipe on which it will report."""
     reader, writer = os.pipe()
     if os.fork() == 0:
         try:
             os.close(reader)
-            report = client(port, until)
+            report = client(port, goes_on)
             with os.fdopen(writer, "w") as out:
                 json.dump(report, out)
         finally:
@@ -47,12 +56,13 @@ def fork_client(port, until):
     return reader
 
 
-def client(port, until):
+def client(port, goes_on):
+    """Makes requests as long as `goes_on(how many so far)`; what it saw."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     report = {"latencies": [], "errors": 0, "resumed": 0, "tickets": 0, "session": None}
-    while time.monotonic() < until:
+    while goes_on(len(report["latencies"]) + report["errors"]):
         try:
             one_request(context, port, report)
         except OSError:
@@ -70,10 +80,11 @@ def one_request(context, port, report):
             while part := tls.recv(65536):
                 answer += part
             report["resumed"] += bool(tls.session_reused)
-            report["tickets"] += bool(tls.session and tls.session.has_ticket)
-            report["session"] = report["session"] or "%s %s" % (tls.version(), tls.cipher()[0])
+            if report["session"] is None:  # once per client: Python copies the session to look at it
+                report["session"] = f"{tls.version()} {tls.cipher()[0]}"
+                report["tickets"] += bool(tls.session and tls.session.has_ticket)
     if not answer.startswith(b"HTTP/1.1 200 "):
-        report["errors"] += 1
+        raise OSError("not a good answer")
     report["latencies"].append(round((time.monotonic() - began) * 1e6))
 
 
