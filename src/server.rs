@@ -5,7 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -30,8 +30,12 @@ use crate::{
     lifecycle::{BindError, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::{AccessLog, EarlyEnd, Metrics, process_log},
-    tls::{Acceptor, HandshakeFailure, Tickets},
+    telemetry::{
+        AccessLog, Metrics,
+        metrics::{EarlyEnd, ListenerSeries},
+        process_log,
+    },
+    tls::{Acceptor, HandshakeFailure, TlsFacts},
 };
 
 /// Why the process did not start. Nothing was half-started.
@@ -43,6 +47,8 @@ pub enum StartError {
     Bind(BindError),
     /// The access log cannot be written.
     AccessLog(String, std::io::Error),
+    /// Two metrics have one name: a fault of the gateway.
+    Metrics(prometheus::Error),
     /// BoringSSL gave no context.
     Tls(boring::error::ErrorStack),
 }
@@ -55,6 +61,7 @@ impl fmt::Display for StartError {
             Self::AccessLog(path, why) => {
                 writeln!(f, "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`")
             }
+            Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
         }
     }
@@ -83,14 +90,14 @@ struct Parts {
 
 impl Parts {
     fn prepare(path: &Path) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
         let loaded = config::load(path).map_err(StartError::Config)?;
         let (first, warnings) = Snapshot::build(loaded, 1, &live, &metrics).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
-        metrics.reloaded(true, 1);
+        metrics.config_taken(1, SystemTime::now());
         let log_spec = &first.config().access_log;
         let access_log = AccessLog::open(log_spec, &metrics)
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
@@ -132,11 +139,11 @@ impl Parts {
         let edge = self.edge_service(&server)?;
         add(&mut server, edge, &sockets);
         if let Some(readiness) = &config.readiness {
-            let app = Arc::new(Readiness { drain: self.drain.clone() });
+            let app = Readiness { drain: self.drain.clone() };
             add(&mut server, small("readiness", app, &readiness.address.to_string()), &sockets);
         }
         if let Some(address) = config.admin.metrics {
-            let app = Arc::new(MetricsPage { metrics: self.metrics.clone() });
+            let app = MetricsPage { metrics: self.metrics.clone() };
             add(&mut server, small("metrics", app, &address.to_string()), &sockets);
         }
         let operator = Operator {
@@ -196,35 +203,54 @@ impl Parts {
         let listeners = now.config().listeners.iter().enumerate();
         let edge_listener = |(index, listener): (usize, &config::Sourced<config::listener::ListenerSpec>)| {
             let spec = &listener.spec;
-            let handshake = spec.tls.as_ref().map(|tls| {
+            let series = self.metrics.listener(spec.name.as_str());
+            let handshake = spec.tls.as_ref().map(|_| {
                 let current = self.current.clone();
                 let table = move || current.load().tls(index).cloned();
-                Acceptor::new(table, Tickets::from(tls.tickets)).map_err(StartError::Tls)
+                let acceptor = Acceptor::new(table).map_err(StartError::Tls)?;
+                Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
-            Ok(EdgeListener {
-                address: spec.address.socket(),
-                series: self.metrics.listener(spec.name.as_str()),
-                handshake: handshake.map(|acceptor| -> Arc<dyn Handshake> { Arc::new(Ends(acceptor)) }),
-            })
+            Ok(EdgeListener { address: spec.address.socket(), series, handshake })
         };
         listeners.map(edge_listener).collect()
     }
 }
 
-/// Ends TLS for the edge, in the edge's words.
-struct Ends(Acceptor);
+/// Ends TLS for the edge, and counts it, in the edge's words.
+struct EndsTls {
+    acceptor: Acceptor,
+    series: Arc<ListenerSeries>,
+}
 
 #[async_trait]
-impl Handshake for Ends {
+impl Handshake for EndsTls {
     async fn accept(&self, stream: L4Stream) -> Result<SslStream<L4Stream>, EarlyEnd> {
-        self.0.accept(stream).await.map_err(|why| match why.failure() {
-            HandshakeFailure::Closed => EarlyEnd::Probe,
-            HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
-            HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
-            HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
-            HandshakeFailure::Protocol | HandshakeFailure::Io => EarlyEnd::HandshakeFailed,
-        })
+        match self.acceptor.accept(stream).await {
+            Ok(stream) => {
+                let digest = stream.ssl_digest();
+                if let Some(facts) = digest.as_ref().and_then(|d| d.extension.get::<TlsFacts>()) {
+                    self.series.handshake(facts.version, facts.resumed, facts.curve);
+                }
+                Ok(stream)
+            }
+            Err(why) => {
+                log::debug!("{why}");
+                Err(early_end(why.failure))
+            }
+        }
+    }
+}
+
+fn early_end(failure: HandshakeFailure) -> EarlyEnd {
+    match failure {
+        HandshakeFailure::Closed => EarlyEnd::Probe,
+        HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
+        HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
+        HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
+        HandshakeFailure::ClientAlert | HandshakeFailure::Protocol | HandshakeFailure::Io => {
+            EarlyEnd::HandshakeFailed
+        }
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
     gate::Gate,
     live::LiveState,
     route::{Defaults, Router, UpstreamIndex},
-    telemetry::{Metrics, RouteSeries, UpstreamSeries},
+    telemetry::{
+        Metrics,
+        metrics::{CertificateExpiry, NO_NAME, RouteSeries, UpstreamSeries},
+    },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Upstream, peer::PeerTls},
 };
@@ -60,16 +63,18 @@ impl Snapshot {
         let tls = config.listeners.iter().map(|l| table(l, config, now, &mut problems)).collect();
         let upstreams: Vec<_> =
             config.upstreams.iter().map(|u| upstream(u, config, now, live, &mut problems)).collect();
-        let index_of = |name: &crate::config::types::Name| {
-            config.upstreams.iter().position(|u| u.spec.name == *name).map(UpstreamIndex)
+        let names = config.upstreams.iter().enumerate();
+        let names = names.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect();
+        let defaults = Defaults {
+            max_body: config.requests.max_body.bytes(),
+            encoded_slash: config.requests.encoded_slash,
         };
-        let defaults = Defaults { max_body: config.requests.max_body.bytes() };
-        let router = Router::build(&config.routes, &defaults, &index_of, &mut problems);
+        let router = Router::build(&config.routes, &defaults, &names, &mut problems);
         loaded.locate(&mut problems);
-        if problems.has_errors() {
+        let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
             return Err(problems);
-        }
+        };
         let snapshot = Self {
             generation,
             hash: loaded.hash.clone(),
@@ -133,8 +138,12 @@ impl Snapshot {
     /// Forgets the metrics of what this snapshot does not have.
     pub fn retain_metrics(&self, metrics: &Metrics) {
         self.series.retain(self.config(), metrics);
-        let expiry = self.certificates().map(|(listener, facts)| (listener, facts.name(), facts.not_after()));
-        metrics.set_certificates(expiry);
+        let shown = self.certificates().map(|(listener, facts)| CertificateExpiry {
+            listener: listener.to_owned(),
+            certificate: facts.file.display().to_string(),
+            at: facts.not_after,
+        });
+        metrics.certificates(shown.collect());
     }
 }
 
@@ -179,10 +188,10 @@ impl SeriesTable {
             let forwarded = targets(config, route).map(|(index, upstream)| {
                 (UpstreamIndex(index), metrics.series(name, upstream))
             });
-            RouteRow { answered: metrics.series(name, NONE), forwarded: forwarded.collect() }
+            RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
         };
         Self {
-            nowhere: metrics.series(NONE, NONE),
+            nowhere: metrics.series(NO_NAME, NO_NAME),
             routes: config.routes.iter().map(row).collect(),
             upstreams: upstreams.collect(),
         }
@@ -195,10 +204,10 @@ impl SeriesTable {
     }
 
     fn retain(&self, config: &Config, metrics: &Metrics) {
-        let mut kept = vec![(NONE, NONE)];
+        let mut kept = vec![(NO_NAME, NO_NAME)];
         for route in &config.routes {
             let name = route.spec.name.as_str();
-            kept.push((name, NONE));
+            kept.push((name, NO_NAME));
             kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
         }
         metrics.retain(&kept);
@@ -268,6 +277,3 @@ fn limits(config: &Config) -> Limits {
         max_target_bytes: bytes(config.requests.max_target_bytes),
     }
 }
-
-/// The label of a request that no route took or no upstream saw.
-const NONE: &str = "none";

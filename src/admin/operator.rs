@@ -164,8 +164,8 @@ fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
     let today = std::time::SystemTime::now();
     let status = |(listener, facts): (&str, &crate::tls::CertificateFacts)| CertificateStatus {
         listener: listener.to_owned(),
-        name: facts.name().to_owned(),
-        expires_in_days: days_between(today, facts.not_after()),
+        name: facts.file.display().to_string(),
+        expires_in_days: days_between(today, facts.not_after),
     };
     now.certificates().map(status).collect()
 }

@@ -35,9 +35,7 @@ pub struct Check {
 impl Check {
     /// Exits 0 or 78.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let looked = config::load(&self.file).and_then(|loaded| {
-            Snapshot::build(loaded, 0, &LiveState::default(), &Metrics::new())
-        });
+        let looked = config::load(&self.file).and_then(build);
         let (snapshot, problems) = match looked {
             Ok((snapshot, warnings)) => (Some(snapshot), warnings),
             Err(problems) => (None, problems),
@@ -71,6 +69,11 @@ impl Check {
         }
         Ok(())
     }
+}
+
+fn build(loaded: config::Loaded) -> Result<(Snapshot, Problems), Problems> {
+    let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
+    Snapshot::build(loaded, 0, &LiveState::default(), &metrics)
 }
 
 /// The problems as lines, coloured on a terminal, with their count at the end.

@@ -10,7 +10,7 @@ use crate::{
 
 /// Serves; the code says why it ended or did not begin.
 pub fn run(path: &Path) -> io::Result<ExitCode> {
-    process_log::init();
+    process_log::init(None);
     Ok(match server::run(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why @ StartError::Config(_)) => tell(&format!("{why}"), BAD_CONFIG),

@@ -64,6 +64,14 @@ pub struct Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// So many are told; who has more to mend begins with these.
+    pub const MOST: usize = 200;
+
+    /// Adds a problem as it is.
+    pub fn add(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
     /// Adds an error.
     pub fn error(&mut self, source: &Source, text: impl Into<String>) {
         self.push(Severity::Error, source, text.into());
@@ -75,7 +83,7 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, source: &Source, text: String) {
-        self.0.push(Problem { severity, source: source.clone(), line: None, text });
+        self.add(Problem { severity, source: source.clone(), line: None, text });
     }
 
     /// Takes over another list.
@@ -91,6 +99,19 @@ impl Problems {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether there are more than will be told.
+    pub fn is_full(&self) -> bool {
+        self.0.len() > Self::MOST
+    }
+
+    /// Keeps the first [`Self::MOST`]; one more then says that there are others.
+    pub fn cap(&mut self, main: &Source) {
+        if self.0.len() > Self::MOST {
+            self.0.truncate(Self::MOST);
+            self.error(main, "there are more problems; mend these first");
+        }
     }
 
     /// Each problem.

@@ -7,7 +7,7 @@ use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     http::ResponseHeader,
     protocols::{
-        GetProxyDigest, GetSocketDigest, IO, Ssl, Stream, http::ServerSession, l4::stream::Stream as L4Stream,
+        GetProxyDigest, GetSocketDigest, IO, Stream, http::ServerSession, l4::stream::Stream as L4Stream,
         raw_connect::ProxyDigest, tls::SslStream,
     },
     server::ShutdownWatch,
@@ -23,7 +23,7 @@ use super::{
     drain::{ConnectionGuard, Drain},
     io::{EdgeIo, HeadLimits},
 };
-use crate::telemetry::{EarlyEnd, ListenerSeries};
+use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
 
 /// Ends TLS of a connection.
 #[async_trait]
@@ -83,16 +83,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let listener = self.listeners.get(index)?;
         let limits = (self.limits)();
         let connection = Arc::new(Connection::new(index, client));
-        listener.series.opened();
+        let _open = listener.series.open();
         match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
             Ok(_permit) => self.accept(*stream, listener, &connection, &limits).await,
             Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
             Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
         }
-        listener.series.closed();
         if let Some(why) = connection.ended() {
             listener.series.ended_early(why);
-            log::debug!("connection ended early: reason={} client={}", why.as_str(), connection.client);
+            log::debug!("connection ended early: reason={} client={}", why.word(), connection.client);
         }
         None
     }

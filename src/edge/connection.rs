@@ -12,7 +12,7 @@ use std::{
 
 use http::HeaderValue;
 
-use crate::telemetry::EarlyEnd;
+use crate::telemetry::metrics::EarlyEnd;
 
 /// One client's connection. Requests find it in their session's digest.
 #[derive(Debug)]

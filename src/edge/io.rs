@@ -25,12 +25,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::{
     connection::Connection,
     drain::ConnectionGuard,
-    line::{LineVerdict, inspect_request_line},
 };
-use crate::telemetry::EarlyEnd;
+use crate::{
+    gate::{
+        Refusal as GateRefusal,
+        line::{LineInspector, LineVerdict},
+    },
+    telemetry::metrics::EarlyEnd,
+};
 
 /// A client's connection as Pingora sees it.
-pub struct EdgeIo<S: IO> {
+pub struct EdgeIo<S: IO + 'static> {
     /// `None` only while it is being dropped.
     inner: Option<S>,
     connection: Arc<Connection>,
@@ -55,9 +60,7 @@ pub struct HeadLimits {
 struct HeadWatch {
     limits: HeadLimits,
     bytes: usize,
-    line_is_good: bool,
-    /// A request line that came in pieces.
-    partial: Vec<u8>,
+    line: LineInspector,
 }
 
 struct Refusal {
@@ -65,10 +68,11 @@ struct Refusal {
     sent: usize,
 }
 
-impl<S: IO> EdgeIo<S> {
+impl<S: IO + 'static> EdgeIo<S> {
     /// Wraps a connection whose handshake is done.
     pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
-        let head = HeadWatch { limits, bytes: 0, line_is_good: false, partial: Vec::new() };
+        let line = LineInspector::new(limits.target_bytes);
+        let head = HeadWatch { limits, bytes: 0, line };
         Self { inner: Some(inner), connection, guard: Some(guard), head, refusal: None, peer_closed: false }
     }
 
@@ -122,33 +126,23 @@ impl HeadWatch {
             return HeadVerdict::TooLarge;
         }
         self.bytes += new.len();
-        if self.limits.http2 || self.line_is_good {
+        if self.limits.http2 {
             return HeadVerdict::Good;
         }
-        let whole = if self.partial.is_empty() {
-            new
-        } else {
-            self.partial.extend_from_slice(new);
-            &self.partial
-        };
-        match inspect_request_line(whole, self.limits.target_bytes) {
-            LineVerdict::Good => self.line_is_good = true,
-            LineVerdict::NeedMore if self.partial.is_empty() => self.partial.extend_from_slice(new),
-            LineVerdict::NeedMore => {}
-            LineVerdict::TargetTooLong => return HeadVerdict::TargetTooLong,
-            LineVerdict::Bad => return HeadVerdict::BadLine,
+        match self.line.push(new) {
+            LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
+            LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
+            LineVerdict::Bad(_) => HeadVerdict::BadLine,
         }
-        HeadVerdict::Good
     }
 
     fn reset(&mut self) {
         self.bytes = 0;
-        self.line_is_good = false;
-        self.partial = Vec::new();
+        self.line = LineInspector::new(self.limits.target_bytes);
     }
 }
 
-impl<S: IO> AsyncRead for EdgeIo<S> {
+impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         if this.refusal.is_some() {
@@ -176,7 +170,7 @@ impl<S: IO> AsyncRead for EdgeIo<S> {
     }
 }
 
-impl<S: IO> AsyncWrite for EdgeIo<S> {
+impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let this = self.get_mut();
         if this.head.bytes > 0 {
@@ -207,7 +201,7 @@ impl<S: IO> AsyncWrite for EdgeIo<S> {
     }
 }
 
-impl<S: IO> Drop for EdgeIo<S> {
+impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
         match tokio::runtime::Handle::try_current() {
@@ -218,7 +212,7 @@ impl<S: IO> Drop for EdgeIo<S> {
 }
 
 /// Half-closes and reads on, so that what was written last arrives.
-async fn linger<S: IO>(mut io: S, guard: Option<ConnectionGuard>) {
+async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>) {
     let _ = tokio::time::timeout(LINGER, async {
         if AsyncWriteExt::shutdown(&mut io).await.is_err() {
             return;
@@ -237,7 +231,7 @@ fn close<S>(io: S, guard: Option<ConnectionGuard>) {
 }
 
 #[async_trait]
-impl<S: IO> Shutdown for EdgeIo<S> {
+impl<S: IO + 'static> Shutdown for EdgeIo<S> {
     async fn shutdown(&mut self) {
         if let Some(inner) = self.inner.as_mut() {
             Shutdown::shutdown(inner).await;
@@ -245,13 +239,13 @@ impl<S: IO> Shutdown for EdgeIo<S> {
     }
 }
 
-impl<S: IO> UniqueID for EdgeIo<S> {
+impl<S: IO + 'static> UniqueID for EdgeIo<S> {
     fn id(&self) -> UniqueIDType {
         self.inner.as_ref().map_or(0, UniqueID::id)
     }
 }
 
-impl<S: IO> Ssl for EdgeIo<S> {
+impl<S: IO + 'static> Ssl for EdgeIo<S> {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.inner.as_ref()?.get_ssl()
     }
@@ -265,27 +259,27 @@ impl<S: IO> Ssl for EdgeIo<S> {
     }
 }
 
-impl<S: IO> GetTimingDigest for EdgeIo<S> {
+impl<S: IO + 'static> GetTimingDigest for EdgeIo<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.as_ref().map(GetTimingDigest::get_timing_digest).unwrap_or_default()
     }
 }
 
-impl<S: IO> GetProxyDigest for EdgeIo<S> {
+impl<S: IO + 'static> GetProxyDigest for EdgeIo<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.as_ref()?.get_proxy_digest()
     }
 }
 
-impl<S: IO> GetSocketDigest for EdgeIo<S> {
+impl<S: IO + 'static> GetSocketDigest for EdgeIo<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.as_ref()?.get_socket_digest()
     }
 }
 
-impl<S: IO> Peek for EdgeIo<S> {}
+impl<S: IO + 'static> Peek for EdgeIo<S> {}
 
-impl<S: IO> fmt::Debug for EdgeIo<S> {
+impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EdgeIo({})", self.connection.client)
     }

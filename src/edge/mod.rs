@@ -11,7 +11,6 @@ mod caps;
 mod connection;
 mod drain;
 mod io;
-pub mod line;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;

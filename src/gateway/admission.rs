@@ -3,20 +3,21 @@
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
-    headers::{Sender, X_REQUEST_ID},
+    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
     rejection::Rejection,
 };
 use crate::{
     edge::Connection,
+    gate,
     route::{Action, Facts},
-    telemetry::trace::Trace,
+    telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
 };
 
@@ -28,19 +29,27 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
         connection.head_read();
     }
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-    let request = session.req_header();
+    let trusted = sender(ctx) == Sender::TrustedProxy;
+    let request = session.req_header_mut();
+    ctx.request_id = RequestId::choose(request.headers.get(&X_REQUEST_ID), trusted, random());
+    ctx.trace = trace_of(&request.headers);
+    let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
     ctx.head.method = request.method.clone();
     ctx.head.version = request.version;
     ctx.head.uri = request.uri.clone();
-    ctx.trace = Trace::of(&request.headers, sender(ctx) == Sender::TrustedProxy);
-    let admitted =
-        ctx.snapshot.gate.check(request, raw_head.as_deref()).map_err(Rejection::Malformed)?;
-    ctx.head.host = Some(admitted.host_value());
-    if let Some(uri) = admitted.changed_target() {
-        ctx.head.uri = uri.clone();
-        session.req_header_mut().set_uri(uri);
-    }
+    admitted.map_err(Rejection::Malformed)?;
+    ctx.head.host = request.headers.get(header::HOST).cloned();
+    ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
     Ok(())
+}
+
+/// A field that came twice says nothing.
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let only = |name| {
+        let mut lines = headers.get_all(name).iter();
+        lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    TraceContext::new(only(&TRACEPARENT), only(&X_AMZN_TRACE_ID), SystemTime::now(), random())
 }
 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
@@ -111,9 +120,4 @@ pub fn is_stream(session: &Session) -> bool {
     session.is_upgrade_req()
         || starts(header::ACCEPT, b"text/event-stream")
         || starts(header::CONTENT_TYPE, b"application/grpc")
-}
-
-/// The header that carries the request's id, for tests and tools.
-pub fn request_id_header() -> &'static http::HeaderName {
-    &X_REQUEST_ID
 }

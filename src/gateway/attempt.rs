@@ -14,7 +14,7 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, rejection::Rejection};
-use crate::telemetry::AttemptResult;
+use crate::{gate::Refusal, telemetry::metrics::AttemptResult};
 
 /// Picks the endpoint of the next attempt and holds its lease.
 pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
@@ -101,7 +101,7 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,
-        (ErrorSource::Downstream, T::InvalidHTTPHeader) => Rejection::Malformed(super::gate::Refusal::Framing),
+        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => Rejection::Malformed(Refusal::TransferEncoding),
         (ErrorSource::Downstream, _) => Rejection::ClientGone,
         (_, T::ConnectTimedout | T::TLSHandshakeTimedout) => Rejection::ConnectTimeout,
         (_, T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError) => {

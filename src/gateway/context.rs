@@ -12,7 +12,7 @@ use crate::{
     edge::Connection,
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
-    telemetry::trace::Trace,
+    telemetry::{RequestId, TraceContext},
     upstream::{Lease, Tried, Upstream},
 };
 
@@ -27,8 +27,10 @@ pub struct RequestContext {
     pub connection: Option<Arc<Connection>>,
     /// What the log line needs when the session is gone.
     pub head: Head,
-    /// Request id and trace context.
-    pub trace: Trace,
+    /// What everyone calls this request.
+    pub request_id: RequestId,
+    /// Which trace it belongs to.
+    pub trace: TraceContext,
     /// The route that won.
     pub route: Option<Arc<Route>>,
     /// The upstream that the route chose.
@@ -52,8 +54,10 @@ pub struct Head {
     pub method: Method,
     /// Its canonical target.
     pub uri: Uri,
-    /// Its host: lower case, without port.
+    /// Its `Host`: lower case, a port at its end.
     pub host: Option<HeaderValue>,
+    /// How much of it is the host without the port.
+    pub host_len: usize,
     /// The protocol it came by.
     pub version: http::Version,
 }
@@ -87,7 +91,8 @@ impl RequestContext {
             started: Instant::now(),
             connection: None,
             head: Head::default(),
-            trace: Trace::default(),
+            request_id: RequestId::none(),
+            trace: TraceContext::none(),
             route: None,
             upstream: None,
             attempt: Attempt::default(),
@@ -103,9 +108,10 @@ impl RequestContext {
         self.snapshot.upstreams.get(self.upstream?.0)
     }
 
-    /// The host as text; empty when the gate let none through.
+    /// The host as text, without port; empty when the gate let none through.
     pub fn host(&self) -> &str {
-        self.head.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default()
+        let host = self.head.host.as_ref().and_then(|host| host.to_str().ok());
+        host.and_then(|host| host.get(..self.head.host_len)).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,10 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext};
-use crate::route::{HeaderEdits, Rewrite};
+use crate::{
+    gate,
+    route::{HeaderEdits, Rewrite},
+};
 
 /// Who sent the request on, as far as their word counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,13 +41,26 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &RequestCont
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     forwarded(request, ctx, admission::sender(ctx), secure)?;
     via(request, ctx.head.version)?;
-    request.insert_header(&X_REQUEST_ID, ctx.trace.request_id_value())?;
-    ctx.trace.write(|name, value| request.insert_header(name, value))
+    request.insert_header(&X_REQUEST_ID, ctx.request_id.header())?;
+    trace(request, ctx)
+}
+
+/// Keeps what names the request's trace, or names a new one.
+fn trace(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+    if !ctx.trace.keeps_traceparent() {
+        request.remove_header(&TRACEPARENT);
+        request.remove_header(&TRACESTATE);
+    }
+    match ctx.trace.new_amazon() {
+        Some(made) => request.insert_header(&X_AMZN_TRACE_ID, made),
+        None => Ok(()),
+    }
 }
 
 fn rewrite(request: &mut RequestHeader, rewrite: &Rewrite, ctx: &RequestContext) -> Result<()> {
     let path = ctx.head.uri.path();
-    let new = rewrite.path(path);
+    // What a pattern made of a checked path may itself not be one.
+    let new = rewrite.path(path).or_err(ErrorType::InvalidHTTPHeader, "a rewritten path is none")?;
     if new != path {
         let target = match ctx.head.uri.query() {
             Some(query) => format!("{new}?{query}"),
@@ -106,7 +122,7 @@ pub fn via(header: &mut RequestHeader, version: Version) -> Result<()> {
 
 /// A client's cookies in one field, as RFC 9113 (8.2.3) asks for HTTP/1.
 pub fn join_cookies(header: &mut RequestHeader) -> Result<()> {
-    if let Some(joined) = super::gate::join_cookie_crumbs(&header.headers) {
+    if let Some(joined) = gate::cookies::join_cookie_crumbs(&header.headers) {
         header.insert_header(header::COOKIE, joined)?;
     }
     Ok(())
@@ -114,13 +130,13 @@ pub fn join_cookies(header: &mut RequestHeader) -> Result<()> {
 
 /// The route's changes to what the upstream gets.
 pub fn edit_request(header: &mut RequestHeader, edits: &HeaderEdits) -> Result<()> {
-    for name in &edits.remove {
+    for name in edits.remove() {
         header.remove_header(name);
     }
-    for (name, value) in &edits.set {
+    for (name, value) in edits.set() {
         header.insert_header(name, value.clone())?;
     }
-    for (name, value) in &edits.add {
+    for (name, value) in edits.add() {
         header.append_header(name, value.clone())?;
     }
     Ok(())
@@ -128,13 +144,13 @@ pub fn edit_request(header: &mut RequestHeader, edits: &HeaderEdits) -> Result<(
 
 /// The route's changes to what the client gets.
 pub fn edit_response(header: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
-    for name in &edits.remove {
+    for name in edits.remove() {
         header.remove_header(name);
     }
-    for (name, value) in &edits.set {
+    for (name, value) in edits.set() {
         header.insert_header(name, value.clone())?;
     }
-    for (name, value) in &edits.add {
+    for (name, value) in edits.add() {
         header.append_header(name, value.clone())?;
     }
     Ok(())
@@ -168,6 +184,11 @@ fn forwarded_element(client: std::net::SocketAddr) -> Result<HeaderValue> {
 
 /// The request's id, towards the upstream and back to the client.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The trace, in the words of the W3C.
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The trace, in the words of AWS.
+pub static X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -2,12 +2,11 @@
 //!
 //! This file only delegates. `admission` lets a request in, `attempt` tries an
 //! endpoint, `headers` writes what is sent on, `reply` answers ourselves,
-//! `record` writes it down; `gate` is the first look, pure and fuzzed.
+//! `record` writes it down.
 
 pub mod admission;
 pub mod attempt;
 pub mod context;
-pub mod gate;
 pub mod headers;
 pub mod record;
 pub mod rejection;
@@ -30,7 +29,7 @@ use context::RequestContext;
 use record::Recorder;
 use rejection::Rejection;
 
-use crate::{route::Action, snapshot::Current, telemetry::AttemptResult};
+use crate::{route::Action, snapshot::Current, telemetry::metrics::AttemptResult};
 
 /// The one `ProxyHttp` implementation.
 pub struct Gateway {
@@ -139,7 +138,7 @@ impl ProxyHttp for Gateway {
         if let Some(route) = &ctx.route {
             headers::edit_response(answer, &route.response_headers)?;
         }
-        answer.insert_header(&headers::X_REQUEST_ID, ctx.trace.request_id_value())?;
+        answer.insert_header(&headers::X_REQUEST_ID, ctx.request_id.header())?;
         Ok(())
     }
 
@@ -206,7 +205,7 @@ impl ProxyHttp for Gateway {
 
     fn request_summary(&self, _session: &Session, ctx: &RequestContext) -> String {
         // Pingora's own prints the query, where secrets live.
-        format!("request_id={}", ctx.trace.request_id())
+        format!("request_id={}", String::from_utf8_lossy(ctx.request_id.as_bytes()))
     }
 }
 

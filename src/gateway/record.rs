@@ -1,22 +1,30 @@
 //! What is written down of a request: metrics and one access-log line.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::Version;
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, gate::Refusal, rejection::Rejection};
+use super::{context::RequestContext, rejection::Rejection};
 use crate::{
+    gate::Refusal,
     route::UpstreamIndex,
     snapshot::Snapshot,
-    telemetry::{AccessLog, AttemptResult, Counter, Line, Metrics},
+    telemetry::{
+        AccessLog, Line, Metrics,
+        metrics::{AttemptResult, IntCounter},
+    },
     tls::TlsFacts,
 };
 
 /// Writes requests down; one for the process.
 pub struct Recorder {
     log: Arc<AccessLog>,
-    rejections: Vec<(&'static str, Counter)>,
+    rejections: Vec<(&'static str, IntCounter)>,
 }
 
 impl Recorder {
@@ -40,7 +48,9 @@ impl Recorder {
         let status = session.and_then(|s| s.response_written()).map_or(0, |answer| answer.status.as_u16());
         let bytes_out = session.map_or(0, |s| s.body_bytes_sent() as u64);
         self.count(ctx, status, spent, bytes_out);
-        self.log.write(|out| line(ctx, session, status, spent, bytes_out).render(out));
+        if self.log.is_on() {
+            self.log.write(&line(ctx, session, status, spent, bytes_out));
+        }
     }
 
     fn count(&self, ctx: &RequestContext, status: u16, spent: Duration, bytes_out: u64) {
@@ -54,7 +64,7 @@ impl Recorder {
         series.record(status, spent, ctx.body_in, bytes_out);
         if let (Some(first_byte), Some(upstream)) = (ctx.attempt.first_byte, ctx.upstream) {
             if let Some(series) = ctx.snapshot.upstream_series(upstream) {
-                series.answered(first_byte);
+                series.first_byte(first_byte);
             }
         }
     }
@@ -73,22 +83,23 @@ fn line<'a>(
     let tls = digest.and_then(|digest| digest.extension.get::<TlsFacts>());
     let user_agent = session.and_then(|s| s.req_header().headers.get(http::header::USER_AGENT));
     Line {
-        request_id: ctx.trace.request_id(),
+        time: SystemTime::now(),
+        request_id: ctx.request_id.as_bytes(),
         trace_id: ctx.trace.trace_id(),
-        client: connection.map(|c| c.client.ip()),
-        listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)),
+        client: connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |c| c.client.ip()),
+        listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),
         server_name: tls.and_then(|tls| tls.server_name.as_deref()),
         method: ctx.head.method.as_str(),
-        host: ctx.host(),
-        path: ctx.head.uri.path(),
+        host: ctx.host().as_bytes(),
+        path: ctx.head.uri.path().as_bytes(),
         route: ctx.route.as_deref().map(|route| &*route.name),
         upstream: ctx.upstream().map(|upstream| &*upstream.name),
-        endpoint: endpoint.map(|endpoint| &*endpoint.text),
+        endpoint: endpoint.map(|endpoint| endpoint.address),
         zone: endpoint.and_then(|endpoint| endpoint.zone.as_deref()),
-        attempts: ctx.attempt.count,
-        reused: ctx.attempt.reused,
+        attempts: ctx.attempt.count.into(),
+        reused: (ctx.attempt.count > 0).then_some(ctx.attempt.reused),
         status,
         flag: ctx.rejection.map(Rejection::flag),
         error: ctx.error,

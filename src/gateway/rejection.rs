@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::gate::Refusal;
+use crate::gate::Refusal;
 
 /// Why the gateway answers a request itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

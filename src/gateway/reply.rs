@@ -60,7 +60,7 @@ async fn send(
     if let Some(route) = ctx.route.clone() {
         super::headers::edit_response(&mut answer, &route.response_headers)?;
     }
-    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.trace.request_id_value())?;
+    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.request_id.header())?;
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;
@@ -100,7 +100,7 @@ fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {
     body.put_slice(b"\",\"flag\":\"");
     body.put_slice(why.flag().as_bytes());
     body.put_slice(b"\",\"request_id\":\"");
-    body.put_slice(ctx.trace.request_id().as_bytes());
+    body.put_slice(ctx.request_id.as_bytes());
     body.put_slice(b"\"}\n");
     body.freeze()
 }

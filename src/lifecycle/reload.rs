@@ -8,6 +8,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, TryLockError},
+    time::SystemTime,
 };
 
 use serde::Serialize;
@@ -80,7 +81,7 @@ impl Reloader {
             Ok(alone) => alone,
         };
         let outcome = self.swap();
-        self.metrics.reloaded(outcome.is_ok(), self.current.load().generation);
+        self.count(&outcome);
         match &outcome {
             Ok(done) => log::info!(
                 "snapshot published: generation={} hash={} changes={}",
@@ -91,6 +92,18 @@ impl Reloader {
             Err(why) => why.to_string().lines().for_each(|line| log::error!("reload refused: {line}")),
         }
         outcome
+    }
+
+    fn count(&self, outcome: &Result<Reloaded, Refused>) {
+        let (now, current) = (SystemTime::now(), self.current.load());
+        match outcome {
+            Ok(done) => self.metrics.config_taken(done.generation, now),
+            Err(_) => {
+                // A refused snapshot may have asked for series of its own.
+                current.retain_metrics(&self.metrics);
+                self.metrics.config_refused(now);
+            }
+        }
     }
 
     fn swap(&self) -> Result<Reloaded, Refused> {
@@ -121,12 +134,12 @@ impl Reloader {
 fn fixed_keys_that_differ(old: &Config, new: &Config) -> Vec<String> {
     let shape = |c: &Config| -> Vec<_> {
         let listener = |l: &Sourced<config::listener::ListenerSpec>| {
-            (l.spec.name.clone(), l.spec.address, l.spec.tls.is_some(), l.spec.tls.as_ref().map(|t| t.tickets))
+            (l.spec.name.clone(), l.spec.address, l.spec.tls.is_some())
         };
         c.listeners.iter().map(listener).collect()
     };
     let differs = [
-        ("listeners (name, address, tls on or off, tls.tickets)", shape(old) != shape(new)),
+        ("listeners (name, address, tls on or off)", shape(old) != shape(new)),
         ("readiness.address", old.readiness != new.readiness),
         ("admin", old.admin != new.admin),
         ("runtime", old.runtime != new.runtime),

@@ -46,7 +46,6 @@ impl Upstream {
         let timeouts = Timeouts::from(&spec.timeouts);
         let endpoint = |e: &EndpointSpec| Endpoint {
             address: e.address.socket(),
-            text: e.address.to_string().into(),
             zone: e.zone.as_ref().map(|zone| zone.as_str().into()),
             live: live(e.address.socket()),
             peer: peer::template(e.address.socket(), spec.protocol, &timeouts, tls),
@@ -118,8 +117,6 @@ impl Upstream {
 pub struct Endpoint {
     /// Where it answers.
     pub address: SocketAddr,
-    /// The same as text, for the access log.
-    pub text: Arc<str>,
     /// The availability zone's id.
     pub zone: Option<Arc<str>>,
     live: Arc<EndpointLive>,
