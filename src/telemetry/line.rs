@@ -322,8 +322,22 @@ mod tests {
 
         let keys: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected = vec![
-            "time", "request_id", "trace_id", "client", "listener", "protocol", "method", "host", "path",
-            "attempts", "status", "flag", "bytes_in", "bytes_out", "duration_us", "generation",
+            "time",
+            "request_id",
+            "trace_id",
+            "client",
+            "listener",
+            "protocol",
+            "method",
+            "host",
+            "path",
+            "attempts",
+            "status",
+            "flag",
+            "bytes_in",
+            "bytes_out",
+            "duration_us",
+            "generation",
         ];
         expected.sort_unstable();
         assert_eq!(keys, expected);
@@ -340,7 +354,8 @@ mod tests {
 
     #[test]
     fn addresses_read_as_the_standard_library_writes_them() {
-        for text in ["0.0.0.0:1", "255.255.255.255:65535", "10.20.30.4:80", "[::1]:8443", "[2001:db8::7]:443"] {
+        for text in ["0.0.0.0:1", "255.255.255.255:65535", "10.20.30.4:80", "[::1]:8443", "[2001:db8::7]:443"]
+        {
             let address: SocketAddr = text.parse().unwrap();
 
             let line = parsed(&Line { endpoint: Some(address), client: address.ip(), ..bare() });

@@ -78,7 +78,8 @@ fn parse_traceparent(value: &[u8]) -> Option<[u8; 32]> {
     let (known, later) = value.split_at_checked(TRACEPARENT_BYTES)?;
     let mut parts = known.split(|b| *b == b'-');
     let (version, trace_id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let shape = [version, trace_id, parent, flags].map(<[u8]>::len) == [2, 32, 16, 2] && parts.next().is_none();
+    let shape =
+        [version, trace_id, parent, flags].map(<[u8]>::len) == [2, 32, 16, 2] && parts.next().is_none();
     let digits = [version, trace_id, parent, flags].into_iter().all(hex::is_lower);
     let tail = match version {
         b"00" => later.is_empty(),
@@ -155,7 +156,12 @@ mod tests {
 
     fn read(traceparent: Option<&str>, amazon: Option<&str>) -> TraceContext {
         let now = UNIX_EPOCH + Duration::from_secs(0x6f00_1234);
-        TraceContext::new(traceparent.map(str::as_bytes), amazon.map(str::as_bytes), now, *b"\x01\xff..........")
+        TraceContext::new(
+            traceparent.map(str::as_bytes),
+            amazon.map(str::as_bytes),
+            now,
+            *b"\x01\xff..........",
+        )
     }
 
     #[test]
@@ -178,7 +184,9 @@ mod tests {
 
     #[test]
     fn a_well_formed_root_is_kept_and_names_the_trace() {
-        for tail in ["", ";Parent=463ac35c9f6413ad;Sampled=1", ";Sampled=?", ";Sampled=0;Lineage=a87bd80c:1|68fd"] {
+        for tail in
+            ["", ";Parent=463ac35c9f6413ad;Sampled=1", ";Sampled=?", ";Sampled=0;Lineage=a87bd80c:1|68fd"]
+        {
             let context = read(None, Some(&format!("{ROOT}{tail}")));
 
             assert_eq!(context.trace_id(), "67891233abcdef012345678912345678", "{tail}");

@@ -37,7 +37,7 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) lines: usize,
     /// Whether the writer was told that this is half full.
-    told: bool,
+    pub(super) told: bool,
 }
 
 impl Batch {

@@ -4,12 +4,7 @@
 //! that a full disk tears no line, while the queue fills and drops; when the
 //! disk has room again, writing goes on by itself.
 
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use super::{
     queue::{Batch, Queue},
@@ -151,7 +146,8 @@ impl<W: io::Write> Output<W> {
     fn finish_line(&mut self, batch: &mut Batch) -> usize {
         let begun = batch.bytes.get(..self.done).and_then(<[u8]>::last).is_some_and(|byte| *byte != b'\n');
         let rest = batch.bytes.get(self.done..).unwrap_or_default();
-        let end = rest.iter().position(|byte| *byte == b'\n').map_or(batch.bytes.len(), |at| self.done + at + 1);
+        let end =
+            rest.iter().position(|byte| *byte == b'\n').map_or(batch.bytes.len(), |at| self.done + at + 1);
         let torn = begun && self.write_until(end, batch).is_err();
         if begun {
             self.done = end;
@@ -214,7 +210,7 @@ mod tests {
 
     fn batch(lines: &[u8]) -> Batch {
         let count = lines.iter().filter(|b| **b == b'\n').count();
-        Batch { bytes: lines.to_vec(), lines: count, ..Batch::default() }
+        Batch { bytes: lines.to_vec(), lines: count, told: false }
     }
 
     #[test]
@@ -278,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_buffer_shrinks_after_a_peak_and_not_under_load() {
-        let mut lines = Batch { bytes: Vec::with_capacity(4 << 20), ..Batch::default() };
+        let mut lines = Batch { bytes: Vec::with_capacity(4 << 20), lines: 0, told: false };
 
         lines.bytes.resize(1 << 20, b'x');
         lines.empty();

@@ -42,7 +42,8 @@ impl Scrape for Certificates {
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = shown.iter().map(|c| EXPIRY.value(&[&c.listener, &c.certificate], unix_seconds(c.at) as f64));
+        let told =
+            shown.iter().map(|c| EXPIRY.value(&[&c.listener, &c.certificate], unix_seconds(c.at) as f64));
         vec![told.collect()]
     }
 }

@@ -71,8 +71,8 @@ fn bucket_of(us: u64) -> usize {
 /// 0.5 ms to 60 s, in microseconds: fine around what a proxy adds and around
 /// what people wait for, coarse up to the default request timeout.
 const BOUNDS_US: [u64; 16] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000,
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
 #[cfg(test)]

@@ -92,7 +92,9 @@ fn a_request_is_counted_by_class_time_and_bytes() {
     let text = metrics.render();
 
     let at = samples(&text);
-    let by_class = |s| at[format!("tollgate_requests_total{{route=\"orders\",upstream=\"stable\",status=\"{s}\"}}").as_str()];
+    let by_class = |s| {
+        at[format!("tollgate_requests_total{{route=\"orders\",upstream=\"stable\",status=\"{s}\"}}").as_str()]
+    };
     assert_eq!(["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(by_class), [1.0, 1.0, 2.0, 1.0, 1.0, 2.0]);
     let duration = "tollgate_request_duration_seconds";
     let stable = "{route=\"orders\",upstream=\"stable\"";
@@ -160,7 +162,10 @@ fn a_connection_is_open_until_it_is_dropped() {
     let at = samples(&text);
     assert_eq!(at["tollgate_connections_open{listener=\"public\"}"], held.len() as f64);
     assert_eq!(at["tollgate_connections_total{listener=\"public\"}"], 4.0);
-    let ended = |word| at[format!("tollgate_connections_ended_early_total{{listener=\"public\",reason=\"{word}\"}}").as_str()];
+    let ended = |word| {
+        at[format!("tollgate_connections_ended_early_total{{listener=\"public\",reason=\"{word}\"}}")
+            .as_str()]
+    };
     assert_eq!(EarlyEnd::ALL.map(|reason| ended(reason.word())).iter().sum::<f64>(), 1.0);
     assert_eq!(ended("probe"), 1.0);
 }

@@ -87,11 +87,13 @@ closed_set! {
     }
 }
 
+type RouteAndUpstream = (Box<str>, Box<str>);
+
 /// All series, by name. Snapshots being built and scrapes take the locks,
 /// requests never.
 pub(super) struct Traffic {
     shards: usize,
-    routes: Mutex<BTreeMap<(Box<str>, Box<str>), Arc<RouteSeries>>>,
+    routes: Mutex<BTreeMap<RouteAndUpstream, Arc<RouteSeries>>>,
     upstreams: Mutex<BTreeMap<Box<str>, Arc<UpstreamSeries>>>,
 }
 

@@ -165,7 +165,8 @@ mod tests {
     fn a_closed_output_is_an_error_and_no_panic() {
         let record = Record::builder().args(format_args!("x")).build();
 
-        let outcome = write(&mut &mut [0_u8; 3][..], (Style::Plain, style::Style::new()), &record, UNIX_EPOCH, 0);
+        let outcome =
+            write(&mut &mut [0_u8; 3][..], (Style::Plain, style::Style::new()), &record, UNIX_EPOCH, 0);
 
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
