@@ -36,10 +36,7 @@ struct Clash<'a> {
     second: &'a Source,
 }
 
-fn twice<'a>(
-    named: impl Iterator<Item = (&'a Name, &'a Source)>,
-    kind: &'static str,
-) -> Vec<Clash<'a>> {
+fn twice<'a>(named: impl Iterator<Item = (&'a Name, &'a Source)>, kind: &'static str) -> Vec<Clash<'a>> {
     let mut seen = HashMap::new();
     let mut clashes = Vec::new();
     for (name, source) in named {

@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 fn entry(key: Node, value: Node) -> (String, Node) {
     let key = match key {
         Node::Text(key) => return (key, value),
-        Node::Null => "null".to_owned(),
+        Node::Null => "~".to_owned(),
         Node::Bool(key) => key.to_string(),
         Node::Unsigned(key) => key.to_string(),
         Node::Signed(key) => key.to_string(),
@@ -256,6 +256,7 @@ const UNIT_BYTES: usize = 16;
 
 const NOTHING: &str = "the file is empty; write the configuration, or remove the file";
 const SEVERAL: &str = "the file has more than one document; remove the second `---` and what follows it";
-const TOO_LARGE: &str = "the file stands for more than 4 million values; write less, above all fewer aliases (`*name`)";
+const TOO_LARGE: &str =
+    "the file stands for more than 4 million values; write less, above all fewer aliases (`*name`)";
 const TOO_DEEP: &str = "values are nested more than 128 deep; write them flatter";
 const TAB: &str = "a tab indents this line; write spaces, YAML takes no tabs there";

@@ -50,14 +50,19 @@ fn tell_twice(file: &Text, twice: &[String], source: &Source, problems: &mut Pro
     }
     let positions = Positions::find(&file.text, twice.iter().map(String::as_str));
     for path in twice {
-        let lines = positions.all(path);
-        let where_ = lines.iter().map(usize::to_string).collect::<Vec<_>>().join(" and ");
-        let text = match where_.as_str() {
-            "" => "written more than once; keep one".to_owned(),
-            lines => format!("written more than once, on lines {lines}; keep one"),
-        };
-        let source = source.key(path);
-        problems.add(Problem { severity: Severity::Error, source, line: lines.get(1).copied(), text });
+        let (severity, lines) = (Severity::Error, positions.all(path));
+        let text = format!("written more than once{}; keep one", on_lines(lines));
+        problems.add(Problem { severity, source: source.key(path), line: lines.get(1).copied(), text });
+    }
+}
+
+fn on_lines(lines: &[usize]) -> String {
+    let mut lines = lines.to_vec();
+    lines.dedup();
+    match lines.iter().map(usize::to_string).collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        [one] => format!(", on line {one}"),
+        [first @ .., last] => format!(", on lines {} and {last}", first.join(", ")),
     }
 }
 

@@ -85,7 +85,7 @@ impl Fault {
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::UnknownKey(key, _) if key == "<<" => {
+            What::UnknownKey(key, _) if key == MERGE => {
                 f.write_str("merge keys are not read; write the keys out")
             }
             What::UnknownKey(key, known) => {
@@ -197,6 +197,9 @@ fn needed(wanted: &str) -> String {
 fn is_number(wanted: &str) -> bool {
     matches!(wanted, "u8" | "u16" | "u32" | "u64" | "usize")
 }
+
+/// How YAML 1.1 wrote "and the keys of that mapping too".
+pub(super) const MERGE: &str = "<<";
 
 // How serde calls them.
 const TEXT: &str = "a string";

@@ -99,7 +99,8 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
 }
 
 fn warn(config: &Config, problems: &mut Problems) {
-    if config.readiness.is_none() {
+    // Among errors it may be one of them that it is missing.
+    if config.readiness.is_none() && !problems.has_errors() {
         let text = "there is no `readiness`; without it a load balancer has nothing to ask";
         problems.warn(&config.main, text);
     }

@@ -4,7 +4,11 @@
 //! The one error type of everything that builds from configuration. Finding
 //! lines is `document`'s work; telling is this file's.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -144,9 +148,21 @@ impl fmt::Display for Problem {
             write!(f, ":{line}")?;
         }
         if !self.source.key.is_empty() {
-            write!(f, ": {}", self.source.key)?;
+            write!(f, ": {}", OneLine(&self.source.key))?;
         }
-        write!(f, ": {}", self.text)
+        write!(f, ": {}", OneLine(&self.text))
+    }
+}
+
+/// Text that cannot forge another line or colour a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => f.write_char(c),
+        })
     }
 }
 

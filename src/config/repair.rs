@@ -78,7 +78,9 @@ fn is_aftermath(fault: &Fault, node: &Node) -> bool {
     let Node::Map(entries) = node else { return false };
     let mut gone = entries.iter().filter(|(_, value)| *value == Node::Told).map(|(key, _)| key);
     match &fault.what {
-        What::MissingKey(wanted) => gone.any(|key| fault::nearest(key, &[wanted]).is_some()),
+        What::MissingKey(wanted) => {
+            gone.any(|key| key == fault::MERGE || fault::nearest(key, &[wanted]).is_some())
+        }
         // Enums: a mapping with one key, now with none.
         What::Told(_) => gone.next().is_some(),
         _ => false,
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn everything_wrong_with_an_entry_is_told_at_once() {
-        let told = told("name: a b\nendpoints: [{ adress: x }, { address: y }]\ntimeouts: { connect: 5 }\nx: 1");
+        let told =
+            told("name: a b\nendpoints: [{ adress: x }, { address: y }]\ntimeouts: { connect: 5 }\nx: 1");
 
         let keys = told.iter().map(|t| t.split(": ").next().unwrap()).collect::<Vec<_>>();
         assert_eq!(keys, ["name", "endpoints[0].adress", "endpoints[1].address", "timeouts.connect", "x"]);

@@ -48,23 +48,21 @@ impl Filler<'_> {
         if !text.contains("${") {
             return Ok(());
         }
-        let (mut value, mut secret) = (String::new(), false);
+        let mut value = String::new();
         let mut rest = text.as_str();
         while let Some((before, reference, after)) = next_reference(rest)? {
             value.push_str(before);
             match reference {
                 Reference::Escaped(literal) => value.push_str(literal),
-                Reference::To(kind, name) => {
-                    secret = true;
-                    value.push_str(&self.look_up(kind, name)?);
-                }
+                Reference::To(kind, name) => value.push_str(&self.look_up(kind, name)?),
             }
             rest = after;
         }
         value.push_str(rest);
 
+        // An escape too prints as it was written: it would else be a reference.
         let written = std::mem::replace(text, value.clone());
-        if secret {
+        if written != value {
             self.secrets.places.insert(source.clone(), Secret { written, value });
         }
         Ok(())
@@ -85,8 +83,9 @@ impl Filler<'_> {
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
-        let value = (self.environment)(name)
-            .ok_or_else(|| format!("the environment variable `{name}` is not set; set it for the gateway's process"))?;
+        let value = (self.environment)(name).ok_or_else(|| {
+            format!("the environment variable `{name}` is not set; set it for the gateway's process")
+        })?;
         value.into_string().map_err(|_| format!("the environment variable `{name}` is not UTF-8"))
     }
 

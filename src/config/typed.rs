@@ -7,7 +7,10 @@ use std::slice;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor, value::BorrowedStrDeserializer},
+    de::{
+        DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+        value::BorrowedStrDeserializer,
+    },
     forward_to_deserialize_any,
 };
 
@@ -77,10 +80,7 @@ impl<'de> Deserializer<'de> for Place<'de> {
         let wanted = || format!("one of: {}", known.join(", "));
         match self.0 {
             Node::Text(name) => visitor.visit_enum(Choice { name, value: None }),
-            Node::Map(entries) => match entries.as_slice() {
-                [(name, value)] => visitor.visit_enum(Choice { name, value: Some(value) }),
-                _ => Err(Fault::new(What::Told(format!("write exactly {}", wanted())))),
-            },
+            Node::Map(entries) => visitor.visit_enum(only_choice(entries, known)?),
             other => match given(other) {
                 Given::Scalar(value) if known.contains(&value.as_str()) => {
                     Err(Fault::new(What::Wrong(Given::Scalar(value), "a string".to_owned())))
@@ -93,6 +93,20 @@ impl<'de> Deserializer<'de> for Place<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
         unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+fn only_choice<'de>(
+    entries: &'de [(String, Node)],
+    known: &'static [&'static str],
+) -> Result<Choice<'de>, Fault> {
+    let mut left = entries.iter().filter(|(_, value)| *value != Node::Told);
+    if let Some((key, _)) = left.clone().find(|(key, _)| !known.contains(&key.as_str())) {
+        return Err(Fault::unknown_variant(key, known).under(Step::Key(key.clone())));
+    }
+    match (left.next(), left.next()) {
+        (Some((name, value)), None) => Ok(Choice { name, value: Some(value) }),
+        _ => Err(Fault::new(What::Told(format!("write exactly one of: {}", known.join(", "))))),
     }
 }
 
@@ -229,7 +243,10 @@ mod tests {
     #[test]
     fn an_enum_written_otherwise_says_how() {
         assert_eq!(told::<StickySpec>("cookie"), "`cookie` needs a value; write `{ cookie: … }`");
-        assert_eq!(told::<StickySpec>("client_address: 1"), "`client_address` takes no value; write it alone");
+        assert_eq!(
+            told::<StickySpec>("client_address: 1"),
+            "`client_address` takes no value; write it alone"
+        );
         assert_eq!(
             told::<StickySpec>("{ cookie: a, header: b }"),
             "write exactly one of: header, cookie, client_address"

@@ -49,9 +49,9 @@ impl At<'_> {
         !self.lost.iter().any(inside)
     }
 
-    fn range(&mut self, key: &str, value: u64, from: u64, to: u64) {
+    fn range<T: Display + PartialOrd>(&mut self, key: &str, value: T, from: T, to: T) {
         if value < from || value > to {
-            self.error(key, format!("`{value}` is out of range; write a number from {from} to {to}"));
+            self.error(key, format!("`{value}` is out of range; write something from `{from}` to `{to}`"));
         }
     }
 

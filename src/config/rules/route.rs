@@ -12,7 +12,7 @@ impl Rules for RouteSpec {
             check_redirect(redirect, at);
         }
         if let Some(respond) = &self.respond {
-            at.range("respond.status", respond.status.into(), 200, 599);
+            at.range("respond.status", respond.status, 200, 599);
         }
         if let Some(rewrite) = &self.rewrite {
             check_rewrite(rewrite, at);
@@ -44,7 +44,8 @@ fn check_match(matches: &MatchSpec, at: &mut At<'_>) {
     let headers = matches.headers.iter().map(|h| h.value.is_some() && h.pattern.is_some());
     let query = matches.query.iter().map(|q| q.value.is_some() && q.pattern.is_some());
     let both = headers.enumerate().filter(|(_, both)| *both).map(|(i, _)| format!("match.headers[{i}]"));
-    let both = both.chain(query.enumerate().filter(|(_, both)| *both).map(|(i, _)| format!("match.query[{i}]")));
+    let both =
+        both.chain(query.enumerate().filter(|(_, both)| *both).map(|(i, _)| format!("match.query[{i}]")));
     for key in both {
         at.error(key, "`value` and `pattern` exclude each other; keep one");
     }
@@ -58,7 +59,10 @@ fn check_match(matches: &MatchSpec, at: &mut At<'_>) {
 fn check_overrides(route: &RouteSpec, at: &mut At<'_>) {
     for (key, given) in [("overrides", !route.overrides.is_empty()), ("sticky", route.sticky.is_some())] {
         if given && route.to.is_empty() && at.is_whole("to") {
-            at.error(key, format!("`{key}` chooses among the upstreams of `to`; write `to`, or remove `{key}`"));
+            at.error(
+                key,
+                format!("`{key}` chooses among the upstreams of `to`; write `to`, or remove `{key}`"),
+            );
         }
     }
     for (index, rule) in route.overrides.iter().enumerate() {
@@ -82,7 +86,10 @@ fn check_redirect(redirect: &RedirectSpec, at: &mut At<'_>) {
     }
     let same = redirect.scheme.is_none() && redirect.host.is_none() && redirect.path.is_none();
     if same && at.is_whole("redirect") {
-        at.error("redirect", "it leads back to where it came from; write at least one of: scheme, host, path");
+        at.error(
+            "redirect",
+            "it leads back to where it came from; write at least one of: scheme, host, path",
+        );
     }
 }
 

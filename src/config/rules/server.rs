@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::{At, Rules};
-use crate::config::server::{
-    AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+use crate::config::{
+    server::{
+        AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+    },
+    types::ByteSize,
 };
 
 impl Rules for ReadinessSpec {
@@ -32,19 +35,19 @@ impl Rules for AdminSpec {
 impl Rules for RuntimeSpec {
     fn check(&self, at: &mut At<'_>) {
         if let Some(threads) = self.threads {
-            at.range("threads", threads.into(), 1, 1024);
+            at.range("threads", threads, 1, 1024);
         }
         if let Some(connections) = self.upstream_connections {
-            at.range("upstream_connections", connections.into(), 1, MOST_CONNECTIONS);
+            at.range("upstream_connections", connections, 1, MOST_CONNECTIONS);
         }
     }
 }
 
 impl Rules for ConnectionsSpec {
     fn check(&self, at: &mut At<'_>) {
-        at.range("max", self.max.into(), 1, MOST_CONNECTIONS);
-        at.range("max_per_client", self.max_per_client.into(), 1, MOST_CONNECTIONS);
-        at.range("max_streams", self.max_streams.into(), 1, 1000);
+        at.range("max", self.max, 1, MOST_CONNECTIONS);
+        at.range("max_per_client", self.max_per_client, 1, MOST_CONNECTIONS);
+        at.range("max_streams", self.max_streams, 1, 1000);
         if self.idle.duration() >= NLB_FORGETS {
             let text = format!(
                 "`{}` is no less than the 350 s after which an NLB forgets a flow; write `330s` behind one",
@@ -60,9 +63,9 @@ impl Rules for RequestsSpec {
         if self.methods.is_empty() && at.is_whole("methods") {
             at.error("methods", "no method is let in; write at least one, or remove the key");
         }
-        at.range("max_header_fields", self.max_header_fields.into(), 1, 1000);
-        at.range("max_header_bytes", self.max_header_bytes.bytes(), 1 << 10, 1 << 20);
-        at.range("max_target_bytes", self.max_target_bytes.bytes(), 256, 1 << 20);
+        at.range("max_header_fields", self.max_header_fields, 1, 1000);
+        at.range("max_header_bytes", self.max_header_bytes, ByteSize::new(1 << 10), ByteSize::new(1 << 20));
+        at.range("max_target_bytes", self.max_target_bytes, ByteSize::new(256), ByteSize::new(1 << 20));
         if self.max_target_bytes > self.max_header_bytes {
             let text = format!(
                 "`{}` is more than `max_header_bytes`, which counts the target too; write at most `{}`",
@@ -78,10 +81,10 @@ impl Rules for AccessLogSpec {
         if self.path.is_empty() {
             at.error("path", "no path is written; write a file, `-` for standard output, or `off`");
         }
-        at.range("queue", self.queue.into(), 1, 10_000_000);
+        at.range("queue", self.queue, 1, 10_000_000);
     }
 }
 
 /// More descriptors than a process can have.
-const MOST_CONNECTIONS: u64 = 10_000_000;
+const MOST_CONNECTIONS: u32 = 10_000_000;
 const NLB_FORGETS: Duration = Duration::from_secs(350);

@@ -25,7 +25,7 @@ impl Rules for UpstreamSpec {
             );
             at.error("tls.server_name", text);
         }
-        at.range("retries.attempts", self.retries.attempts.into(), 1, 3);
+        at.range("retries.attempts", self.retries.attempts, 1, 3);
     }
 }
 
