@@ -98,6 +98,12 @@ impl Connection {
         self.awaits_head().then(|| now.saturating_duration_since(begun))
     }
 
+    /// Whether a request was served and nothing of the next has come. An
+    /// HTTP/2 connection never is: Pingora ends idle ones itself.
+    pub(super) fn is_idle(&self) -> bool {
+        self.awaits_head() && self.head_since.load(Ordering::Relaxed) == 0
+    }
+
     /// Requests whose header was read.
     pub fn requests(&self) -> u32 {
         self.requests.load(Ordering::Relaxed)

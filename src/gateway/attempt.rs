@@ -24,14 +24,15 @@ pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
 /// The endpoint of this attempt, ready to connect to: the one that admission
 /// picked, or the next.
 pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
-    let now = Instant::now();
+    // The first attempt follows the header at once; the clock costs a call.
+    let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
         pick(ctx, now)?;
     }
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
     let mut peer = Box::new(upstream.endpoint(lease).ok_or(Rejection::Internal)?.peer());
-    if admission::is_stream(session) {
+    if admission::is_stream(session, ctx) {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{record::Recorder, rejection::Rejection};
+use super::{marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
     edge::Connection,
     route::{Route, UpstreamIndex},
@@ -60,6 +60,8 @@ pub struct Head {
     pub host_len: usize,
     /// The protocol it came by.
     pub version: http::Version,
+    /// Which fields are worth looking up.
+    pub marks: Marks,
 }
 
 /// The attempts of a request.

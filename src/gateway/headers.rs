@@ -11,7 +11,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext};
+use super::{admission, context::RequestContext, marks::Marks};
 use crate::{
     gate,
     route::{HeaderEdits, Rewrite},
@@ -40,14 +40,14 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &RequestCont
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     forwarded(request, ctx, admission::sender(ctx), secure)?;
-    via(request, ctx.head.version)?;
+    via(request, ctx.head.version, ctx.head.marks)?;
     request.insert_header(&X_REQUEST_ID, ctx.request_id.header())?;
     trace(request, ctx)
 }
 
 /// Keeps what names the request's trace, or names a new one.
 fn trace(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
-    if !ctx.trace.keeps_traceparent() {
+    if ctx.head.marks.any(Marks::TRACE) && !ctx.trace.keeps_traceparent() {
         request.remove_header(&TRACEPARENT);
         request.remove_header(&TRACESTATE);
     }
@@ -87,13 +87,13 @@ pub fn forwarded(
     let scheme = if secure { HTTPS } else { HTTP };
     match sender {
         Sender::Client => {
-            for name in CLAIMS {
-                header.remove_header(name);
+            if ctx.head.marks.any(Marks::CLAIMS) {
+                remove_claims(header);
             }
             header.insert_header(&X_FORWARDED_FOR, client.clone())?;
             header.insert_header(&X_FORWARDED_PROTO, scheme)?;
-            if let Some(host) = header.headers.get(header::HOST).cloned() {
-                header.insert_header(&X_FORWARDED_HOST, host)?;
+            if let Some(host) = &ctx.head.host {
+                header.insert_header(&X_FORWARDED_HOST, host.clone())?;
             }
         }
         Sender::TrustedProxy => {
@@ -114,10 +114,25 @@ pub fn forwarded(
     Ok(())
 }
 
+fn remove_claims(header: &mut RequestHeader) {
+    header.remove_header(&header::FORWARDED);
+    for name in [&X_REAL_IP, &X_ORIGINAL_URL, &X_REWRITE_URL] {
+        header.remove_header(name);
+    }
+    let others = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    let others: Vec<_> = header.headers.keys().filter(others).cloned().collect();
+    for name in others {
+        header.remove_header(&name);
+    }
+}
+
 /// Names the gateway in `Via` (RFC 9110, 7.6.3), after those before it.
-pub fn via(header: &mut RequestHeader, version: Version) -> Result<()> {
+pub fn via(header: &mut RequestHeader, version: Version, marks: Marks) -> Result<()> {
     let own = if version == Version::HTTP_2 { VIA_2 } else { VIA_1 };
-    append_list(header, &header::VIA, &own)
+    if marks.any(Marks::FORWARDED) {
+        return append_list(header, &header::VIA, &own);
+    }
+    header.insert_header(&header::VIA, own)
 }
 
 /// A client's cookies in one field, as RFC 9113 (8.2.3) asks for HTTP/1.
@@ -193,10 +208,9 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What a client may not claim about itself; `x-forwarded-for`, `-proto` and
-/// `-host` are overwritten anyway.
-const CLAIMS: [&str; 6] =
-    ["forwarded", "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-original-url", "x-rewrite-url"];
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -219,7 +233,7 @@ mod tests {
     fn a_list_grows_at_its_end_in_one_line() {
         let mut header = request(&[("via", "1.0 a"), ("via", "1.1 b")]);
 
-        via(&mut header, Version::HTTP_2).unwrap();
+        via(&mut header, Version::HTTP_2, Marks::FORWARDED).unwrap();
 
         let lines: Vec<_> = header.headers.get_all("via").iter().collect();
         assert_eq!(lines, ["1.0 a, 1.1 b, 2 tollgate"]);
