@@ -7,9 +7,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use http::HeaderValue;
 use serde_json::Value;
 
 use super::*;
+use crate::telemetry::{RequestId, TraceContext};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -20,10 +22,11 @@ fn open(path: &Path, queue: u32) -> (AccessLog, Arc<Metrics>) {
 }
 
 fn write(log: &AccessLog, id: &str) {
+    let id = HeaderValue::from_str(id).unwrap();
     log.write(&Line {
         time: SystemTime::UNIX_EPOCH,
-        request_id: id.as_bytes(),
-        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+        request_id: &RequestId::choose(Some(&id), true, [0; 16]),
+        trace: &TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [0; 12]),
         client: [203, 0, 113, 7].into(),
         listener: "public",
         protocol: "HTTP/1.1",
