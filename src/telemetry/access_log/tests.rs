@@ -11,7 +11,7 @@ use std::{
 use http::HeaderValue;
 use serde_json::Value;
 
-use super::*;
+use super::{queue::Batch, *};
 use crate::telemetry::{RequestId, TraceContext};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -27,8 +27,12 @@ fn write(log: &AccessLog, id: &str) {
 }
 
 fn write_path(log: &AccessLog, id: &str, path: &str) {
+    with_line(id, path, |line| log.write(line));
+}
+
+fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
     let id = HeaderValue::from_str(id).unwrap();
-    log.write(&Line {
+    take(&Line {
         time: SystemTime::UNIX_EPOCH,
         request_id: &RequestId::choose(Some(&id), true, [0; 16]),
         trace: &TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [0; 12]),
@@ -56,7 +60,7 @@ fn write_path(log: &AccessLog, id: &str, path: &str) {
         upstream_first_byte: None,
         user_agent: None,
         generation: 1,
-    });
+    })
 }
 
 /// The ids in a file, each from a whole line.
@@ -120,6 +124,36 @@ fn a_full_queue_drops_and_counts_while_the_file_takes_nothing() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(log.close(SOON));
     assert_eq!(dropped.get(), 10_000);
+}
+
+#[test]
+fn one_thread_may_fill_the_whole_queue_and_wakes_the_writer_half_way() {
+    let metrics = Metrics::new().unwrap();
+    let queue = Queue::new(64, metrics.access_log_dropped());
+
+    let pushed: Vec<_> = (0..100).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+
+    let count = |what| pushed.iter().filter(|p| **p == what).count();
+    assert_eq!(count(Push::Dropped), 36);
+    // Once for each shard.
+    assert!((1..=8).contains(&count(Push::TakenAndHalfFull)), "{pushed:?}");
+    assert_eq!(metrics.access_log_dropped().get(), 36);
+}
+
+#[test]
+fn the_writer_is_woken_each_time_the_queue_fills_again() {
+    let metrics = Metrics::new().unwrap();
+    let (queue, mut batch) = (Queue::new(8, metrics.access_log_dropped()), Batch::default());
+
+    for _ in 0..5 {
+        let pushed: Vec<_> = (0..8).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+        queue.each(&mut batch, |batch| {
+            batch.empty();
+            true
+        });
+
+        assert!(pushed.contains(&Push::TakenAndHalfFull), "{pushed:?}");
+    }
 }
 
 #[test]
