@@ -101,8 +101,11 @@ impl Parts {
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());
-        let log_spec = &first.config().access_log;
-        let access_log = AccessLog::open(log_spec, &metrics)
+        let mut log_spec = first.config().access_log.clone();
+        if !["-", "off"].contains(&log_spec.path.as_str()) {
+            log_spec.path = first.config().resolve(Path::new(&log_spec.path)).display().to_string();
+        }
+        let access_log = AccessLog::open(&log_spec, &metrics)
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
         let current = Arc::new(Current::new(first));
         let access_log = Arc::new(access_log);

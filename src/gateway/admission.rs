@@ -3,7 +3,10 @@
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
 
-use std::time::SystemTime;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
+};
 
 use http::{HeaderMap, HeaderValue, header};
 use pingora::http::RequestHeader;
@@ -11,7 +14,7 @@ use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
-    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
+    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_FORWARDED_FOR, X_REQUEST_ID},
     marks::Marks,
     rejection::Rejection,
 };
@@ -32,6 +35,7 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     }
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
     let trusted = sender(ctx) == Sender::TrustedProxy;
+    ctx.client = client(session, ctx, trusted);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
@@ -81,14 +85,13 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     check_server_name(session, ctx)?;
     let draw = fastrand::u64(..);
     let snapshot = ctx.snapshot.clone();
-    let client = ctx.connection.as_ref().map(|c| c.client.ip());
     let facts = Facts {
         host: ctx.host(),
         path: ctx.head.uri.path(),
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
-        client: client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        client: ctx.client,
     };
     let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
     let upstream = match &route.action {
@@ -110,6 +113,28 @@ pub fn sender(ctx: &RequestContext) -> Sender {
         Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
         _ => Sender::Client,
     }
+}
+
+/// Who asks: the socket's address, or behind trusted proxies the last address
+/// in their `X-Forwarded-For` that is not one of them.
+fn client(session: &Session, ctx: &RequestContext, trusted: bool) -> IpAddr {
+    let socket = ctx.connection.as_ref().map(|c| c.client.ip().to_canonical());
+    let socket = socket.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    if !trusted {
+        return socket;
+    }
+    let lines = session.req_header().headers.get_all(&X_FORWARDED_FOR).iter();
+    let lines: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+    let mut client = socket;
+    for element in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        // What is no address ends the part of the list that can be believed.
+        let Ok(address) = element.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !ctx.snapshot.trusts(client) {
+            break;
+        }
+    }
+    client
 }
 
 /// A connection that was opened for one client-authentication policy carries

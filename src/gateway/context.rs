@@ -1,6 +1,7 @@
 //! What the gateway knows of one request, from its first byte to its log line.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +26,8 @@ pub struct RequestContext {
     pub started: Instant,
     /// The client's connection.
     pub connection: Option<Arc<Connection>>,
+    /// Who asks, behind every trusted proxy.
+    pub client: IpAddr,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -92,6 +95,7 @@ impl RequestContext {
             snapshot,
             started: Instant::now(),
             connection: None,
+            client: Ipv4Addr::UNSPECIFIED.into(),
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),

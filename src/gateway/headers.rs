@@ -204,7 +204,8 @@ pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The trace, in the words of AWS.
 pub static X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Who asked, and through whom.
+pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
