@@ -292,6 +292,7 @@ fn server_conf(config: &config::Config) -> ServerConf {
         // Our own monitor ends the process; Pingora only has to wait for it.
         grace_period_seconds: Some(A_DAY.as_secs()),
         graceful_shutdown_timeout_seconds: Some(0),
+        fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
 }

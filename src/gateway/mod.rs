@@ -141,10 +141,7 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        if let Some(route) = &ctx.route {
-            headers::edit_response(answer, &route.response_headers)?;
-        }
-        answer.insert_header(&headers::X_REQUEST_ID, ctx.request_id.header())?;
+        headers::answer(answer, ctx);
         Ok(())
     }
 

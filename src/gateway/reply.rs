@@ -57,10 +57,7 @@ async fn send(
     if !is_body_small(session, &ctx.head.method) {
         session.set_keepalive(None);
     }
-    if let Some(route) = ctx.route.clone() {
-        super::headers::edit_response(&mut answer, &route.response_headers)?;
-    }
-    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.request_id.header())?;
+    super::headers::answer(&mut answer, ctx);
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;
