@@ -57,6 +57,8 @@ async fn send(
     if !is_body_small(session, &ctx.head.method) {
         session.set_keepalive(None);
     }
+    // Else Pingora would close whenever a body is left, small or not.
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
     if let Some(route) = ctx.route.clone() {
         super::headers::edit_response(&mut answer, &route.response_headers)?;
     }
