@@ -58,7 +58,11 @@ async fn a_path_with_two_meanings_is_refused_and_the_connection_stays() {
         "/%c0%af",
     ] {
         let refused = client.send(&Request::get(path)).await;
-        assert_eq!((refused.status, refused.flag().as_str(), refused.closed), (400, "bad_path", false), "{path}");
+        assert_eq!(
+            (refused.status, refused.flag().as_str(), refused.closed),
+            (400, "bad_path", false),
+            "{path}"
+        );
     }
 
     assert_eq!(client.send(&Request::get("/orders")).await.status, 200);
@@ -196,7 +200,10 @@ async fn a_redirect_keeps_what_it_does_not_name() {
     let secure = client.send(&Request::get("/secure/a/../b?x=%41")).await;
     let moved = client.send(&Request::post("/old/7?x=1", "body")).await;
 
-    assert_eq!((secure.status, secure.header("location")), (308, Some("https://api.example.com/secure/b?x=%41")));
+    assert_eq!(
+        (secure.status, secure.header("location")),
+        (308, Some("https://api.example.com/secure/b?x=%41"))
+    );
     assert_eq!((moved.status, moved.header("location")), (302, Some("http://new.example.com/new?x=1")));
     assert_eq!((secure.closed, moved.closed, &moved.body[..]), (false, false, &b""[..]));
 }

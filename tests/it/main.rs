@@ -11,4 +11,5 @@ mod failures;
 mod forwarding;
 mod origins;
 mod routing;
+mod running;
 mod smoke;

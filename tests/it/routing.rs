@@ -245,8 +245,14 @@ async fn a_sticky_client_stays_on_its_upstream_of_a_split() {
 #[tokio::test]
 async fn routes_of_every_fragment_are_served() {
     let gateway = Gateway::builder()
-        .fragment("a.yaml", r#"routes: [{ name: a, match: { path: /a }, respond: { status: 200, body: a } }]"#)
-        .fragment("b.yaml", r#"routes: [{ name: b, match: { path: /b }, respond: { status: 200, body: b } }]"#)
+        .fragment(
+            "a.yaml",
+            r#"routes: [{ name: a, match: { path: /a }, respond: { status: 200, body: a } }]"#,
+        )
+        .fragment(
+            "b.yaml",
+            r#"routes: [{ name: b, match: { path: /b }, respond: { status: 200, body: b } }]"#,
+        )
         .start()
         .await;
 

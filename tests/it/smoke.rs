@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use crate::support::{Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually, websocket::Frame};
+use crate::support::{
+    Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually, websocket::Frame,
+};
 
 #[tokio::test]
 async fn a_request_leaves_one_access_log_line_that_tells_all_of_it() {
@@ -95,7 +97,10 @@ async fn metrics_count_by_route_upstream_and_class() {
     assert_eq!(metrics.metric("tollgate_requests_total", &[("route", "-"), ("status", "4xx")]), 1.0);
     assert_eq!(metrics.metric("tollgate_request_duration_seconds_count", &goods), 2.0);
     assert_eq!(metrics.metric("tollgate_request_bytes_total", &[("route", "goods")]), 4.0);
-    assert_eq!(metrics.metric("tollgate_upstream_attempts_total", &[("upstream", "shop"), ("result", "ok")]), 2.0);
+    assert_eq!(
+        metrics.metric("tollgate_upstream_attempts_total", &[("upstream", "shop"), ("result", "ok")]),
+        2.0
+    );
     assert_eq!(metrics.metric("tollgate_connections_total", &[("listener", "plain")]), 1.0);
     assert_eq!(metrics.metric("tollgate_connections_open", &[("listener", "plain")]), 1.0);
     assert_eq!(metrics.metric("tollgate_config_generation", &[]), 1.0);
@@ -135,13 +140,20 @@ async fn status_tells_what_serves_as_a_table_and_as_json() {
     let status = gateway.status().await;
     let table = gateway.ask(&["status"]).await;
 
-    assert_eq!((&status["generation"], &status["pid"], &status["routes"]), (&1.into(), &gateway.pid().into(), &1.into()));
-    assert_eq!(status["listeners"][1], json!({ "name": "public", "address": gateway.tls.to_string(), "tls": true }));
+    assert_eq!(
+        (&status["generation"], &status["pid"], &status["routes"]),
+        (&1.into(), &gateway.pid().into(), &1.into())
+    );
+    assert_eq!(
+        status["listeners"][1],
+        json!({ "name": "public", "address": gateway.tls.to_string(), "tls": true })
+    );
     assert_eq!(status["upstreams"][0]["name"], "shop");
     assert_eq!(status["upstreams"][0]["endpoints"][0]["address"], origin.address.to_string());
-    assert_eq!(status["certificates"][0]["name"], "api.example.com");
+    assert_eq!(status["certificates"][0]["listener"], "public");
+    assert_eq!(status["certificates"][0]["expires_in_days"], 89);
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
-    for told in ["generation 1", "shop", "plain", "public", "api.example.com", &origin.address.to_string()] {
+    for told in ["generation 1", "shop", "plain", "public", "tls.pem", &origin.address.to_string()] {
         assert!(table.stdout.contains(told), "no `{told}` in:\n{}", table.stdout);
     }
 }

@@ -10,6 +10,11 @@ use std::{
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 use super::{
     PATIENCE,
@@ -36,6 +41,7 @@ enum Running {
     Process { process: Process, _files: Option<tempfile::TempDir> },
     Nothing { _port: Port },
     FullQueue { _sockets: Vec<Socket> },
+    Task { _task: JoinSet<()> },
 }
 
 impl Origin {
@@ -107,6 +113,16 @@ impl Origin {
         }
         let running = shared(Running::FullQueue { _sockets: sockets });
         Self { address: address.as_socket().unwrap(), tls_address: None, running }
+    }
+
+    /// Answers one request on each connection as if it were kept, and closes it
+    /// once the next one came: as a pool meets endpoints that were restarted.
+    pub async fn forgets_connections() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(answer_once_each(listener));
+        Self { address, tls_address: None, running: shared(Running::Task { _task: task }) }
     }
 
     /// With more than one thing to say.
@@ -238,4 +254,16 @@ impl OriginBuilder {
 
 fn shared(running: Running) -> Arc<Mutex<Running>> {
     Arc::new(Mutex::new(running))
+}
+
+async fn answer_once_each(listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            let _ = stream.read(&mut request).await;
+        });
+    }
 }

@@ -131,7 +131,8 @@ impl Request {
     fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let forged = FORGED.iter().copied().filter(|_| self.forged);
-        let forged = forged.filter(|(name, _)| !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        let forged =
+            forged.filter(|(name, _)| !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         own.chain(forged)
     }
 }
