@@ -10,7 +10,7 @@ use pingora::{Error, ErrorSource, ErrorType, protocols::Digest, upstreams::peer:
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, rejection::Rejection};
-use crate::{gate::Refusal, telemetry::metrics::AttemptResult};
+use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
 
 /// Picks the endpoint of the next attempt and holds its lease.
 pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
@@ -78,6 +78,10 @@ pub fn failed_while_proxying(
     if upstream {
         note(ctx, &error, result_of(error.etype()));
     }
+    if upstream && ctx.attempt.reused {
+        // A connection out of the pool had ended: that says nothing about its endpoint.
+        ctx.attempt.tried = Tried::default();
+    }
     let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let repeatable = session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated()
@@ -123,11 +127,13 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
 
 fn may_try_again(ctx: &RequestContext) -> bool {
     let Some(upstream) = ctx.upstream() else { return false };
-    ctx.attempt.count < upstream.attempts && ctx.started.elapsed() < upstream.timeouts.request
+    ctx.attempt.count < upstream.attempts
+        && ctx.started.elapsed() < upstream.timeouts.request
+        // Without another endpoint the answer is what went wrong at this one.
+        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_some()
 }
 
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
-    ctx.attempt.lease = None;
     ctx.error = Some(error.etype().as_str());
     if let (Some(index), Some(recorder)) = (ctx.upstream, &ctx.recorder) {
         recorder.attempt(&ctx.snapshot, index, result);
