@@ -30,10 +30,10 @@ use crate::{
 /// the gate, and puts the canonical target in the place of the client's.
 pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     ctx.connection = connection(session);
-    if let Some(connection) = &ctx.connection {
-        connection.head_read();
-    }
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    if let Some(connection) = &ctx.connection {
+        connection.head_read(raw_head.as_ref().map(|raw| raw.len()));
+    }
     let trusted = sender(ctx) == Sender::TrustedProxy;
     ctx.client = client(session, ctx, trusted);
     let request = session.req_header_mut();
