@@ -13,7 +13,8 @@ use super::{
     conditions::Conditions,
     path,
     segments::{DEEPEST, depth},
-    table::{ANY_HOST, Claim, Kind, Table, Text},
+    table::{ANY_HOST, Claim, Kind, Table},
+    text::Text,
 };
 use crate::config::{
     Problems, Source, Sourced,
@@ -46,14 +47,14 @@ impl<'a> Claims<'a> {
 
     /// Adds what the next route claims: nothing if any of it is not usable.
     pub(super) fn add(&mut self, route: &'a Sourced<RouteSpec>, problems: &mut Problems) {
-        let (spec, source) = (&route.spec.matches, route.source.key("match"));
-        let conditions = Conditions::build(spec, &source, problems);
-        let paths = self.paths(spec, &source, problems);
+        let (spec, source) = (&route.spec.matches, &route.source);
+        let conditions = Conditions::build(spec, source, problems);
+        let paths = self.paths(spec, source, problems);
         if let (Some(conditions), Some(paths)) = (&conditions, paths) {
             let hosts = self.hosts(spec);
             if self.claims.len() + hosts.len() * paths.len() > MOST_CLAIMS {
-                problems
-                    .error(&source, format!("hosts times paths of all routes are more than {MOST_CLAIMS}"));
+                let text = format!("hosts times paths of all routes are more than {MOST_CLAIMS}");
+                problems.error(&source.key("match"), text);
             } else {
                 self.claim(&hosts, &paths, conditions);
             }
@@ -149,11 +150,12 @@ pub(super) fn spots(spec: &MatchSpec) -> impl Iterator<Item = &PathSpec> {
 }
 
 /// Where the path with this number in [`spots`] was written; the match itself
-/// when it has none.
+/// when it has none. `source` is the route's.
 pub(super) fn spot_source(spec: &MatchSpec, source: &Source, spot: usize) -> Source {
+    let source = source.key("match");
     match (&spec.path, spec.paths.len()) {
         (Some(_), _) if spot == 0 => source.key("path"),
-        (None, 0) => source.clone(),
+        (None, 0) => source,
         (path, _) => source.key("paths").entry(spot - usize::from(path.is_some())),
     }
 }

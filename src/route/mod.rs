@@ -19,6 +19,8 @@ mod cookie;
 mod edits;
 mod index;
 mod literal;
+#[cfg(test)]
+mod model;
 mod nearest;
 pub mod path;
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod table;
 mod template;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
