@@ -4,7 +4,8 @@
 //! the whole of precedence. Does not own how claims come about (`claims`) nor
 //! what routes do. A look-up allocates nothing, and costs a few hash probes for
 //! the host and one for each depth at which the host has a prefix, however many
-//! routes there are. Only patterns are tried one by one.
+//! routes there are. Only patterns, and claims on the same host and path, are
+//! tried one by one.
 
 use std::{
     fmt,
