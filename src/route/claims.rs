@@ -174,24 +174,20 @@ mod tests {
         let told = problems(json!([{
             "name": "a", "respond": { "status": 200 },
             "match": {
-                "path": "orders",
-                "paths": ["/a b", { "exact": "/a?b=c" }, "/x/*", { "prefix": "/a/../.." }, "/a%2Fb", "/fine"]
+                "path": "/orders\\",
+                "paths": [{ "exact": "/a%zz" }, "/x/*", { "prefix": "/a/../.." }, "/a%2Fb", "/fine"]
             }
         }]));
 
-        assert!(
-            told.contains("routes[0].match.path: `orders` is not a path: it does not begin with `/`"),
-            "{told}"
-        );
-        assert!(told.contains("match.paths[0]: `/a b` is not a path: ` ` has to be written `%20`"), "{told}");
-        assert!(told.contains("match.paths[1]: `/a?b=c` is not a path: `?` begins the query"), "{told}");
-        assert!(told.contains("match.paths[2]: `/x/*`: a prefix takes everything below it"), "{told}");
-        assert!(
-            told.contains("match.paths[3]: `/a/../..` is not a path: `..` goes above the root"),
-            "{told}"
-        );
-        assert!(told.contains("match.paths[4]: `/a%2Fb` is not a path: it holds `%2F`"), "{told}");
-        assert_eq!(told.lines().count(), 6, "{told}");
+        let wanted = [
+            r"routes[0].match.path: `/orders\` is not a path: `\\` has to be written `%5C`",
+            "match.paths[0]: `/a%zz` is not a path: a `%` is not followed by two hex digits",
+            "match.paths[1]: `/x/*`: a prefix takes everything below it",
+            "match.paths[2]: `/a/../..` is not a path: `..` goes above the root",
+            "match.paths[3]: `/a%2Fb` is not a path: it holds `%2F`",
+        ];
+        assert!(wanted.iter().all(|line| told.contains(line)), "{told}");
+        assert_eq!(told.lines().count(), wanted.len(), "{told}");
     }
 
     #[test]
