@@ -12,6 +12,7 @@ pub mod types;
 pub mod upstream;
 
 mod clashes;
+mod depth;
 mod document;
 mod draft;
 mod fault;
