@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_beyond_its_ceiling_is_refused_without_being_read() {
+    fn a_file_beyond_its_ceiling_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("large.yaml");
         // Sparse: were it read, it would be 50 MB of NUL.

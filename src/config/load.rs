@@ -180,12 +180,12 @@ mod tests {
             load_texts(&texts).unwrap().hash
         };
 
-        let one = hash(LISTENER, "routes: []\n\n");
+        let one = hash(LISTENER, "#\nroutes: []\n");
 
         assert_eq!(one.len(), 64);
-        assert_eq!(one, hash(LISTENER, "routes: []\n\n"));
-        assert_ne!(one, hash(LISTENER, "routes: []\n"));
-        assert_ne!(one, hash(&format!("{LISTENER}\n"), "routes: []\n"));
+        assert_eq!(one, hash(LISTENER, "#\nroutes: []\n"));
+        assert_ne!(one, hash(LISTENER, "#\nroutes: []\n\n"));
+        assert_ne!(one, hash(&format!("{LISTENER}#\n"), "routes: []\n"));
     }
 
     #[test]
