@@ -1,4 +1,5 @@
 //! Tollgate: an API gateway for EC2 fleets, on Pingora and BoringSSL.
 
 pub mod config;
+pub mod gateway;
 pub mod route;
