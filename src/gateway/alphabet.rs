@@ -1,7 +1,6 @@
-//! Which bytes may stand where in a request: tokens, targets, field values.
+//! Which bytes may stand where in a request, and quick looks for them.
 //!
-//! Stricter than RFC 9110 nowhere but in targets, looser nowhere. Knows bytes
-//! only; what a word means is decided by the callers.
+//! Knows bytes only; what a word means is decided by the callers.
 
 /// A byte of an RFC 9110 §5.6.2 token: method and field names.
 pub(super) const fn is_token(byte: u8) -> bool {
@@ -16,11 +15,6 @@ pub(super) const fn is_token(byte: u8) -> bool {
 /// Wider than RFC 3986 by what browsers send unescaped: `"<>\^`{|}`.
 pub(super) const fn is_target(byte: u8) -> bool {
     byte > b' ' && byte < 0x7f && byte != b'#'
-}
-
-/// A byte of a field value: tab, space, visible ASCII, and RFC 9110's obs-text.
-pub(super) const fn is_value(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
 /// Whether `good` holds for every byte.
@@ -46,7 +40,7 @@ pub(super) fn has(bytes: &[u8], wanted: u8) -> bool {
         let halves = (u64::from(u32::from_ne_bytes(*first)) << 32) | u64::from(u32::from_ne_bytes(*last));
         return look(halves) != 0;
     }
-    bytes.iter().any(|byte| *byte == wanted)
+    bytes.contains(&wanted)
 }
 
 /// Not 0 if and only if a byte of the word is 0.
@@ -77,15 +71,6 @@ mod tests {
             assert!(!is_target(byte), "{byte:#x}");
         }
         assert!(all(b"/a;b,c=%2f?x=[1]&y={}\"", is_target));
-    }
-
-    #[test]
-    fn a_value_has_no_control_but_tab() {
-        for byte in 0..=u8::MAX {
-            let expected = byte == b'\t' || !byte.is_ascii_control();
-
-            assert_eq!(is_value(byte), expected, "{byte:#x}");
-        }
     }
 
     #[test]

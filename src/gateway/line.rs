@@ -180,6 +180,7 @@ mod tests {
             "Extra lineGET / HTTP/1.1\r\n",
             "GET  / HTTP/1.1\r\n",
             "GET /  HTTP/1.1\r\n",
+            "GET  HTTP/1.1\r\n",
             "GET / HTTP/1.1 \r\n",
             "GET /\0 HTTP/1.1\r\n",
             "GET /\x7f HTTP/1.1\r\n",

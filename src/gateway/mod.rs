@@ -3,7 +3,7 @@
 //!
 //! First of all phases stands the [`gate`]: a request that it lets through is
 //! well-formed, has one host and one path, and what is matched is what is
-//! forwarded. Before Pingora parses at all, [`line`] looks at the request line,
+//! forwarded. Before Pingora parses at all, [`mod@line`] looks at the request line,
 //! because Pingora repairs what it should refuse.
 
 mod alphabet;

@@ -28,7 +28,7 @@ pub(super) struct Target<'r> {
 impl<'r> Target<'r> {
     /// Reads the target of a request.
     pub fn read(request: &'r RequestHeader, slash: EncodedSlash) -> Result<Self, Refusal> {
-        let (authority, written, query) = split(request).ok_or(Refusal::Target)?;
+        let Written { authority, path: written, query } = split(request).ok_or(Refusal::Target)?;
         if query.is_some_and(|query| !alphabet::all(query.as_bytes(), alphabet::is_target)) {
             return Err(Refusal::Target);
         }
@@ -40,23 +40,30 @@ impl<'r> Target<'r> {
     }
 }
 
-/// Authority, path and query as written; `None` for other forms.
-fn split(request: &RequestHeader) -> Option<(Option<&[u8]>, &str, Option<&str>)> {
+/// A target in its parts, as the client wrote them.
+struct Written<'r> {
+    authority: Option<&'r [u8]>,
+    path: &'r str,
+    query: Option<&'r str>,
+}
+
+/// `None` for a target in another form.
+fn split(request: &RequestHeader) -> Option<Written<'_>> {
     let raw = request.raw_path();
     if let Some(parsed) = request.uri.path_and_query().filter(|parsed| parsed.as_str().as_bytes() == raw) {
         // The common case: the URI holds the target as written, and knows where
         // its query begins.
-        return raw.starts_with(b"/").then(|| (None, parsed.path(), parsed.query()));
+        let written = Written { authority: None, path: parsed.path(), query: parsed.query() };
+        return raw.starts_with(b"/").then_some(written);
     }
     let (scheme, rest) = str::from_utf8(raw).ok()?.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at_checked(end)?;
+    let (authority, rest) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
-    Some((Some(authority.as_bytes()), path, query))
+    Some(Written { authority: Some(authority.as_bytes()), path, query })
 }
