@@ -36,7 +36,7 @@ mod properties;
 
 use std::{borrow::Cow, error::Error, fmt, str};
 
-use crate::config::server::EncodedSlash;
+use crate::config::{server::EncodedSlash, types::Invalid};
 use bytes::{Class, class, hex_pair, is_unreserved};
 use out::{Out, text};
 
@@ -61,6 +61,15 @@ pub fn canonical(raw: &[u8], slash: EncodedSlash) -> Result<Cow<'_, str>, PathEr
 pub(super) fn canonical_without_dots(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     // What came in was let in: an encoded slash is here only if it may be.
     Walk { raw, slash: EncodedSlash::Keep, dots: Dots::Refuse, out: Out::new(raw), segment: ROOT }.run()
+}
+
+/// The canonical form of a path that an operator wrote.
+///
+/// # Errors
+/// The sentence to tell: why it is refused and what to write.
+pub(super) fn written(text: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, Invalid> {
+    canonical(text.as_bytes(), slash)
+        .map_err(|why| Invalid::new(format!("`{text}` is not a path: {why}; write one as `/orders/v1`")))
 }
 
 /// Why a path is refused.
