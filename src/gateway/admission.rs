@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     edge::Connection,
-    gate,
     route::{Action, Facts},
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -47,9 +46,8 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.head.method = request.method.clone();
     ctx.head.version = request.version;
     ctx.head.uri = request.uri.clone();
-    admitted.map_err(Rejection::Malformed)?;
+    ctx.head.host_len = admitted.map_err(Rejection::Malformed)?;
     ctx.head.host = request.headers.get(header::HOST).cloned();
-    ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
     forget_spelling(request);
     Ok(())
 }
@@ -62,9 +60,7 @@ fn forget_spelling(request: &mut RequestHeader) {
         return;
     }
     let (blank, ()) = http::Request::new(()).into_parts();
-    let mut parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
-    // For what the gateway adds: else the copy that goes upstream grows twice.
-    parts.headers.reserve(ADDED_FIELDS);
+    let parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
     *request = parts.into();
 }
 
@@ -162,9 +158,6 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
     let value: &HeaderValue = session.req_header().headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
-
-/// `headers::prepare` writes about as many.
-const ADDED_FIELDS: usize = 7;
 
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.
