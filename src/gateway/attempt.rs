@@ -69,6 +69,17 @@ pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>
     ctx.attempt.connect = Some(spent.sum());
 }
 
+/// The endpoint speaks another protocol from here on, if the client asked for
+/// it: Pingora would pass a 101 to any client, as one more interim answer.
+pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
+    if !session.is_upgrade_req() {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+    }
+    // The client's silence alone ends nothing: `stream_idle` looks at both sides.
+    session.as_downstream_mut().set_read_timeout(None);
+    Ok(())
+}
+
 /// No connection: nothing was sent, so every method may try elsewhere.
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     note(ctx, &error, AttemptResult::ConnectError);
