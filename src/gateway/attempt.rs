@@ -27,7 +27,7 @@ pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
 
 /// The endpoint of this attempt, ready to connect to: the one that admission
 /// picked, or the next.
-pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
+pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
     let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
@@ -45,8 +45,10 @@ pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<Http
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
-        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?;
-        peer.options.read_timeout = Some(upstream.timeouts.read.min(left.max(LEAST_READ)));
+        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
+        let http2 = peer.options.alpn.get_max_http_version() > 1;
+        let patient = http2 && admission::uploads(session, ctx);
+        peer.options.read_timeout = Some(if patient { left } else { upstream.timeouts.read.min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
