@@ -131,16 +131,19 @@ enum HeadVerdict {
 
 impl HeadWatch {
     fn see(&mut self, new: &[u8]) -> HeadVerdict {
+        // HTTP/2 reads on while a request waits for its turn: a header may be
+        // whole and most of what came its body.
+        if self.limits.http2 {
+            return HeadVerdict::Good;
+        }
         // What came before this read did not end the header; bytes of a body
         // can only stand in this one.
         if self.bytes > self.limits.header_bytes {
             return HeadVerdict::TooLarge;
         }
         self.bytes += new.len();
-        if self.limits.http2 {
-            return HeadVerdict::Good;
-        }
-        self.lines += new.iter().filter(|byte| **byte == b'\n').count();
+        self.lines += new.iter().filter(|byte| **byte == b'
+').count();
         match self.line.push(new) {
             LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
             LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
