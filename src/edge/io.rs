@@ -152,8 +152,7 @@ impl HeadWatch {
             return HeadVerdict::TooLarge;
         }
         self.bytes += new.len();
-        self.lines += new.iter().filter(|byte| **byte == b'
-').count();
+        self.lines += new.iter().filter(|byte| **byte == b'\n').count();
         match self.line.push(new) {
             LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
             LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
