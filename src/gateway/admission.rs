@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use http::{HeaderMap, HeaderValue, header};
@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     edge::Connection,
-    gate,
     route::{Action, Facts},
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -30,25 +29,25 @@ use crate::{
 /// the gate, and puts the canonical target in the place of the client's.
 pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     ctx.connection = connection(session);
-    if let Some(connection) = &ctx.connection {
-        connection.head_read();
-    }
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    let length = raw_head.as_ref().map(|raw| raw.len());
+    let begun = ctx.connection.as_ref().and_then(|connection| connection.head_read(length));
+    ctx.started = begun.unwrap_or_else(Instant::now);
+    ctx.wall = SystemTime::now();
     let trusted = sender(ctx) == Sender::TrustedProxy;
     ctx.client = client(session, ctx, trusted);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
     ctx.request_id = RequestId::choose(their_id, trusted, random());
-    ctx.trace = trace_of(&request.headers, marks);
+    ctx.trace = trace_of(&request.headers, marks, ctx.wall);
     ctx.head.marks = marks;
     let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
     ctx.head.method = request.method.clone();
     ctx.head.version = request.version;
     ctx.head.uri = request.uri.clone();
-    admitted.map_err(Rejection::Malformed)?;
+    ctx.head.host_len = admitted.map_err(Rejection::Malformed)?;
     ctx.head.host = request.headers.get(header::HOST).cloned();
-    ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
     forget_spelling(request);
     Ok(())
 }
@@ -61,14 +60,12 @@ fn forget_spelling(request: &mut RequestHeader) {
         return;
     }
     let (blank, ()) = http::Request::new(()).into_parts();
-    let mut parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
-    // For what the gateway adds: else the copy that goes upstream grows twice.
-    parts.headers.reserve(ADDED_FIELDS);
+    let parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
     *request = parts.into();
 }
 
 /// A field that came twice says nothing.
-fn trace_of(headers: &HeaderMap, marks: Marks) -> TraceContext {
+fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext {
     let only = |name, mark| {
         if !marks.any(mark) {
             return None;
@@ -77,7 +74,7 @@ fn trace_of(headers: &HeaderMap, marks: Marks) -> TraceContext {
         lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
     };
     let (parent, amazon) = (only(&TRACEPARENT, Marks::TRACE), only(&X_AMZN_TRACE_ID, Marks::AMAZON));
-    TraceContext::new(parent, amazon, SystemTime::now(), random())
+    TraceContext::new(parent, amazon, now, random())
 }
 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
@@ -162,8 +159,15 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// `headers::prepare` writes about as many.
-const ADDED_FIELDS: usize = 7;
+/// Whether the body may take a while to come. Over HTTP/2 Pingora waits for the
+/// answer from the request's header on, not from its body's end: silence of the
+/// endpoint during an upload is none.
+pub fn uploads(session: &mut Session, ctx: &RequestContext) -> bool {
+    content_length(session, ctx).is_none_or(|length| length > AT_ONCE) && !session.as_mut().is_body_empty()
+}
+
+/// A body up to this comes with its header, or soon after.
+const AT_ONCE: u64 = 64 * 1024;
 
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.

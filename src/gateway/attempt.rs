@@ -6,11 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use pingora::{Error, ErrorSource, ErrorType, protocols::Digest, upstreams::peer::HttpPeer};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    protocols::Digest,
+    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
+};
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext, rejection::Rejection};
-use crate::{gate::Refusal, telemetry::metrics::AttemptResult};
+use super::{admission, context::RequestContext, marks::Marks, rejection::Rejection};
+use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
 
 /// Picks the endpoint of the next attempt and holds its lease.
 pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
@@ -23,7 +27,7 @@ pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
 
 /// The endpoint of this attempt, ready to connect to: the one that admission
 /// picked, or the next.
-pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
+pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
     let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
@@ -32,12 +36,19 @@ pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<Http
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
     let mut peer = Box::new(upstream.endpoint(lease).ok_or(Rejection::Internal)?.peer());
+    if !ctx.head.marks.any(Marks::HOP) {
+        // Nothing speaks of the client's connection: Pingora need not look for
+        // ten fields, one after the other, that are not there.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+    }
     if admission::is_stream(session, ctx) {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
-        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?;
-        peer.options.read_timeout = Some(upstream.timeouts.read.min(left.max(LEAST_READ)));
+        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
+        let http2 = peer.options.alpn.get_max_http_version() > 1;
+        let patient = http2 && admission::uploads(session, ctx);
+        peer.options.read_timeout = Some(if patient { left } else { upstream.timeouts.read.min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
@@ -60,6 +71,17 @@ pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>
     ctx.attempt.connect = Some(spent.sum());
 }
 
+/// The endpoint speaks another protocol from here on, if the client asked for
+/// it: Pingora would pass a 101 to any client, as one more interim answer.
+pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
+    if !session.is_upgrade_req() {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+    }
+    // The client's silence alone ends nothing: `stream_idle` looks at both sides.
+    session.as_downstream_mut().set_read_timeout(None);
+    Ok(())
+}
+
 /// No connection: nothing was sent, so every method may try elsewhere.
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     note(ctx, &error, AttemptResult::ConnectError);
@@ -77,6 +99,10 @@ pub fn failed_while_proxying(
     let upstream = matches!(error.esource(), ErrorSource::Upstream);
     if upstream {
         note(ctx, &error, result_of(error.etype()));
+    }
+    if upstream && ctx.attempt.reused {
+        // A connection out of the pool had ended: that says nothing about its endpoint.
+        ctx.attempt.tried = Tried::default();
     }
     let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let repeatable = session.req_header().method.is_idempotent()
@@ -98,7 +124,8 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,
-        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => {
+        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader)
+        | (ErrorSource::Downstream, T::Custom(BAD_CHUNK | BAD_TRAILERS)) => {
             Rejection::Malformed(Refusal::TransferEncoding)
         }
         (ErrorSource::Downstream, _) => Rejection::ClientGone,
@@ -123,11 +150,13 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
 
 fn may_try_again(ctx: &RequestContext) -> bool {
     let Some(upstream) = ctx.upstream() else { return false };
-    ctx.attempt.count < upstream.attempts && ctx.started.elapsed() < upstream.timeouts.request
+    ctx.attempt.count < upstream.attempts
+        && ctx.started.elapsed() < upstream.timeouts.request
+        // Without another endpoint the answer is what went wrong at this one.
+        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_some()
 }
 
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
-    ctx.attempt.lease = None;
     ctx.error = Some(error.etype().as_str());
     if let (Some(index), Some(recorder)) = (ctx.upstream, &ctx.recorder) {
         recorder.attempt(&ctx.snapshot, index, result);
@@ -142,6 +171,10 @@ fn result_of(kind: &ErrorType) -> AttemptResult {
         _ => AttemptResult::Reset,
     }
 }
+
+/// Pingora's names of its private errors for a chunked body that is none.
+const BAD_CHUNK: &str = "InvalidChunk";
+const BAD_TRAILERS: &str = "InvalidTrailerEnd";
 
 /// A deadline that is almost over must not cut an answer that has begun.
 const LEAST_READ: Duration = Duration::from_secs(1);

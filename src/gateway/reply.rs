@@ -1,4 +1,5 @@
-//! Writes the gateway's own answers.
+//! Writes the gateway's own answers, and fits an upstream's to the client's
+//! connection.
 //!
 //! Pingora's `respond_error` closes the client's connection, so that a storm of
 //! refusals would become a storm of TLS handshakes. Here keep-alive stays,
@@ -6,7 +7,7 @@
 //! the way that is not worth reading.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::{Result, http::ResponseHeader};
 use pingora_proxy::Session;
 
@@ -48,19 +49,35 @@ pub async fn respond(session: &mut Session, ctx: &mut RequestContext, with: &Res
     send(session, ctx, answer, with.body.clone()).await
 }
 
+/// Fits an upstream's answer to the connection that it goes out on.
+pub fn frame(session: &mut Session, answer: &mut ResponseHeader, version: Version) {
+    let (interim, old) = (answer.status.is_informational(), version == Version::HTTP_10);
+    if old && !interim && !answer.headers.contains_key(header::CONTENT_LENGTH) {
+        // HTTP/1.0 knows no chunks: the connection's end is the body's.
+        answer.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+    let client = session.as_downstream_mut();
+    // HTTP/1.0 knows no interim answers either (RFC 9110, 15.2).
+    client.set_ignore_info_resp(old);
+    // Pingora closes after an answer that comes before the whole body. A 100 is
+    // none: it asks for the body.
+    client.set_close_on_response_before_downstream_finish(!interim);
+}
+
 async fn send(
     session: &mut Session,
     ctx: &mut RequestContext,
     mut answer: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
-    if !is_body_small(session, &ctx.head.method) {
+    if is_body_small(session, &ctx.head.method) {
+        // Pingora reads the rest of it after the answer, instead of closing.
+        session.set_close_on_response_before_downstream_finish(false);
+    } else {
         session.set_keepalive(None);
     }
-    if let Some(route) = ctx.route.clone() {
-        super::headers::edit_response(&mut answer, &route.response_headers)?;
-    }
-    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.request_id.header())?;
+    super::headers::answer(&mut answer, ctx);
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;
