@@ -62,7 +62,7 @@ macro_rules! text_value {
     };
 }
 
-pub(self) use text_value;
+use text_value;
 
 /// The name of a thing in the configuration; it stands in logs and metrics.
 /// 1 to 63 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
