@@ -8,8 +8,15 @@
 mod support;
 
 mod failures;
+mod faults;
 mod forwarding;
+mod grpc;
+mod http2;
 mod origins;
+mod protocols;
 mod routing;
 mod running;
 mod smoke;
+mod streaming;
+mod upstreams;
+mod websocket;
