@@ -285,7 +285,7 @@ impl<'a> Memory<'a> {
     /// Looks now and then: reading `/proc` for every piece would take longer
     /// than the piece.
     fn look(&self) {
-        if self.looks.replace(self.looks.get() + 1) % 64 == 0 {
+        if self.looks.replace(self.looks.get() + 1).is_multiple_of(64) {
             self.most.set(self.most.get().max(self.gateway.rss_kib()));
         }
     }
