@@ -7,9 +7,18 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod bodies;
 mod failures;
+mod faults;
 mod forwarding;
+mod grpc;
+mod http2;
+mod leaving;
 mod origins;
+mod protocols;
 mod routing;
 mod running;
 mod smoke;
+mod streaming;
+mod upstreams;
+mod websocket;
