@@ -7,9 +7,12 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod certificates;
+mod client_auth;
 mod failures;
 mod forwarding;
 mod origins;
 mod routing;
 mod running;
 mod smoke;
+mod tls;

@@ -226,6 +226,18 @@ impl GatewayBuilder {
         self
     }
 
+    /// The files `NAME.pem` and `NAME.key`.
+    pub fn pair(self, name: &str, issued: &Issued) -> Self {
+        self.files.pair(name, issued);
+        self
+    }
+
+    /// A TLS listener with this section, in one line, beside the cleartext one.
+    pub fn tls(mut self, section: &str) -> Self {
+        self.files.tls(section);
+        self
+    }
+
     /// Any other file in its folder.
     pub fn file(self, name: &str, text: &str) -> Self {
         self.files.write(name, text);
