@@ -61,6 +61,14 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// As [`connect`], with a receive buffer of about so many bytes: what the
+/// server writes beyond it waits in the server's kernel.
+pub async fn connect_narrow(address: SocketAddr, bytes: usize) -> io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(u32::try_from(bytes).unwrap())?;
+    timeout(PATIENCE, socket.connect(address)).await?
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
