@@ -3,10 +3,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Gateway, Http2, Origin, Request, Tls, certs,
+    Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
     link::slow_link,
     load::{Asks, Load},
 };
@@ -90,4 +90,100 @@ async fn a_slow_client_gets_the_end_of_an_answer_too() {
 
     assert_eq!(answer.body.len(), 110_000);
     http.ended().await.unwrap();
+}
+
+/// EDGE.md, 5: at the cut Pingora does not call `logging` on HTTP/1.
+#[tokio::test]
+async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
+    let origin = Origin::start().await;
+    let certificate = certs::server(&certs::authority(), &["api.example.com"]);
+    let gateway = Gateway::builder()
+        .origin("origin", &origin)
+        .certificate(&certificate)
+        .yaml("connections: { max_age: 500ms, max_drain: 1s }")
+        .start()
+        .await;
+    let events = |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
+    let download = |path: &str| Request::get(path).script("size=1000000,drip=20ms/1000");
+    let begun = Instant::now();
+
+    let http1 = async |request: Request| {
+        let mut http = gateway.connect().await;
+        http.write(request.to_http1()).await.unwrap();
+        assert_eq!(http.read_head().await.unwrap().status, 200);
+        let rest = http.read_to_end().await.unwrap();
+        // The client sees that it is not the end.
+        assert!(rest.len() > 500 && !rest.ends_with(b"0\r\n\r\n"), "{}", rest.len());
+    };
+    let http2 = async |requests: [Request; 2]| {
+        let http = gateway.connect_http2(&Tls::default()).await.unwrap();
+        let mut streams = Vec::new();
+        for request in &requests {
+            streams.push(http.start(request, true).await.unwrap());
+        }
+        for stream in &mut streams {
+            let cut = stream.response().await.unwrap_err();
+            assert!(cut.seen.status == 200 && cut.seen.body.len() > 500, "{cut}");
+        }
+    };
+    let websocket = async || {
+        let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/socket")).await.unwrap();
+        socket.send_text("hello").await.unwrap();
+        socket.receive().await.unwrap();
+        assert!(socket.receive().await.is_err());
+    };
+    tokio::join!(
+        http1(events("/events")),
+        http1(download("/file")),
+        http2([events("/events2"), download("/file2")]),
+        websocket(),
+    );
+
+    // Between 0.9 * 0.5 s + 1 s and a busy machine's 1.1 * 0.5 s + 1 s.
+    assert!((1.4..4.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
+    for path in ["/events", "/file", "/events2", "/file2", "/socket"] {
+        let line = gateway.line(|line| line["path"] == path).await;
+        assert!(line["duration_us"].as_u64().unwrap() > 1_000_000, "{line}");
+        assert_eq!((&line["upstream"], &line["route"]), (&"origin".into(), &"all".into()), "{line}");
+    }
+    assert_eq!(gateway.access_log().len(), 5);
+    let cut = [("reason", "max_age_cut")];
+    let name = "tollgate_connections_ended_early_total";
+    eventually(PATIENCE, || async { gateway.metric(name, &cut).await == 4.0 }).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_before_the_ceiling_is_whole() {
+    let origin = Origin::start().await;
+    let certificate = certs::server(&certs::authority(), &["api.example.com"]);
+    let gateway = Gateway::builder()
+        .origin("origin", &origin)
+        .certificate(&certificate)
+        .yaml("connections: { max_age: 300ms, max_drain: 10s }")
+        .start()
+        .await;
+    let events = Request::get("/").header("Accept", "text/event-stream").script("sse=10/100ms");
+
+    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut http1 = gateway.connect().await;
+    let (one, two) = tokio::join!(http1.send(&events), http2.send(&events));
+
+    assert_eq!([&one, &two].map(|answer| answer.text().matches("data:").count()), [10, 10]);
+    http2.ended().await.unwrap();
+    // Its header was sent before its age: the next answer says the end.
+    assert_eq!(http1.send(&Request::get("/")).await.header("connection"), Some("close"));
+}
+
+/// EDGE.md, 1: a peek for HTTP/2 waits for 24 bytes, and this has 18.
+#[tokio::test]
+async fn the_shortest_request_is_answered_at_once() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::in_front_of(&origin).await;
+    let begun = Instant::now();
+
+    let answer = Http1::open(gateway.plain).await.send_raw("GET / HTTP/1.0\r\n\r\n").await;
+
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(answer.closed, "{answer:?}");
+    assert_eq!(gateway.line(|_| true).await["protocol"], "HTTP/1.0");
 }
