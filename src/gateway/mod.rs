@@ -143,6 +143,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         reply::frame(session, answer, ctx.head.version);
         headers::answer(answer, ctx);
+        ctx.status = answer.status.as_u16();
         Ok(())
     }
 

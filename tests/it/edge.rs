@@ -145,8 +145,11 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
         let line = gateway.line(|line| line["path"] == path).await;
         assert!(line["duration_us"].as_u64().unwrap() > 1_000_000, "{line}");
         assert_eq!((&line["upstream"], &line["route"]), (&"origin".into(), &"all".into()), "{line}");
+        let status = if path == "/socket" { 101 } else { 200 };
+        assert_eq!((&line["status"], &line["flag"]), (&status.into(), &"cut".into()), "{line}");
     }
     assert_eq!(gateway.access_log().len(), 5);
+    assert_eq!(gateway.metric("tollgate_rejections_total", &[("flag", "cut")]).await, 5.0);
     let cut = [("reason", "max_age_cut")];
     let name = "tollgate_connections_ended_early_total";
     eventually(PATIENCE, || async { gateway.metric(name, &cut).await == 4.0 }).await;
