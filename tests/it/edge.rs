@@ -174,7 +174,11 @@ async fn a_stream_that_ends_before_the_ceiling_is_whole() {
     assert_eq!([&one, &two].map(|answer| answer.text().matches("data:").count()), [10, 10]);
     http2.ended().await.unwrap();
     // Its header was sent before its age: the next answer says the end.
+    assert_eq!(one.header("connection"), Some("keep-alive"));
     assert_eq!(http1.send(&Request::get("/")).await.header("connection"), Some("close"));
+    // And here it is sent after it.
+    let late = gateway.connect().await.send(&Request::get("/").script("delay=500ms")).await;
+    assert_eq!((late.header("connection"), late.closed), (Some("close"), true));
 }
 
 /// EDGE.md, 1: a peek for HTTP/2 waits for 24 bytes, and this has 18.

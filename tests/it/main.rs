@@ -9,6 +9,7 @@ mod support;
 
 mod certificates;
 mod client_auth;
+mod drain;
 mod edge;
 mod failures;
 mod forwarding;

@@ -80,10 +80,15 @@ impl Load {
     /// One client of HTTP/1 that keeps its connection as long as it may.
     pub async fn http1(self: Arc<Self>, asks: Asks) {
         while let Some(stream) = self.connect(&asks).await {
-            let mut http = Http1::over(stream);
-            while !self.is_over() && self.ask_http1(&mut http, &asks.request).await {
-                sleep(asks.pause).await;
-            }
+            self.http1_over(stream, &asks).await;
+        }
+    }
+
+    /// The same on a connection that is there, until it ends.
+    pub async fn http1_over(&self, stream: Stream, asks: &Asks) {
+        let mut http = Http1::over(stream);
+        while !self.is_over() && self.ask_http1(&mut http, &asks.request).await {
+            sleep(asks.pause).await;
         }
     }
 
