@@ -59,7 +59,9 @@ async fn a_pair_that_does_not_match_is_refused_and_the_old_one_goes_on() {
     let refused = gateway.reload().await;
 
     assert_eq!(refused.code, Some(78), "{refused:?}");
-    for told in ["certificates[0].key", "api.key", "is not the key of", "tollgate.yaml:", "the gateway goes on"] {
+    for told in
+        ["certificates[0].key", "api.key", "is not the key of", "tollgate.yaml:", "the gateway goes on"]
+    {
         assert!(refused.stderr.contains(told), "no `{told}` in {}", refused.stderr);
     }
     assert_eq!(shown(&gateway, &Tls::default()).await, der(&old));
@@ -109,7 +111,8 @@ async fn a_folder_of_certificates_gains_and_loses_pairs_by_reload() {
     assert!(gateway.connect_tls(&Tls::to("one.test")).await.is_err());
     let expiry = async || gateway.metrics().await;
     let gone = |page: crate::support::metrics::Metrics| {
-        let left: Vec<_> = page.samples("tollgate_certificate_expiry_timestamp_seconds", &[]).cloned().collect();
+        let left: Vec<_> =
+            page.samples("tollgate_certificate_expiry_timestamp_seconds", &[]).cloned().collect();
         left.len() == 1 && left[0].labels["certificate"].ends_with("two.pem")
     };
     eventually(PATIENCE, || async { gone(expiry().await) }).await;
@@ -125,7 +128,10 @@ async fn an_expired_certificate_is_served_with_a_warning_and_a_metric_in_the_pas
     let gateway = builder.start().await;
 
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stderr.contains("warning: ") && checked.stderr.contains("tls.pem` expired"), "{checked:?}");
+    assert!(
+        checked.stderr.contains("warning: ") && checked.stderr.contains("tls.pem` expired"),
+        "{checked:?}"
+    );
     eventually(PATIENCE, || async { gateway.stderr().contains("tls.pem` expired") }).await;
     let name = "tollgate_certificate_expiry_timestamp_seconds";
     let at = gateway.metric(name, &[("listener", "public")]).await;
@@ -133,7 +139,9 @@ async fn an_expired_certificate_is_served_with_a_warning_and_a_metric_in_the_pas
     assert!((-3_700.0..-3_500.0).contains(&(at - now)), "{at}");
     assert_eq!(shown(&gateway, &Tls::default()).await, der(&old));
 
-    gateway.files.pair("tls", &certs::server_with(&certs::authority(), &["api.example.com"], Kind::Ecdsa, VALID));
+    gateway
+        .files
+        .pair("tls", &certs::server_with(&certs::authority(), &["api.example.com"], Kind::Ecdsa, VALID));
     assert_eq!(gateway.reload().await.code, Some(0));
     assert_ne!(shown(&gateway, &Tls::default()).await, der(&old));
 }

@@ -35,7 +35,10 @@ async fn a_host_that_requires_a_certificate_serves_nobody_without_a_good_one() {
     }
     // The public host beside it asks nobody, and is not told either.
     assert_eq!(house.ask(&Tls::to("public.test"), "public.test").await.unwrap().status, 200);
-    assert_eq!(house.ask(&Tls::to("public.test").certificate(&wrong), "public.test").await.unwrap().status, 200);
+    assert_eq!(
+        house.ask(&Tls::to("public.test").certificate(&wrong), "public.test").await.unwrap().status,
+        200
+    );
     // Each of these four by both protocols, and nobody else's.
     assert_eq!(house.origin.requests().await, 8);
 }
@@ -49,7 +52,10 @@ async fn a_host_that_takes_a_certificate_serves_without_one_and_refuses_a_bad_on
         let client = Tls::to("optional.test").versions(version, version);
 
         assert_eq!(house.ask(&client, "optional.test").await.unwrap().status, 200);
-        assert_eq!(house.ask(&client.clone().certificate(&house.orders), "optional.test").await.unwrap().status, 200);
+        assert_eq!(
+            house.ask(&client.clone().certificate(&house.orders), "optional.test").await.unwrap().status,
+            200
+        );
         assert!(house.ask(&client.certificate(&wrong), "optional.test").await.is_err());
     }
     eventually(PATIENCE, || async { house.refused("client_certificate_bad").await == 2.0 }).await;
@@ -88,7 +94,8 @@ async fn a_session_of_a_public_host_does_not_open_one_that_requires_a_certificat
 async fn a_session_from_before_a_change_of_authorities_opens_nothing_after_it() {
     let house = House::start().await;
     let next = certs::authority();
-    let clients = BOTH.map(|version| Tls::to("required.test").versions(version, version).certificate(&house.orders));
+    let clients =
+        BOTH.map(|version| Tls::to("required.test").versions(version, version).certificate(&house.orders));
     let mut sessions = Vec::new();
     for client in &clients {
         sessions.push(house.session(client, "required.test").await);
@@ -103,7 +110,10 @@ async fn a_session_from_before_a_change_of_authorities_opens_nothing_after_it() 
         assert!(house.ask(&client.clone().session(session), "required.test").await.is_err());
         assert!(house.ask(&bare.clone().session(session), "required.test").await.is_err());
         let new = certs::client(&next, "orders");
-        assert_eq!(house.resumes(&bare.clone().certificate(&new).session(session), "required.test").await, Some(false));
+        assert_eq!(
+            house.resumes(&bare.clone().certificate(&new).session(session), "required.test").await,
+            Some(false)
+        );
     }
     assert_eq!(house.refused("client_certificate_bad").await, 2.0);
     assert_eq!(house.refused("client_certificate_missing").await, 2.0);
@@ -114,7 +124,8 @@ async fn a_host_of_another_policy_than_the_server_name_is_misdirected() {
     let house = House::start().await;
     let public = Tls::to("public.test");
     let known = Tls::to("required.test").certificate(&house.orders);
-    let required = ["required.test", "REQUIRED.test", "required.test:8443", "sub.required.test", "optional.test"];
+    let required =
+        ["required.test", "REQUIRED.test", "required.test:8443", "sub.required.test", "optional.test"];
     let same = ["public.test", "other-public.test", "Public.test:8443", "unknown.test"];
 
     let mut http = house.gateway.connect_tls(&public).await.unwrap();
@@ -134,7 +145,9 @@ async fn a_host_of_another_policy_than_the_server_name_is_misdirected() {
 
     let mut http = house.gateway.connect_tls(&known).await.unwrap();
     let mut http2 = house.gateway.connect_http2(&known).await.unwrap();
-    for (host, status) in [("required.test", 200), ("sub.required.test", 200), ("public.test", 421), ("optional.test", 421)] {
+    for (host, status) in
+        [("required.test", 200), ("sub.required.test", 200), ("public.test", 421), ("optional.test", 421)]
+    {
         assert_eq!(http.send(&Request::get("/").host(host)).await.status, status, "{host}");
         assert_eq!(http2.send(&Request::get("/").host(host)).await.status, status, "{host}");
     }

@@ -18,7 +18,8 @@ use crate::support::{
 async fn a_drain_answers_everything_that_was_sent_and_ends_when_nothing_is_left() {
     let (_origin, gateway) = start("").await;
     let load = Load::new();
-    let (plain, secure, h2) = (Asks::of(gateway.plain, Request::get("/")), Tls::default(), Tls::default().alpn(&["h2"]));
+    let (plain, secure, h2) =
+        (Asks::of(gateway.plain, Request::get("/")), Tls::default(), Tls::default().alpn(&["h2"]));
     let secure = Asks::of(gateway.tls, Request::get("/")).tls(secure);
     let h2 = Asks::of(gateway.tls, Request::get("/")).tls(h2);
     let slow = Asks::of(gateway.plain, Request::get("/slow").script("delay=400ms"));
@@ -81,13 +82,17 @@ async fn a_drain_answers_everything_that_was_sent_and_ends_when_nothing_is_left(
     assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
     assert!(load.answered.load(Ordering::Relaxed) > 300, "{load:?}");
     let lines = exit.stdout.lines().filter(|line| line.contains("\"status\":200")).count();
-    assert_eq!(lines as u64, load.answered.load(Ordering::Relaxed) + waiting.len() as u64 + 2 + u64::from(answered.is_ok()));
+    assert_eq!(
+        lines as u64,
+        load.answered.load(Ordering::Relaxed) + waiting.len() as u64 + 2 + u64::from(answered.is_ok())
+    );
 }
 
 #[tokio::test]
 async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
     let (_origin, gateway) = start("connections: { max_drain: 1s }").await;
-    let events = |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
+    let events =
+        |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
     let mut http1 = gateway.connect().await;
     http1.write(events("/one").to_http1()).await.unwrap();
     assert_eq!(http1.read_head().await.unwrap().status, 200);
@@ -107,7 +112,8 @@ async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
     assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
     assert!(http1.read_to_end().await.is_ok_and(|rest| !rest.ends_with(b"0\r\n\r\n")));
     assert!(two.response().await.is_err() && socket.receive().await.is_err());
-    let lines: Vec<serde_json::Value> = exit.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        exit.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4, "{}", exit.stdout);
     for path in ["/one", "/two", "/three"] {
         let line = lines.iter().find(|line| line["path"] == path).unwrap();

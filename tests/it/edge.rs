@@ -24,11 +24,13 @@ async fn connections_that_age_lose_no_request() {
     let request = Request::get("/");
     let plain = Asks::of(gateway.plain, request.clone()).pause(Duration::from_millis(2));
     let secure = Asks::of(gateway.tls, request.clone()).tls(Tls::default()).pause(Duration::from_millis(2));
-    let multiplexed = Asks::of(gateway.tls, request).tls(Tls::default().alpn(&["h2"])).pause(Duration::from_millis(4));
+    let multiplexed =
+        Asks::of(gateway.tls, request).tls(Tls::default().alpn(&["h2"])).pause(Duration::from_millis(4));
     let (http1, http2) = (Load::new(), Load::new());
 
     let clients = tokio::spawn(futures::future::join_all(
-        (0..6).map(|_| tokio::spawn(http1.clone().http1(plain.clone())))
+        (0..6)
+            .map(|_| tokio::spawn(http1.clone().http1(plain.clone())))
             .chain((0..4).map(|_| tokio::spawn(http1.clone().http1(secure.clone()))))
             .chain((0..4).map(|_| tokio::spawn(http2.clone().http2(multiplexed.clone(), 4)))),
     ));
@@ -103,7 +105,8 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
         .yaml("connections: { max_age: 500ms, max_drain: 1s }")
         .start()
         .await;
-    let events = |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
+    let events =
+        |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
     let download = |path: &str| Request::get(path).script("size=1000000,drip=20ms/1000");
     let begun = Instant::now();
 

@@ -2,10 +2,7 @@
 //! protocol, which sessions come back. Certificates of clients are in
 //! `client_auth`, new certificates by reload in `certificates`.
 
-use boring::{
-    ssl::SslVersion,
-    x509::X509,
-};
+use boring::{ssl::SslVersion, x509::X509};
 
 use crate::support::{
     Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls,
@@ -18,8 +15,8 @@ use crate::support::{
 async fn a_server_name_finds_its_certificate_exact_before_wildcard_before_the_first() {
     let origin = Origin::start().await;
     let authority = certs::authority();
-    let [first, exact, wildcard] =
-        [&["first.test"][..], &["api.example.com"], &["*.example.com"]].map(|names| certs::server(&authority, names));
+    let [first, exact, wildcard] = [&["first.test"][..], &["api.example.com"], &["*.example.com"]]
+        .map(|names| certs::server(&authority, names));
     let gateway = Gateway::builder()
         .origin("origin", &origin)
         .pair("first", &first)
@@ -42,7 +39,11 @@ async fn a_server_name_finds_its_certificate_exact_before_wildcard_before_the_fi
     ] {
         let mut http = gateway.connect_tls(&client).await.unwrap();
 
-        assert!(shows(&http.stream, shown), "{:?}", http.stream.ssl().servername(boring::ssl::NameType::HOST_NAME));
+        assert!(
+            shows(&http.stream, shown),
+            "{:?}",
+            http.stream.ssl().servername(boring::ssl::NameType::HOST_NAME)
+        );
         assert_eq!(http.send(&Request::get("/")).await.status, 200);
     }
 }
@@ -65,7 +66,10 @@ async fn with_alert_an_unknown_server_name_is_no_handshake() {
             assert!(why.0.contains("ALERT_UNRECOGNIZED_NAME"), "{why:?}");
         }
     }
-    assert_eq!(gateway.connect_tls(&Tls::default()).await.unwrap().send(&Request::get("/")).await.status, 200);
+    assert_eq!(
+        gateway.connect_tls(&Tls::default()).await.unwrap().send(&Request::get("/")).await.status,
+        200
+    );
     ended_early(&gateway, "unknown_server_name", 4.0).await;
 }
 
@@ -73,8 +77,8 @@ async fn with_alert_an_unknown_server_name_is_no_handshake() {
 async fn clients_get_the_certificate_whose_signatures_they_take() {
     let origin = Origin::start().await;
     let authority = certs::authority();
-    let [ecdsa, rsa] =
-        [Kind::Ecdsa, Kind::Rsa(2048)].map(|kind| certs::server_with(&authority, &["api.example.com"], kind, VALID));
+    let [ecdsa, rsa] = [Kind::Ecdsa, Kind::Rsa(2048)]
+        .map(|kind| certs::server_with(&authority, &["api.example.com"], kind, VALID));
     let gateway = Gateway::builder()
         .origin("origin", &origin)
         .pair("ecdsa", &ecdsa)
@@ -134,14 +138,18 @@ async fn tls_1_2_and_1_3_are_spoken_unless_1_3_is_the_least() {
 async fn key_exchange_is_post_quantum_when_the_client_can() {
     let gateway = simple("").await;
 
-    for (offered, used) in
-        [("X25519MLKEM768:X25519", "X25519MLKEM768"), ("X25519", "X25519"), ("P-256", "P-256"), ("P-384", "P-384")]
-    {
+    for (offered, used) in [
+        ("X25519MLKEM768:X25519", "X25519MLKEM768"),
+        ("X25519", "X25519"),
+        ("P-256", "P-256"),
+        ("P-384", "P-384"),
+    ] {
         let http = gateway.connect_tls(&Tls::default().curves(offered)).await.unwrap();
 
         assert_eq!(http.stream.ssl().curve_name(), Some(used));
         let labels = [("listener", "public"), ("curve", used)];
-        eventually(PATIENCE, || async { gateway.metric("tollgate_handshakes_total", &labels).await == 1.0 }).await;
+        eventually(PATIENCE, || async { gateway.metric("tollgate_handshakes_total", &labels).await == 1.0 })
+            .await;
     }
 }
 
@@ -211,7 +219,10 @@ async fn who_does_not_finish_the_handshake_is_cut_at_its_deadline_and_a_probe_is
     ended_early(&gateway, "handshake_timeout", 2.0).await;
     ended_early(&gateway, "handshake_failed", 1.0).await;
     ended_early(&gateway, "probe", 1.0).await;
-    assert_eq!(gateway.metric("tollgate_connections_ended_early_total", &[("listener", "public")]).await, 4.0);
+    assert_eq!(
+        gateway.metric("tollgate_connections_ended_early_total", &[("listener", "public")]).await,
+        4.0
+    );
 }
 
 /// A gateway with one certificate, and more in its `tls` section.
@@ -224,7 +235,8 @@ async fn simple(settings: &str) -> Gateway {
 
 /// A `tls` section with these pairs.
 fn listed(pairs: &[&str], settings: &str) -> String {
-    let pairs: Vec<_> = pairs.iter().map(|name| format!("{{ chain: {name}.pem, key: {name}.key }}")).collect();
+    let pairs: Vec<_> =
+        pairs.iter().map(|name| format!("{{ chain: {name}.pem, key: {name}.key }}")).collect();
     format!("{{ certificates: [{}], {settings} }}", pairs.join(", "))
 }
 
