@@ -19,6 +19,7 @@ use super::{
     process::{Exit, Process},
     request::Request,
     response::Response,
+    stream::Stream,
     tls::HandshakeFailed,
 };
 
@@ -110,6 +111,12 @@ impl Gateway {
     pub async fn ask(&self, arguments: &[&str]) -> Exit {
         let socket = self.files.path("admin.sock").display().to_string();
         Self::cli(&[arguments, &["--socket", &socket]].concat()).await
+    }
+
+    /// Asks over the operator's socket, as `POST` and `/reload`.
+    pub async fn admin(&self, method: &str, path: &str) -> Response {
+        let socket = tokio::net::UnixStream::connect(self.files.path("admin.sock")).await.unwrap();
+        Http1::over(Stream::Unix(socket)).send(&Request::new(method, path).honest()).await
     }
 
     /// Scrapes the metrics page.

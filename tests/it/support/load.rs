@@ -21,6 +21,7 @@ use super::{
     client::Http1,
     http2::{Cut, Http2},
     request::Request,
+    response::Response,
     stream::{self, Stream},
     tls::Tls,
 };
@@ -52,6 +53,8 @@ pub struct Asks {
     pub request: Request,
     /// How long it waits between two requests on a connection.
     pub pause: Duration,
+    /// What every answer has to be.
+    pub sound: fn(&Response) -> bool,
     /// Its kernel takes so little at a time, if given.
     pub narrow: Option<usize>,
 }
@@ -87,7 +90,7 @@ impl Load {
     /// The same on a connection that is there, until it ends.
     pub async fn http1_over(&self, stream: Stream, asks: &Asks) {
         let mut http = Http1::over(stream);
-        while !self.is_over() && self.ask_http1(&mut http, &asks.request).await {
+        while !self.is_over() && self.ask_http1(&mut http, asks).await {
             sleep(asks.pause).await;
         }
     }
@@ -97,8 +100,8 @@ impl Load {
         while let Some(stream) = self.connect(&asks).await {
             sleep(asks.pause).await;
             match Http1::over(stream).try_send(&asks.request).await {
-                Ok(answer) if answer.status == 200 => count(&self.answered),
-                Ok(answer) => drop(self.lose(format!("fresh: status {}", answer.status))),
+                Ok(answer) if (asks.sound)(&answer) => count(&self.answered),
+                Ok(answer) => drop(self.lose(format!("fresh: {answer:?}"))),
                 Err(why) => drop(self.lose(format!("fresh: {why}"))),
             }
         }
@@ -109,7 +112,7 @@ impl Load {
         while let Some(stream) = self.connect(&asks).await {
             let http = Http2::over(stream).await;
             let one = |_| async {
-                while !self.is_over() && self.ask_http2(&http, &asks.request).await {
+                while !self.is_over() && self.ask_http2(&http, &asks).await {
                     sleep(asks.pause).await;
                 }
             };
@@ -121,10 +124,10 @@ impl Load {
     }
 
     /// False: this connection is over.
-    async fn ask_http1(&self, http: &mut Http1, request: &Request) -> bool {
-        let answer = match http.try_send(request).await {
-            Ok(answer) if answer.status == 200 => answer,
-            Ok(answer) => return self.lose(format!("http/1: status {}", answer.status)),
+    async fn ask_http1(&self, http: &mut Http1, asks: &Asks) -> bool {
+        let answer = match http.try_send(&asks.request).await {
+            Ok(answer) if (asks.sound)(&answer) => answer,
+            Ok(answer) => return self.lose(format!("http/1: {answer:?}")),
             Err(why) => return self.lose(format!("http/1: {why}")),
         };
         count(&self.answered);
@@ -137,12 +140,12 @@ impl Load {
     }
 
     /// False: this connection takes no more streams.
-    async fn ask_http2(&self, http: &Http2, request: &Request) -> bool {
-        let Ok(mut exchange) = http.start(request, true).await else { return false };
+    async fn ask_http2(&self, http: &Http2, asks: &Asks) -> bool {
+        let Ok(mut exchange) = http.start(&asks.request, true).await else { return false };
         match exchange.response().await {
-            Ok(answer) if answer.status == 200 => count(&self.answered),
+            Ok(answer) if (asks.sound)(&answer) => count(&self.answered),
             Err(cut) if is_unprocessed(&cut) => count(&self.unprocessed),
-            Ok(answer) => return self.lose(format!("http/2: status {}", answer.status)),
+            Ok(answer) => return self.lose(format!("http/2: {answer:?}")),
             Err(cut) => return self.lose(format!("http/2: {cut}")),
         }
         true
@@ -183,12 +186,24 @@ impl Load {
 impl Asks {
     /// A GET without pause and without TLS.
     pub fn of(address: SocketAddr, request: Request) -> Self {
-        Self { address, tls: None, request, pause: Duration::ZERO, narrow: None }
+        Self {
+            address,
+            tls: None,
+            request,
+            pause: Duration::ZERO,
+            narrow: None,
+            sound: |answer| answer.status == 200,
+        }
     }
 
     /// With TLS; for HTTP/2 the client has to offer it.
     pub fn tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// Answers have to be like this; those that are not count as lost.
+    pub fn sound(self, sound: fn(&Response) -> bool) -> Self {
+        Self { sound, ..self }
     }
 
     /// With a receive buffer of about so many bytes.
