@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::SystemTime,
 };
 
@@ -72,11 +72,21 @@ impl Reloader {
     /// Reads, builds, swaps. Blocks for as long as the files take; call it off
     /// the request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        let _alone = match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(Refused::Busy),
-            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
-            Ok(alone) => alone,
-        };
+        match self.busy.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
+            Err(TryLockError::Poisoned(broken)) => self.reload_alone(broken.into_inner()),
+            Ok(alone) => self.reload_alone(alone),
+        }
+    }
+
+    /// As [`reload`](Self::reload), after the one that is under way: it may
+    /// have read the files before they were what they are now, and who sent a
+    /// signal cannot be told to try again.
+    pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
+        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reload_alone(&self, _alone: MutexGuard<'_, ()>) -> Result<Reloaded, Refused> {
         let outcome = self.swap();
         self.count(&outcome);
         match &outcome {

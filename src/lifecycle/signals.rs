@@ -47,7 +47,7 @@ impl Signals {
     fn reload(&self) {
         let reloader = self.reloader.clone();
         // The outcome stands in log and metrics.
-        tokio::task::spawn_blocking(move || drop(reloader.reload()));
+        tokio::task::spawn_blocking(move || drop(reloader.reload_in_turn()));
     }
 
     /// Pingora stops accepting when this returns; our own monitor ends the
