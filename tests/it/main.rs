@@ -8,12 +8,14 @@
 mod support;
 
 mod certificates;
+mod churn;
 mod client_auth;
 mod drain;
 mod edge;
 mod failures;
 mod forwarding;
 mod origins;
+mod reload;
 mod routing;
 mod running;
 mod smoke;

@@ -104,7 +104,10 @@ impl Files {
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
-        std::fs::write(path, self.fill(text)).unwrap();
+        // As deployments do it: who reads it meanwhile reads a whole file.
+        let part = path.with_extension("part");
+        std::fs::write(&part, self.fill(text)).unwrap();
+        std::fs::rename(part, path).unwrap();
     }
 
     /// Writes a fragment.
