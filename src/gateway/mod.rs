@@ -8,6 +8,7 @@ pub mod admission;
 pub mod attempt;
 pub mod context;
 pub mod headers;
+pub mod hops;
 pub mod marks;
 pub mod record;
 pub mod rejection;
@@ -145,6 +146,7 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
+        hops::clean(answer)?;
         reply::frame(session, answer, ctx.head.version);
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
             session.set_keepalive(None);

@@ -177,6 +177,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("connections", old.connections != new.connections),
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
+        ("tracing", old.tracing != new.tracing),
     ];
     lines.extend(sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("changed: {name}")));
     lines

@@ -7,16 +7,25 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod bodies;
 mod certificates;
 mod churn;
 mod client_auth;
 mod drain;
 mod edge;
 mod failures;
+mod faults;
 mod forwarding;
+mod grpc;
+mod http2;
+mod leaving;
 mod origins;
+mod protocols;
 mod reload;
 mod routing;
 mod running;
 mod smoke;
+mod streaming;
 mod tls;
+mod upstreams;
+mod websocket;

@@ -45,6 +45,13 @@ impl Gateway {
         Self::builder().origin("origin", origin).start().await
     }
 
+    /// As [`in_front_of`](Self::in_front_of), with more keys of the upstream, as
+    /// `timeouts: { read: 1s }`.
+    pub async fn with_upstream(origin: &Origin, more: &str) -> Self {
+        let upstream = format!("{{ name: origin, endpoints: [{{ address: \"{{origin}}\" }}], {more} }}");
+        Self::builder().origin("origin", origin).yaml(&format!("upstreams: [{upstream}]")).start().await
+    }
+
     /// Runs `tollgate check` on this text alone, without default sections.
     pub async fn check(yaml: &str) -> Exit {
         let files = Files::new();

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod origin;
 pub mod port;
 pub mod process;
+pub mod puppet;
 pub mod request;
 pub mod response;
 pub mod stream;
@@ -23,8 +24,8 @@ pub mod tls;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, gateway::Gateway, http2::Http2, origin::Origin, request::Request, response::Response,
-    tls::Tls, websocket::WebSocket,
+    client::Http1, gateway::Gateway, http2::Http2, origin::Origin, puppet::Puppet, request::Request,
+    response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};
