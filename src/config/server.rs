@@ -58,7 +58,7 @@ pub struct ConnectionsSpec {
     /// request from the connection's start.
     pub header_timeout: Span,
     /// Silence between two requests. Below the 350 s after which an NLB
-    /// forgets a flow.
+    /// forgets a flow. Changing it needs an upgrade.
     pub idle: Span,
     /// Silence of a client inside a request body.
     pub read: Span,
@@ -70,7 +70,7 @@ pub struct ConnectionsSpec {
     /// How long a connection that was asked to end may go on with what it does;
     /// then it is cut.
     pub max_drain: Span,
-    /// HTTP/2 streams of one connection at a time.
+    /// HTTP/2 streams of one connection at a time. Changing it needs an upgrade.
     pub max_streams: u32,
 }
 

@@ -148,6 +148,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         hops::clean(answer)?;
         reply::frame(session, answer, ctx.head.version);
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
+            session.set_keepalive(None);
+        }
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         Ok(())

@@ -8,6 +8,11 @@
 mod support;
 
 mod bodies;
+mod certificates;
+mod churn;
+mod client_auth;
+mod drain;
+mod edge;
 mod failures;
 mod faults;
 mod forwarding;
@@ -16,9 +21,11 @@ mod http2;
 mod leaving;
 mod origins;
 mod protocols;
+mod reload;
 mod routing;
 mod running;
 mod smoke;
 mod streaming;
+mod tls;
 mod upstreams;
 mod websocket;

@@ -10,6 +10,8 @@ pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod http2;
+pub mod link;
+pub mod load;
 pub mod metrics;
 pub mod origin;
 pub mod port;
