@@ -1,0 +1,37 @@
+//! Ends clients' TLS and prepares the gateway's own towards upstreams.
+//!
+//! Owns certificates, the choice among them by server name, client
+//! authentication, session resumption and what a handshake told. Does not own
+//! sockets, deadlines or counters: the edge has those, and a [`HandshakeError`]
+//! says what to count. What always holds: a connection is ruled by the client
+//! authentication of the host it named, resumed or not, and whoever serves a
+//! request compares [`TlsFacts::policy`] with [`TlsTable::policy`] of the
+//! request's host (421 when they differ).
+
+mod acceptor;
+mod authorities;
+mod context;
+mod directory;
+mod facts;
+mod failure;
+mod files;
+mod inventory;
+mod names;
+mod pair;
+mod policy;
+mod table;
+#[doc(hidden)]
+pub mod testing;
+mod upstream;
+mod validity;
+
+pub use acceptor::Acceptor;
+pub use facts::{ClientCertificate, TlsFacts};
+pub use failure::{HandshakeError, HandshakeFailure};
+pub use pair::KeyKind;
+pub use policy::PolicyId;
+pub use table::{CertificateFacts, TlsTable};
+pub use upstream::UpstreamTls;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! The gateway's side of TLS towards an upstream.
+//!
+//! Owns what is read from files for it and the identity that keeps connections
+//! made under different terms apart: Pingora's pool looks at neither authorities
+//! nor more of a client certificate than its serial number. Connecting is
+//! Pingora's.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use boring::{sha::Sha256, x509::X509};
+use pingora::utils::tls::CertKey;
+
+use super::{
+    authorities::{Authorities, fingerprint},
+    files::Files,
+    names::is_host,
+    pair::{Pair, PairFiles},
+};
+use crate::config::{Problems, Source, upstream::UpstreamTlsSpec};
+
+/// What connections to an upstream need; immutable.
+#[derive(Clone)]
+pub struct UpstreamTls {
+    /// The authorities that may have signed the endpoints' certificates; `None`
+    /// means the system's.
+    pub ca: Option<Arc<Box<[X509]>>>,
+    /// The certificate that the gateway shows.
+    pub client: Option<Arc<CertKey>>,
+    /// Equal for equal terms, across reloads and processes: for
+    /// `HttpPeer.group_key`.
+    pub identity: u64,
+}
+
+impl UpstreamTls {
+    /// Reads every file that the section names. `source` is the section's place.
+    ///
+    /// `None` when anything stops it from being used; then `problems` says what.
+    pub fn build(
+        spec: &UpstreamTlsSpec,
+        source: &Source,
+        resolve: &dyn Fn(&Path) -> PathBuf,
+        now: SystemTime,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let mut found = Problems::default();
+        let files = Files { resolve, now };
+        check_name(&spec.server_name, &source.key("server_name"), &mut found);
+        let ca = spec.ca.as_ref().and_then(|path| load_ca(path, files, &source.key("ca"), &mut found));
+        let client = spec.client.as_ref().and_then(|client| {
+            let source = source.key("client");
+            let (chain_source, key_source) = (source.key("chain"), source.key("key"));
+            let paths = PairFiles { chain: &client.chain, key: &client.key, chain_source, key_source };
+            Pair::load(&paths, files, &mut found)
+        });
+        let failed = found.has_errors();
+        problems.extend(found);
+        let identity = identity(ca.as_ref(), client.as_ref());
+        (!failed).then(|| Self {
+            ca: ca.map(|ca| Arc::new(ca.certificates.into_boxed_slice())),
+            client: client.map(|pair| Arc::new(cert_key(pair))),
+            identity,
+        })
+    }
+}
+
+impl fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamTls").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// An empty name would turn verification off in Pingora, and an address is not
+/// looked for in certificates there.
+fn check_name(name: &str, source: &Source, problems: &mut Problems) {
+    if !is_host(name) || name.parse::<IpAddr>().is_ok() {
+        let text = format!("`{name}` is not a host name; write the DNS name in the endpoints' certificate");
+        problems.error(source, text);
+    }
+}
+
+fn load_ca(path: &Path, files: Files<'_>, source: &Source, problems: &mut Problems) -> Option<Authorities> {
+    let ca = Authorities::load(path, files, source, problems)?;
+    if !ca.has_root() {
+        let path = (files.resolve)(path);
+        let text = format!("`{}` holds no root (self-signed) authority; add the root", path.display());
+        problems.error(source, text);
+    }
+    Some(ca)
+}
+
+fn cert_key(pair: Pair) -> CertKey {
+    let chain = std::iter::once(pair.leaf).chain(pair.issuers).collect();
+    CertKey::new(chain, pair.key)
+}
+
+fn identity(ca: Option<&Authorities>, client: Option<&Pair>) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(&ca.map_or([0; 32], |ca| ca.digest));
+    for certificate in client.iter().flat_map(|pair| std::iter::once(&pair.leaf).chain(&pair.issuers)) {
+        hash.update(&fingerprint(certificate).unwrap_or_default());
+    }
+    let digest = hash.finish();
+    digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{
+        testing::{self, Kind, VALID},
+        tests::{CA, Folder, ecdsa},
+    };
+
+    fn build(folder: &Folder, spec: &str) -> (Option<UpstreamTls>, String) {
+        let spec: UpstreamTlsSpec = serde_yaml::from_str(spec).unwrap();
+        let mut problems = Problems::default();
+        let resolve = |path: &Path| folder.path().join(path);
+        let source = Source::file("t.yaml").key("tls");
+        let built = UpstreamTls::build(&spec, &source, &resolve, SystemTime::now(), &mut problems);
+        (built, problems.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+    }
+
+    #[test]
+    fn authorities_and_certificate_are_read() {
+        let folder = Folder::with(&["gw"]);
+
+        let plain = build(&folder, "server_name: orders.internal").0.unwrap();
+        let spec = "{ server_name: orders.internal, ca: ca.pem, client: { chain: gw.pem, key: gw.key } }";
+        let (full, told) = build(&folder, spec);
+        let full = full.unwrap();
+
+        assert_eq!(told, "");
+        assert!(plain.ca.is_none() && plain.client.is_none());
+        assert_eq!(full.ca.unwrap().len(), 1);
+        let shown = full.client.unwrap().leaf().to_pem().unwrap();
+        assert_eq!(shown, std::fs::read(folder.path().join("gw.pem")).unwrap());
+    }
+
+    #[test]
+    fn the_identity_changes_with_authorities_and_certificate_alone() {
+        let folder = Folder::with(&["gw"]);
+        let spec = "{ server_name: a, ca: ca.pem, client: { chain: gw.pem, key: gw.key } }";
+        let identity = |spec: &str| build(&folder, spec).0.unwrap().identity;
+
+        let none = identity("server_name: a");
+        let ca = identity("{ server_name: a, ca: ca.pem }");
+        let both = identity(spec);
+        let root = CA.pem().unwrap();
+        folder.write("ca.pem", &format!("{root}{root}"));
+        let reordered = identity(spec);
+        folder.pair("gw", &ecdsa(&["gw"]));
+        let renewed = identity(spec);
+        folder.write("ca.pem", &testing::ca("Other").unwrap().pem().unwrap());
+        let rotated = identity(spec);
+
+        assert_eq!(both, reordered);
+        let all = std::collections::HashSet::from([none, ca, both, renewed, rotated]);
+        assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let folder = Folder::with(&["gw"]);
+        folder.pair("short", &testing::leaf(&CA, &["gw"], Kind::Rsa(1024), VALID).unwrap());
+        folder.write("issuing.pem", &testing::intermediate(&CA, "Issuing").unwrap().pem().unwrap());
+        let spec = "{ server_name: \"\", ca: issuing.pem, client: { chain: short.pem, key: short.key } }";
+
+        let (built, told) = build(&folder, spec);
+
+        assert!(built.is_none());
+        assert_eq!(
+            told,
+            "\
+error: t.yaml: tls.server_name: `` is not a host name; write the DNS name in the endpoints' certificate
+error: t.yaml: tls.ca: `DIR/issuing.pem` holds no root (self-signed) authority; add the root
+error: t.yaml: tls.client.key: `DIR/short.key` is an RSA key of 1024 bits; use 2048 bits or ECDSA P-256
+"
+        );
+        for bad in ["10.0.0.1", "orders internal", "*.internal", "orders:8443"] {
+            let (built, _) = build(&folder, &format!("server_name: \"{bad}\""));
+            assert!(built.is_none(), "{bad}");
+        }
+    }
+}
