@@ -11,7 +11,28 @@ pub mod server;
 pub mod types;
 pub mod upstream;
 
+mod clashes;
+mod document;
+mod draft;
+mod fault;
+mod files;
+mod load;
+mod positions;
+mod print;
+mod repair;
+mod rules;
+mod schema;
+mod secrets;
+mod sections;
+mod typed;
+
+#[cfg(test)]
+mod golden;
+
+pub use load::{Loaded, load};
+pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
+pub use schema::schema;
 
 use std::path::PathBuf;
 

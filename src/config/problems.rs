@@ -4,7 +4,11 @@
 //! The one error type of everything that builds from configuration. Finding
 //! lines is `document`'s work; telling is this file's.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -64,6 +68,14 @@ pub struct Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// So many are told; who has more to mend begins with these.
+    pub const MOST: usize = 200;
+
+    /// Adds a problem as it is.
+    pub fn add(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
     /// Adds an error.
     pub fn error(&mut self, source: &Source, text: impl Into<String>) {
         self.push(Severity::Error, source, text.into());
@@ -75,7 +87,7 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, source: &Source, text: String) {
-        self.0.push(Problem { severity, source: source.clone(), line: None, text });
+        self.add(Problem { severity, source: source.clone(), line: None, text });
     }
 
     /// Takes over another list.
@@ -91,6 +103,19 @@ impl Problems {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether there are more than will be told.
+    pub fn is_full(&self) -> bool {
+        self.0.len() > Self::MOST
+    }
+
+    /// Keeps the first [`Self::MOST`]; one more then says that there are others.
+    pub fn cap(&mut self, main: &Source) {
+        if self.0.len() > Self::MOST {
+            self.0.truncate(Self::MOST);
+            self.error(main, "there are more problems; mend these first");
+        }
     }
 
     /// Each problem.
@@ -123,9 +148,21 @@ impl fmt::Display for Problem {
             write!(f, ":{line}")?;
         }
         if !self.source.key.is_empty() {
-            write!(f, ": {}", self.source.key)?;
+            write!(f, ": {}", OneLine(&self.source.key))?;
         }
-        write!(f, ": {}", self.text)
+        write!(f, ": {}", OneLine(&self.text))
+    }
+}
+
+/// Text that cannot forge another line or colour a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => f.write_char(c),
+        })
     }
 }
 

@@ -1,9 +1,14 @@
 //! `routes`: which requests go where, and what is changed on the way.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern};
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor},
+};
+
+use super::types::{ByteSize, FieldName, FieldValue, HostPattern, Invalid, MethodName, Name, Pattern};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
 /// `redirect` and `respond` says what.
@@ -70,7 +75,9 @@ pub struct MatchSpec {
 }
 
 /// A path to match, after normalisation: text is a prefix, or say which kind.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+///
+/// Each begins with `/`, but for a pattern.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PathSpec {
     /// A prefix in whole segments: `/orders` takes `/orders` and `/orders/7`,
@@ -81,7 +88,7 @@ pub enum PathSpec {
 }
 
 /// A path to match, by kind.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKindSpec {
     /// This path alone.
@@ -90,6 +97,64 @@ pub enum PathKindSpec {
     Prefix(String),
     /// A regular expression; anchor it with `^` and `$`.
     Pattern(Pattern),
+}
+
+// By hand: of an untagged enum serde only tells that nothing fits.
+impl<'de> Deserialize<'de> for PathSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PathVisitor)
+    }
+}
+
+struct PathVisitor;
+
+impl<'de> Visitor<'de> for PathVisitor {
+    type Value = PathSpec;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a prefix as `/orders`, or one of `{ exact: … }`, `{ prefix: … }`, `{ pattern: … }`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PathSpec, E> {
+        PathText::try_from(text.to_owned()).map(|path| PathSpec::Prefix(path.0)).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathSpec, A::Error> {
+        let one = || A::Error::custom("write exactly one of: exact, prefix, pattern");
+        let kind = match map.next_key()?.ok_or_else(one)? {
+            PathKey::Exact => PathKindSpec::Exact(map.next_value::<PathText>()?.0),
+            PathKey::Prefix => PathKindSpec::Prefix(map.next_value::<PathText>()?.0),
+            PathKey::Pattern => PathKindSpec::Pattern(map.next_value()?),
+        };
+        match map.next_key::<PathKey>()? {
+            None => Ok(PathSpec::Kind(kind)),
+            Some(_) => Err(one()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum PathKey {
+    Exact,
+    Prefix,
+    Pattern,
+}
+
+/// The text of a path that can match at all.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PathText(String);
+
+impl TryFrom<String> for PathText {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        if text.starts_with('/') && !text.contains(['?', '#', ' ']) {
+            return Ok(Self(text));
+        }
+        Err(Invalid::new(format!("`{text}` is not a path; begin it with `/`, without query or space")))
+    }
 }
 
 /// A header field to match. Without `value` and `pattern` it has to be there.

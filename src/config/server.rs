@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use http::Method;
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::types::{Address, ByteSize, MethodName, Span};
+use super::types::{Address, ByteSize, Invalid, MethodName, Span};
 
 /// The listener that the load balancer asks: `/livez` and `/readyz`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -150,7 +150,30 @@ pub struct ForwardedSpec {
     /// Networks whose `X-Forwarded-*` and `Forwarded` are believed and added
     /// to. From all others they are removed and written anew.
     #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "networks")]
     pub trusted: Vec<IpNet>,
+}
+
+/// Each network by itself, for ipnet's own refusal says neither which nor how.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks = Vec::<Network>::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(|network| network.0).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse().map(Self).map_err(|_| {
+            Invalid::new(format!(
+                "`{text}` is not a network; write an address and how many of its bits count, as `10.0.0.0/16`"
+            ))
+        })
+    }
 }
 
 /// Where the access log goes: one JSON line for each request.

@@ -1,0 +1,49 @@
+# make run    three origins and the gateway, with commands to try
+# make test   everything that is tested
+# make lint   format, clippy, documentation, dependencies
+# make help   all targets
+
+.DEFAULT_GOAL := help
+.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions
+
+# One profile for run, test and lint, so that the tree is built once.
+CARGO := cargo
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
+
+packages:
+	@.ci/packages
+
+build: packages ## the gateway and the demo's origin, fast to build
+	$(CARGO) build --bins
+
+run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
+	@conf/demo.sh
+
+test: packages ## everything, from a clean checkout
+	$(CARGO) test --locked
+
+lint: packages ## format, clippy, documentation, dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
+	$(CARGO) deny check bans licenses sources
+
+advisories: ## known vulnerabilities of dependencies (fetches a database)
+	$(CARGO) deny check advisories
+
+release: packages ## the binary as it ships: fat LTO, 6 to 10 minutes
+	$(CARGO) build --locked --release --bin tollgate
+
+bench: packages ## route look-up, pick, log line, headers; allocations counted
+	$(CARGO) bench --locked --bench hot_path
+
+compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
+	$(CARGO) build --locked --release --example bare_pingora
+	python3 loadtest/compare/compare.py
+
+compare-instructions: release ## instructions per request, Tollgate against bare Pingora
+	$(CARGO) build --locked --release --example bare_pingora
+	python3 loadtest/compare/compare.py --instructions

@@ -1,0 +1,11 @@
+//! The private ways in: readiness for the load balancer, metrics for the
+//! scraper, and the operator's socket.
+//!
+//! Three listeners that share nothing with the public ones: none of these
+//! paths exists there, and no route of the public ones exists here.
+
+mod operator;
+mod pages;
+
+pub use operator::{Operator, Status};
+pub use pages::{MetricsPage, Readiness};

@@ -1,0 +1,183 @@
+//! What the operator's socket answers: `GET /status`, `GET /config`,
+//! `POST /reload`. The socket's mode is the only key to it.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+use serde::Serialize;
+
+use super::pages::text;
+use crate::{
+    config,
+    edge::Drain,
+    lifecycle::{Refused, Reloader},
+    snapshot::{Current, Snapshot},
+};
+
+/// The operator's side of the process.
+pub struct Operator {
+    /// What serves now.
+    pub current: Arc<Current>,
+    /// What `POST /reload` runs.
+    pub reloader: Arc<Reloader>,
+    /// How many connections there are.
+    pub drain: Arc<Drain>,
+    /// When the process began.
+    pub started: Instant,
+}
+
+/// What `tollgate status` shows.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The binary's version.
+    pub version: &'static str,
+    /// The process.
+    pub pid: u32,
+    /// Seconds since it began.
+    pub uptime_seconds: u64,
+    /// The snapshot that serves.
+    pub generation: u64,
+    /// Names its files' content.
+    pub config_hash: String,
+    /// Connections of clients that are open.
+    pub connections: usize,
+    /// Whether the process is ending.
+    pub draining: bool,
+    /// Where it accepts.
+    pub listeners: Vec<ListenerStatus>,
+    /// What it knows of its upstreams.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// When its certificates end.
+    pub certificates: Vec<CertificateStatus>,
+    /// How many routes there are.
+    pub routes: usize,
+}
+
+/// A listener.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct ListenerStatus {
+    pub name: String,
+    pub address: String,
+    pub tls: bool,
+}
+
+/// An upstream.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct UpstreamStatus {
+    pub name: String,
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct EndpointStatus {
+    pub address: String,
+    pub zone: Option<String>,
+    pub in_flight: u32,
+}
+
+/// A certificate.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct CertificateStatus {
+    pub listener: String,
+    pub name: String,
+    pub expires_in_days: i64,
+}
+
+#[async_trait]
+impl ServeHttp for Operator {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        match (&request.method, request.uri.path()) {
+            (&Method::GET, "/status") => json(session, StatusCode::OK, &self.status()),
+            (&Method::GET, "/config") => {
+                text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
+            }
+            (&Method::POST, "/reload") => self.reload(session).await,
+            _ => text(session, StatusCode::NOT_FOUND, "write GET /status, GET /config or POST /reload\n"),
+        }
+    }
+}
+
+impl Operator {
+    async fn reload(&self, session: &ServerSession) -> Response<Vec<u8>> {
+        let reloader = self.reloader.clone();
+        match tokio::task::spawn_blocking(move || reloader.reload()).await {
+            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
+            Ok(Err(Refused::Busy)) => text(session, StatusCode::CONFLICT, &Refused::Busy.to_string()),
+            Ok(Err(Refused::Problems(problems))) => {
+                let list: Vec<_> = problems.iter().collect();
+                json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
+            }
+            Ok(Err(why)) => {
+                let told = serde_json::json!({ "needs_upgrade": why.to_string() });
+                json(session, StatusCode::UNPROCESSABLE_ENTITY, &told)
+            }
+            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let now = self.current.load();
+        let config = now.config();
+        let listeners = config.listeners.iter().map(|l| ListenerStatus {
+            name: l.spec.name.to_string(),
+            address: l.spec.address.to_string(),
+            tls: l.spec.tls.is_some(),
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: now.generation,
+            config_hash: now.hash.clone(),
+            connections: self.drain.open(),
+            draining: self.drain.has_begun(),
+            listeners: listeners.collect(),
+            upstreams: upstreams(&now),
+            certificates: certificates(&now),
+            routes: config.routes.len(),
+        }
+    }
+}
+
+fn upstreams(now: &Snapshot) -> Vec<UpstreamStatus> {
+    let endpoint = |e: &crate::upstream::Endpoint| EndpointStatus {
+        address: e.address.to_string(),
+        zone: e.zone.as_deref().map(str::to_owned),
+        in_flight: e.in_flight(),
+    };
+    let status = |u: &Arc<crate::upstream::Upstream>| UpstreamStatus {
+        name: u.name.to_string(),
+        endpoints: u.endpoints().iter().map(endpoint).collect(),
+    };
+    now.upstreams.iter().map(status).collect()
+}
+
+fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
+    let today = std::time::SystemTime::now();
+    let status = |(listener, facts): (&str, &crate::tls::CertificateFacts)| CertificateStatus {
+        listener: listener.to_owned(),
+        name: facts.file.display().to_string(),
+        expires_in_days: days_between(today, facts.not_after),
+    };
+    now.certificates().map(status).collect()
+}
+
+fn days_between(from: std::time::SystemTime, to: std::time::SystemTime) -> i64 {
+    let days = |span: std::time::Duration| i64::try_from(span.as_secs() / 86_400).unwrap_or(i64::MAX);
+    to.duration_since(from).map_or_else(|past| -days(past.duration()), days)
+}
+
+fn json(session: &ServerSession, status: StatusCode, value: &impl Serialize) -> Response<Vec<u8>> {
+    let body = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut page = text(session, status, &body);
+    page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page
+}

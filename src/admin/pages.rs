@@ -1,0 +1,66 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+
+use crate::{edge::Drain, telemetry::Metrics};
+
+/// What the load balancer asks. It answers whatever `Host` says, and never
+/// speaks of upstreams: one dead service must not take the fleet down.
+pub struct Readiness {
+    /// Whether the process is ending.
+    pub drain: Arc<Drain>,
+}
+
+#[async_trait]
+impl ServeHttp for Readiness {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let path = session.req_header().uri.path();
+        match path {
+            // The process runs: restart it when this fails.
+            "/livez" => text(session, StatusCode::OK, "alive\n"),
+            // It can serve. An NLB resets the connections of a target that
+            // turns unhealthy, so a drain does not turn this red.
+            "/readyz" => {
+                let body = if self.drain.has_begun() { "ready, draining\n" } else { "ready\n" };
+                text(session, StatusCode::OK, body)
+            }
+            _ => text(session, StatusCode::NOT_FOUND, "write /livez or /readyz\n"),
+        }
+    }
+}
+
+/// What the scraper asks.
+pub struct MetricsPage {
+    /// Every series of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl ServeHttp for MetricsPage {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().uri.path() != "/metrics" {
+            return text(session, StatusCode::NOT_FOUND, "write /metrics\n");
+        }
+        let mut page = text(session, StatusCode::OK, &self.metrics.render());
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        page.headers_mut().insert(header::CONTENT_TYPE, kind);
+        page
+    }
+}
+
+/// A page of text; to a `HEAD` without the text.
+pub(super) fn text(session: &ServerSession, status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    let length = HeaderValue::from(body.len());
+    let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body.into() };
+    let mut page = Response::new(body);
+    *page.status_mut() = status;
+    let headers = page.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    page
+}

@@ -1,0 +1,96 @@
+//! `tollgate check`: everything that is wrong, without touching a socket.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use crate::{
+    config::{self, Problem, Problems, Severity},
+    live::LiveState,
+    snapshot::Snapshot,
+    telemetry::Metrics,
+};
+
+use super::{BAD_CONFIG, print, tell};
+
+/// Looks for everything that is wrong with a configuration.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The main file; `conf.d/*.yaml` beside it are read too.
+    #[arg(env = "TOLLGATE_CONFIG", default_value = "/etc/tollgate/tollgate.yaml")]
+    file: PathBuf,
+    /// Print the effective configuration: every default, secrets as written.
+    #[arg(long)]
+    print: bool,
+    /// One JSON object: severity, file, line, key and text of each problem.
+    #[arg(long)]
+    json: bool,
+    /// Warnings count as errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    /// Exits 0 or 78.
+    pub fn run(&self) -> io::Result<ExitCode> {
+        let looked = config::load(&self.file).and_then(build);
+        let (snapshot, problems) = match looked {
+            Ok((snapshot, warnings)) => (Some(snapshot), warnings),
+            Err(problems) => (None, problems),
+        };
+        let bad = problems.has_errors() || (self.strict && !problems.is_empty());
+        if self.json {
+            let list: Vec<_> = problems.iter().collect();
+            let told = serde_json::json!({ "ok": !bad, "problems": list });
+            print(&format!("{told:#}\n"))?;
+        } else {
+            tell(&told(&problems), 0);
+            self.say_what_is(snapshot.as_ref(), bad)?;
+        }
+        Ok(if bad { ExitCode::from(BAD_CONFIG) } else { ExitCode::SUCCESS })
+    }
+
+    fn say_what_is(&self, snapshot: Option<&Snapshot>, bad: bool) -> io::Result<()> {
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        if self.print {
+            print(&config::print(&snapshot.loaded))?;
+        } else if !bad {
+            let config = snapshot.config();
+            print(&format!(
+                "ok: {} ({} listeners, {} upstreams, {} routes, {} certificates)\n",
+                self.file.display(),
+                config.listeners.len(),
+                config.upstreams.len(),
+                config.routes.len(),
+                snapshot.certificates().count()
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn build(loaded: config::Loaded) -> Result<(Snapshot, Problems), Problems> {
+    let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
+    Snapshot::build(loaded, 0, &LiveState::default(), &metrics)
+}
+
+/// The problems as lines, coloured on a terminal, with their count at the end.
+fn told(problems: &Problems) -> String {
+    let colour = io::stderr().is_terminal();
+    let line = |problem: &Problem| {
+        let text = problem.to_string();
+        match (colour, problem.severity) {
+            (false, _) => text + "\n",
+            (true, Severity::Error) => text.replacen("error", "\x1b[1;31merror\x1b[0m", 1) + "\n",
+            (true, Severity::Warning) => text.replacen("warning", "\x1b[1;33mwarning\x1b[0m", 1) + "\n",
+        }
+    };
+    let mut all: String = problems.iter().map(line).collect();
+    let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
+    if errors > 1 {
+        all.push_str(&format!("{errors} errors\n"));
+    }
+    all
+}

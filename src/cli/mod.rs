@@ -1,0 +1,132 @@
+//! The command line: one verb a file, and what every verb shares.
+//!
+//! Exit codes: 0 done, 1 failed at run time, 2 usage (clap's own), 75 not now
+//! (nothing listens at the socket, a reload is under way), 78 the
+//! configuration cannot be used.
+
+mod check;
+mod client;
+mod reload;
+mod run;
+mod status;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// An API gateway for EC2 fleets behind a Network Load Balancer.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about, after_help = FIRST_STEPS, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve in the foreground until a signal ends it.
+    ///
+    /// HUP reloads the configuration, TERM and QUIT finish open requests and
+    /// end, INT ends at once, USR1 opens the access log anew (for logrotate).
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Look for everything that is wrong with a configuration; exit 0 or 78.
+    ///
+    /// Reads the files, their certificates and keys; touches no socket. Says
+    /// the same as a start or a reload with these files would.
+    Check(check::Check),
+    /// Make the running gateway take its files as they are now.
+    ///
+    /// Waits, then prints what changed, or every problem and exits 78: then the
+    /// gateway goes on with what it had.
+    Reload(reload::Reload),
+    /// Show what the running gateway does.
+    Status(status::Status),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// bash, elvish, fish, powershell or zsh.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, clap::Args)]
+struct ConfigFile {
+    /// The main file; `conf.d/*.yaml` beside it are read too.
+    #[arg(long = "config", short, env = "TOLLGATE_CONFIG", default_value = "/etc/tollgate/tollgate.yaml")]
+    path: PathBuf,
+}
+
+/// Which running gateway.
+#[derive(Clone, Debug, clap::Args)]
+struct AdminSocket {
+    /// The gateway's `admin.socket`.
+    #[arg(long, env = "TOLLGATE_SOCKET", default_value = "/run/tollgate/admin.sock")]
+    socket: PathBuf,
+}
+
+/// Runs the verb that the arguments name.
+pub fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Run { file } => run::run(&file.path),
+        Verb::Check(check) => check.run(),
+        Verb::Reload(reload) => reload.run(),
+        Verb::Status(status) => status.run(),
+        Verb::Schema => schema(),
+        Verb::Completions { shell } => completions(shell),
+        Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    done.unwrap_or_else(|why| match why.kind() {
+        // `tollgate schema | head` is no failure.
+        io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => tell(&format!("error: {why}\n"), FAILED),
+    })
+}
+
+fn schema() -> io::Result<ExitCode> {
+    let text = serde_json::to_string_pretty(&crate::config::schema())?;
+    print(&format!("{text}\n"))
+}
+
+fn completions(shell: clap_complete::Shell) -> io::Result<ExitCode> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "tollgate", &mut out);
+    io::stdout().write_all(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the verb's result.
+fn print(text: &str) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the operator what went wrong.
+fn tell(text: &str, code: u8) -> ExitCode {
+    // Nobody is left to tell that standard error is closed.
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+const FAILED: u8 = 1;
+const NOT_NOW: u8 = 75;
+const BAD_CONFIG: u8 = 78;
+
+const FIRST_STEPS: &str = "\
+First steps:
+  tollgate check /etc/tollgate/tollgate.yaml    what is wrong, and what to write instead
+  tollgate run                                  serve it
+  tollgate reload                               after a change: what changed, or why not
+  tollgate status                               what it does now";

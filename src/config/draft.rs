@@ -1,0 +1,150 @@
+//! One file on its way from text to sections: parsed, free of what we refuse,
+//! and with `${…}` filled in.
+//!
+//! After this the tree has no equal keys, no tags and no references.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{
+    Problem, Problems, Severity, Source,
+    document::{self, Node},
+    files::Text,
+    positions::Positions,
+    secrets::Filler,
+};
+
+/// The keys of a file and their values; `None` when it has no keys at all.
+/// Every reason is in `problems`.
+pub(super) fn read(
+    file: &Text,
+    filler: &mut Filler<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<(String, Node)>> {
+    let source = Source::file(&file.path);
+    let mut root = match document::parse(&file.text) {
+        Ok(root) => root,
+        Err(why) => {
+            let severity = Severity::Error;
+            problems.add(Problem { severity, source, line: why.line, text: why.text });
+            return None;
+        }
+    };
+
+    let mut walk = Walk { source: &source, path: String::new(), filler, problems, twice: Vec::new() };
+    walk.node(&mut root);
+    let twice = walk.twice;
+    tell_twice(file, &twice, &source, problems);
+    match root {
+        Node::Map(entries) => Some(entries),
+        Node::Told => None,
+        _ => {
+            problems.error(&source, "the file has no keys; write `listeners:`, `upstreams:`, `routes:`");
+            None
+        }
+    }
+}
+
+fn tell_twice(file: &Text, twice: &[String], source: &Source, problems: &mut Problems) {
+    if twice.is_empty() {
+        return;
+    }
+    let positions = Positions::find(&file.text, twice.iter().map(String::as_str));
+    for path in twice {
+        let (severity, lines) = (Severity::Error, positions.all(path));
+        let text = format!("written more than once{}; keep one", on_lines(lines));
+        problems.add(Problem { severity, source: source.key(path), line: lines.get(1).copied(), text });
+    }
+}
+
+fn on_lines(lines: &[usize]) -> String {
+    let mut lines = lines.to_vec();
+    lines.dedup();
+    match lines.iter().map(usize::to_string).collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        [one] => format!(", on line {one}"),
+        [first @ .., last] => format!(", on lines {} and {last}", first.join(", ")),
+    }
+}
+
+struct Walk<'a, 'f> {
+    source: &'a Source,
+    /// Of the value at hand.
+    path: String,
+    filler: &'a mut Filler<'f>,
+    problems: &'a mut Problems,
+    /// The paths of keys that are written more than once.
+    twice: Vec<String>,
+}
+
+impl Walk<'_, '_> {
+    // No deeper than 128: the parser ends there.
+    fn node(&mut self, node: &mut Node) {
+        let told = match node {
+            Node::Refused(why) => Some(std::mem::take(why)),
+            Node::Text(text) if text.contains("${") => self.filler.fill(text, &self.here()).err(),
+            _ => None,
+        };
+        if let Some(told) = told {
+            *node = Node::Told;
+            if !self.problems.is_full() {
+                let here = self.here();
+                self.problems.error(&here, told);
+            }
+        }
+        match node {
+            Node::List(items) => self.items(items),
+            Node::Map(entries) => self.entries(entries),
+            _ => {}
+        }
+    }
+
+    fn items(&mut self, items: &mut [Node]) {
+        let length = self.path.len();
+        for (index, item) in items.iter_mut().enumerate() {
+            self.path.push_str(&format!("[{index}]"));
+            self.node(item);
+            self.path.truncate(length);
+        }
+    }
+
+    fn entries(&mut self, entries: &mut Vec<(String, Node)>) {
+        let length = self.path.len();
+        let mut seen = HashSet::with_capacity(entries.len());
+        let mut again = BTreeSet::new();
+        // The first counts from here on; that there are others is told.
+        entries.retain(|(key, _)| {
+            let first = seen.insert(key.clone());
+            if !first {
+                again.insert(key.clone());
+            }
+            first
+        });
+        for key in again {
+            self.enter(&key);
+            self.note_twice();
+            self.path.truncate(length);
+        }
+        for (key, value) in entries {
+            self.enter(key);
+            self.node(value);
+            self.path.truncate(length);
+        }
+    }
+
+    fn enter(&mut self, key: &str) {
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+    }
+
+    fn note_twice(&mut self) {
+        if self.twice.len() <= Problems::MOST {
+            self.twice.push(self.path.clone());
+        }
+    }
+
+    fn here(&self) -> Source {
+        Source { file: self.source.file.clone(), key: self.path.clone() }
+    }
+}

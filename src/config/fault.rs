@@ -1,0 +1,237 @@
+//! Why a value is not what its type needs, in the operator's words.
+//!
+//! The error type that serde fills while it reads a [`super::document::Node`]:
+//! it keeps what serde would only print, and where. What a value has to be is
+//! the types' business; how that is said is this file's.
+
+use std::fmt::{self, Display};
+
+use serde::de::{Error, Expected, Unexpected};
+
+/// A value that is not what it has to be.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    /// What is wrong with it.
+    pub what: What,
+    /// From the value up to the root: the last step comes first.
+    steps: Vec<Step>,
+}
+
+/// One step from a value to one inside it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// To the value of a key.
+    Key(String),
+    /// To an entry of a list.
+    Entry(usize),
+}
+
+/// What can be wrong with a value.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// A key that nothing reads.
+    UnknownKey(String, &'static [&'static str]),
+    /// A key that has to be there.
+    MissingKey(&'static str),
+    /// Text that is none of a closed list.
+    UnknownChoice(String, &'static [&'static str]),
+    /// A list, a mapping or a scalar where another is needed.
+    Wrong(Given, String),
+    /// A sentence of the type itself.
+    Told(String),
+}
+
+/// What stands in the file instead.
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    /// A key without a value.
+    Nothing,
+    /// Text.
+    Text(String),
+    /// A number or a boolean, as text.
+    Scalar(String),
+    /// A list.
+    List,
+    /// A mapping.
+    Map,
+}
+
+impl Fault {
+    /// A fault of the value at hand.
+    pub(super) fn new(what: What) -> Self {
+        Self { what, steps: Vec::new() }
+    }
+
+    /// The same, seen from one level further out.
+    pub(super) fn under(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// What stands where text is needed, if it is text but for its quotes.
+    pub(super) fn unquoted(&self) -> Option<&str> {
+        match &self.what {
+            What::Wrong(Given::Scalar(value), wanted) if wanted == TEXT => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The way from the root to the value.
+    pub(super) fn path(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().rev()
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::UnknownKey(key, _) if key == MERGE => {
+                f.write_str("merge keys are not read; write the keys out")
+            }
+            What::UnknownKey(key, known) => {
+                write!(f, "`{key}` is not a key here; {}", instead(key, known))
+            }
+            What::MissingKey(key) => write!(f, "`{key}` is missing"),
+            What::UnknownChoice(given, known) => {
+                write!(f, "`{given}` is not known here; {}", instead(given, known))
+            }
+            What::Wrong(given, wanted) => f.write_str(&wrong(given, wanted)),
+            What::Told(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Error for Fault {
+    fn custom<T: Display>(sentence: T) -> Self {
+        Self::new(What::Told(sentence.to_string()))
+    }
+
+    fn invalid_type(given: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::new(What::Wrong(Given::from(given), wanted.to_string()))
+    }
+
+    fn invalid_value(given: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::invalid_type(given, wanted)
+    }
+
+    fn unknown_variant(given: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownChoice(given.to_owned(), known))
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownKey(key.to_owned(), known))
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::new(What::MissingKey(key))
+    }
+}
+
+impl From<Unexpected<'_>> for Given {
+    fn from(given: Unexpected<'_>) -> Self {
+        match given {
+            Unexpected::Unit | Unexpected::Option => Self::Nothing,
+            Unexpected::Str(text) => Self::Text(text.to_owned()),
+            Unexpected::Bool(value) => Self::Scalar(value.to_string()),
+            Unexpected::Unsigned(value) => Self::Scalar(value.to_string()),
+            Unexpected::Signed(value) => Self::Scalar(value.to_string()),
+            Unexpected::Float(value) => Self::Scalar(value.to_string()),
+            Unexpected::Seq => Self::List,
+            Unexpected::Map => Self::Map,
+            other => Self::Text(other.to_string()),
+        }
+    }
+}
+
+/// The known word that `given` was probably meant to be.
+pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let far = |word: &&str| strsim::osa_distance(&given.to_lowercase(), word);
+    let best = known.iter().copied().min_by_key(far)?;
+    // One slip for a short word, one in three letters for a long one.
+    (far(&best) <= (best.len() / 3).max(1)).then_some(best)
+}
+
+fn instead(given: &str, known: &[&str]) -> String {
+    let list = known.join(", ");
+    match (nearest(given, known), known) {
+        (_, []) => "nothing can be written here".to_owned(),
+        (_, [only]) => format!("write `{only}`"),
+        (Some(word), _) => format!("did you mean `{word}`? One of: {list}"),
+        (None, _) => format!("write one of: {list}"),
+    }
+}
+
+fn wrong(given: &Given, wanted: &str) -> String {
+    let needed = needed(wanted);
+    match given {
+        Given::Nothing => format!("nothing is written here; write {needed}, or remove the key"),
+        Given::Text(text) if is_number(wanted) && text.parse::<u64>().is_ok() => {
+            format!("`{text}` is text here; write {needed}, without quotes")
+        }
+        Given::Text(text) if wanted == LIST => format!("`{text}` stands alone; write a list, as `[{text}]`"),
+        Given::Text(text) if is_number(wanted) => format!("`{text}` is not a whole number; write {needed}"),
+        Given::Scalar(value) if wanted == TEXT || wanted == PATH => {
+            format!("`{value}` is not text to YAML; write it in quotes, as `\"{value}\"`")
+        }
+        Given::Text(value) | Given::Scalar(value) => format!("`{value}` cannot stand here; write {needed}"),
+        Given::List => format!("a list cannot stand here; write {needed}"),
+        Given::Map => format!("a mapping cannot stand here; write {needed}"),
+    }
+}
+
+fn needed(wanted: &str) -> String {
+    match wanted {
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "usize" => "a whole number".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        TEXT | PATH => "text".to_owned(),
+        LIST => "a list".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn is_number(wanted: &str) -> bool {
+    matches!(wanted, "u8" | "u16" | "u32" | "u64" | "usize")
+}
+
+/// How YAML 1.1 wrote "and the keys of that mapping too".
+pub(super) const MERGE: &str = "<<";
+
+// How serde calls them.
+const TEXT: &str = "a string";
+const PATH: &str = "path string";
+const LIST: &str = "a sequence";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_answered_with_the_word_that_was_meant() {
+        let known = ["name", "address", "tls"];
+
+        assert_eq!(nearest("adress", &known), Some("address"));
+        assert_eq!(nearest("nmae", &known), Some("name"));
+        assert_eq!(nearest("TLS", &known), Some("tls"));
+        assert_eq!(nearest("certificates", &known), None);
+    }
+
+    #[test]
+    fn a_number_in_quotes_and_text_without_are_told_how_to_be_written() {
+        let told = |given, wanted| wrong(&given, wanted);
+
+        assert_eq!(
+            told(Given::Text("7".into()), "u8"),
+            "`7` is text here; write a whole number from 0 to 255, without quotes"
+        );
+        assert_eq!(
+            told(Given::Scalar("1.2".into()), TEXT),
+            "`1.2` is not text to YAML; write it in quotes, as `\"1.2\"`"
+        );
+        assert_eq!(told(Given::Text("a".into()), LIST), "`a` stands alone; write a list, as `[a]`");
+    }
+}

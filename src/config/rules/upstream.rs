@@ -1,0 +1,70 @@
+//! Rules for `upstreams`.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use super::{At, Rules};
+use crate::config::{
+    types::HostPattern,
+    upstream::{Protocol, UpstreamSpec},
+};
+
+impl Rules for UpstreamSpec {
+    fn check(&self, at: &mut At<'_>) {
+        if at.is_whole("endpoints") {
+            check_endpoints(self, at);
+        }
+        if self.protocol == Protocol::Auto && self.tls.is_none() && at.is_whole("tls") {
+            at.error("protocol", "`auto` asks by ALPN and needs `tls`; write `tls`, or `http1` or `http2`");
+        }
+        if let Some(tls) = &self.tls
+            && !is_server_name(&tls.server_name)
+        {
+            let text = format!(
+                "`{}` is not a host name; write the name in the certificate, as `orders.internal`",
+                tls.server_name
+            );
+            at.error("tls.server_name", text);
+        }
+        at.range("retries.attempts", self.retries.attempts, 1, 3);
+    }
+}
+
+fn check_endpoints(upstream: &UpstreamSpec, at: &mut At<'_>) {
+    let endpoints = &upstream.endpoints;
+    if endpoints.is_empty() {
+        at.error("endpoints", "there is no endpoint; write at least one");
+    } else if endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+        at.error("endpoints", "every weight is 0; give at least one endpoint a share");
+    }
+
+    let mut seen = HashMap::new();
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let (key, address) = (format!("endpoints[{index}].address"), endpoint.address);
+        if address.socket().port() == 0 {
+            at.error(&key, format!("`{address}` has no port; write the port that it listens at"));
+        }
+        let first = *seen.entry(address).or_insert(index);
+        if first != index {
+            let text = format!("`{address}` is endpoints[{first}] already; write it once, with its weight");
+            at.error(&key, text);
+        }
+    }
+}
+
+/// What can be sent as SNI: a name, no pattern, no address.
+fn is_server_name(text: &str) -> bool {
+    matches!(text.parse(), Ok(HostPattern::Exact(host)) if host.parse::<IpAddr>().is_err() && !host.starts_with('['))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_is_a_name_and_no_address() {
+        assert!(is_server_name("orders.internal"));
+        for bad in ["", "10.0.0.1", "[::1]", "*.internal", "a b", "a:443"] {
+            assert!(!is_server_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Serves one connection: caps, handshake, requests, age, drain, close.
+
+use std::{fmt::{self, Write as _}, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
+    http::ResponseHeader,
+    protocols::{
+        GetProxyDigest, GetSocketDigest, IO, Stream, http::ServerSession, l4::stream::Stream as L4Stream,
+        raw_connect::ProxyDigest, tls::SslStream,
+    },
+    server::ShutdownWatch,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    caps::{Caps, Full},
+    connection::Connection,
+    drain::{ConnectionGuard, Drain},
+    io::{EdgeIo, HeadLimits},
+};
+use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
+
+/// Ends TLS of a connection.
+#[async_trait]
+pub trait Handshake: Send + Sync {
+    /// The connection in cleartext, or why there is none.
+    async fn accept(&self, stream: L4Stream) -> Result<SslStream<L4Stream>, EarlyEnd>;
+}
+
+/// The edge of all listeners: Pingora tells the app of a connection, not which
+/// listener took it, so one edge serves them all and finds the listener by the
+/// connection's own address.
+pub struct Edge<A> {
+    /// Serves requests.
+    pub http: Arc<A>,
+    /// Where connections come from, in the order of the configuration.
+    pub listeners: Vec<EdgeListener>,
+    /// The limits of the current snapshot.
+    pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
+    /// How many connections there are.
+    pub caps: Caps,
+    /// When to end.
+    pub drain: Arc<Drain>,
+}
+
+/// A listener as the edge knows it.
+pub struct EdgeListener {
+    /// Where it listens; an unspecified address takes every address of its port.
+    pub address: SocketAddr,
+    /// Its metrics.
+    pub series: Arc<ListenerSeries>,
+    /// Ends TLS; without it the listener is cleartext.
+    pub handshake: Option<Arc<dyn Handshake>>,
+}
+
+/// What a connection may do, as the configuration's `connections` says.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub max: u32,
+    pub max_per_client: u32,
+    pub handshake_timeout: Duration,
+    pub header_timeout: Duration,
+    pub idle: Duration,
+    pub read: Duration,
+    pub write: Duration,
+    pub max_age: Duration,
+    pub max_drain: Duration,
+    pub max_header_bytes: usize,
+    pub max_target_bytes: usize,
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
+        let stream = stream.into_any().downcast::<L4Stream>().ok()?;
+        let (index, client) = self.listener_of(&stream)?;
+        let listener = self.listeners.get(index)?;
+        let limits = (self.limits)();
+        let connection = Arc::new(Connection::new(index, client));
+        let _open = listener.series.open();
+        match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
+            Ok(_permit) => self.accept(*stream, listener, &connection, &limits).await,
+            Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
+            Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
+        }
+        if let Some(why) = connection.ended() {
+            listener.series.ended_early(why);
+            log::debug!("connection ended early: reason={} client={}", why.word(), connection.client);
+        }
+        None
+    }
+
+    // `cleanup` is not forwarded: Pingora would close connections whose first
+    // request is still on its way. The process exits when none is open.
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
+    fn listener_of(&self, stream: &L4Stream) -> Option<(usize, SocketAddr)> {
+        let digest = stream.get_socket_digest()?;
+        let local = *digest.local_addr()?.as_inet()?;
+        let client = *digest.peer_addr()?.as_inet()?;
+        let takes = |a: &SocketAddr| *a == local || (a.ip().is_unspecified() && a.port() == local.port());
+        let exact = self.listeners.iter().position(|l| l.address == local);
+        let index = exact.or_else(|| self.listeners.iter().position(|l| takes(&l.address)))?;
+        Some((index, client))
+    }
+
+    async fn accept(
+        self: &Arc<Self>,
+        mut stream: L4Stream,
+        listener: &EdgeListener,
+        connection: &Arc<Connection>,
+        limits: &Limits,
+    ) {
+        let guard = self.drain.enter();
+        let Ok(header) = ResponseHeader::build(200, Some(0)) else { return };
+        let shared: Box<dyn std::any::Any + Send + Sync> = Box::new(connection.clone());
+        stream.set_proxy_digest(ProxyDigest::new(Box::new(header), Some(shared)));
+        let Some(handshake) = &listener.handshake else {
+            return self.serve(stream, guard, connection, limits).await;
+        };
+        match timeout(limits.handshake_timeout, handshake.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, guard, connection, limits).await,
+            Ok(Err(why)) => connection.end(why),
+            Err(_) => connection.end(EarlyEnd::HandshakeTimeout),
+        }
+    }
+
+    async fn serve<S: IO + 'static>(
+        self: &Arc<Self>,
+        io: S,
+        guard: ConnectionGuard,
+        connection: &Arc<Connection>,
+        limits: &Limits,
+    ) {
+        let http2 = matches!(io.selected_alpn_proto(), Some(pingora::protocols::ALPN::H2));
+        let head = HeadLimits {
+            header_bytes: limits.max_header_bytes,
+            target_bytes: limits.max_target_bytes,
+            http2,
+        };
+        let io: Stream = Box::new(EdgeIo::new(io, connection.clone(), guard, head));
+        // The sender outlives the requests: a dropped one would read as a drain.
+        let (ask_to_end, asked) = watch::channel(false);
+        let mut requests = pin!(self.requests(io, http2, connection, limits, asked));
+        let why = tokio::select! {
+            biased;
+            () = &mut requests => return self.note_end(connection),
+            why = self.watch(connection, limits) => why,
+        };
+        if why == EarlyEnd::HeaderTimeout {
+            return connection.end(why);
+        }
+        ask_to_end.send_replace(true);
+        if timeout(limits.max_drain, requests).await.is_err() {
+            connection.end(why);
+        }
+    }
+
+    async fn requests(
+        self: &Arc<Self>,
+        io: Stream,
+        http2: bool,
+        connection: &Arc<Connection>,
+        limits: &Limits,
+        asked: ShutdownWatch,
+    ) {
+        if http2 {
+            ServerApp::process_new(&self.http, io, &asked).await;
+            return;
+        }
+        let mut session = ServerSession::new_http1(io);
+        loop {
+            tune(&mut session, limits);
+            let served = self.http.process_new_http(session, &asked).await;
+            let Some((stream, settings)) = served.map(|reused| reused.consume()) else { return };
+            if connection.may_be_overread() && settings.as_ref().is_some_and(holds_next_request) {
+                return;
+            }
+            connection.expect_head();
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+        }
+    }
+
+    /// Waits until the connection has to end, and says why.
+    async fn watch(&self, connection: &Connection, limits: &Limits) -> EarlyEnd {
+        // While only draining a new HTTP/2 connection gets a short life, not an
+        // immediate GOAWAY: else its client would come back in a storm.
+        let draining = self.drain.has_begun();
+        let age = if draining { SHORT_LIFE } else { limits.max_age };
+        let end = Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let mut drained = pin!(async {
+            if draining { std::future::pending().await } else { self.drain.begun().await }
+        });
+        loop {
+            let now = Instant::now();
+            let head_age = connection.head_age(now.into_std());
+            if head_age.is_some_and(|age| age >= limits.header_timeout) {
+                return EarlyEnd::HeaderTimeout;
+            }
+            let look_again = now + limits.header_timeout - head_age.unwrap_or_default();
+            tokio::select! {
+                () = sleep_until(look_again.min(end)) => {}
+                () = &mut drained => return EarlyEnd::DrainCut,
+            }
+            if Instant::now() >= end {
+                return EarlyEnd::MaxAgeCut;
+            }
+        }
+    }
+
+    fn note_end(&self, connection: &Connection) {
+        match (connection.requests(), connection.heard()) {
+            (0, false) => connection.end(EarlyEnd::Probe),
+            (_, true) if connection.head_age(std::time::Instant::now()).is_some() => {
+                connection.end(EarlyEnd::BadRequest);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What Pingora leaves open on an HTTP/1 session.
+fn tune(session: &mut ServerSession, limits: &Limits) {
+    session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+    session.set_read_timeout(Some(limits.read));
+    session.set_write_timeout(Some(limits.write));
+    session.set_total_drain_timeout(Some(DRAIN_BODY));
+    // A client that half-closes after its request still gets its answer.
+    session.set_abort_on_close(false);
+    session.set_pipelining_enabled(true);
+}
+
+/// Whether bytes of a pipelined request were read with the one before.
+///
+/// They came before anyone could look at their request line, so the connection
+/// ends after its answer; RFC 9112 (9.3.2) has the client send them again.
+/// Pingora hands them on without a way to ask but its debug text.
+fn holds_next_request(settings: &HttpPersistentSettings) -> bool {
+    struct Find(bool);
+    impl fmt::Write for Find {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            // `derive(Debug)` writes a field's name, `: `, then its value.
+            self.0 |= text == "pipelined_prefix";
+            if self.0 && text == "None" { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    write!(Find(false), "{settings:?}").is_ok()
+}
+
+/// The life of a connection that comes while the process drains.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
+
+/// For the rest of a body that was refused; then the connection closes.
+const DRAIN_BODY: Duration = Duration::from_secs(5);

@@ -1,0 +1,155 @@
+//! What a connection knows of itself: shared by the socket's wrapper, the loop
+//! that serves it and the requests that come through it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::HeaderValue;
+
+use crate::telemetry::metrics::EarlyEnd;
+
+/// One client's connection. Requests find it in their session's digest.
+#[derive(Debug)]
+pub struct Connection {
+    /// The listener's place in the configuration.
+    pub listener: usize,
+    /// Who connected.
+    pub client: SocketAddr,
+    /// The same as a header value, for every request's `X-Forwarded-For`.
+    pub client_value: HeaderValue,
+    /// When it was accepted.
+    pub opened: Instant,
+    /// Microseconds after `opened`, plus one, when the header began that is
+    /// being waited for; 0 while its first byte has not come.
+    head_since: AtomicU64,
+    awaits_head: AtomicBool,
+    requests: AtomicU32,
+    heard: AtomicBool,
+    /// Bytes may have come that belong to a later request.
+    overread: AtomicBool,
+    ended: OnceLock<EarlyEnd>,
+}
+
+impl Connection {
+    /// A connection that was just accepted; its first header is due.
+    pub fn new(listener: usize, client: SocketAddr) -> Self {
+        Self {
+            listener,
+            client,
+            client_value: address_value(client),
+            opened: Instant::now(),
+            head_since: AtomicU64::new(1),
+            awaits_head: AtomicBool::new(true),
+            requests: AtomicU32::new(0),
+            heard: AtomicBool::new(false),
+            overread: AtomicBool::new(false),
+            ended: OnceLock::new(),
+        }
+    }
+
+    /// A request's header was read whole: its deadline is off.
+    pub fn head_read(&self) {
+        self.awaits_head.store(false, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The next request may come; its deadline begins with its first byte.
+    pub(super) fn expect_head(&self) {
+        self.head_since.store(0, Ordering::Relaxed);
+        self.overread.store(false, Ordering::Relaxed);
+        self.awaits_head.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the last read may reach beyond the request's header.
+    pub(super) fn note_overread(&self) {
+        self.overread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any read of this request may reach beyond it.
+    pub(super) fn may_be_overread(&self) -> bool {
+        self.overread.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn awaits_head(&self) -> bool {
+        self.awaits_head.load(Ordering::Relaxed)
+    }
+
+    /// A byte of the header came; the first one starts the deadline.
+    pub(super) fn head_byte(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+        if self.head_since.load(Ordering::Relaxed) == 0 {
+            let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+            self.head_since.store(micros + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the header that is awaited has been on its way; `None` while
+    /// none is.
+    pub(super) fn head_age(&self, now: Instant) -> Option<Duration> {
+        let since = self.head_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let begun = self.opened + Duration::from_micros(since);
+        self.awaits_head().then(|| now.saturating_duration_since(begun))
+    }
+
+    /// Requests whose header was read.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether any byte came after the handshake.
+    pub(super) fn heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Notes why the connection ends early; the first reason stays.
+    pub fn end(&self, why: EarlyEnd) {
+        let _ = self.ended.set(why);
+    }
+
+    pub(super) fn ended(&self) -> Option<EarlyEnd> {
+        self.ended.get().copied()
+    }
+}
+
+fn address_value(client: SocketAddr) -> HeaderValue {
+    // An address is always a header value; an empty one would only lose it.
+    HeaderValue::try_from(client.ip().to_canonical().to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_header_is_due_from_the_start_and_later_ones_from_their_first_byte() {
+        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+        let later = connection.opened + Duration::from_secs(5);
+        assert!(connection.head_age(later).is_some_and(|age| age >= Duration::from_secs(4)));
+
+        connection.head_read();
+        assert_eq!(connection.head_age(later), None);
+
+        connection.expect_head();
+        assert_eq!(connection.head_age(later), None);
+        connection.head_byte();
+        assert!(connection.head_age(later).is_some());
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+
+        connection.end(EarlyEnd::HeaderTimeout);
+        connection.end(EarlyEnd::MaxAgeCut);
+
+        assert_eq!(connection.ended(), Some(EarlyEnd::HeaderTimeout));
+    }
+}

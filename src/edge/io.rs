@@ -1,0 +1,295 @@
+//! The wrapper around a connection's bytes.
+//!
+//! Owns what has to be seen before Pingora parses: the request line that
+//! Pingora would repair, and a header that never ends. And what has to happen
+//! after Pingora lets go: a lingering close, since a close with unread input
+//! makes the kernel throw away the end of the last answer (EDGE.md, 3).
+
+use std::{
+    fmt,
+    io::{Error, ErrorKind, Result},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
+};
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::{
+    connection::Connection,
+    drain::ConnectionGuard,
+};
+use crate::{
+    gate::{
+        Refusal as GateRefusal,
+        line::{LineInspector, LineVerdict},
+    },
+    telemetry::metrics::EarlyEnd,
+};
+
+/// A client's connection as Pingora sees it.
+pub struct EdgeIo<S: IO + 'static> {
+    /// `None` only while it is being dropped.
+    inner: Option<S>,
+    connection: Arc<Connection>,
+    /// Given back last, when the socket is closed.
+    guard: Option<ConnectionGuard>,
+    head: HeadWatch,
+    refusal: Option<Refusal>,
+    peer_closed: bool,
+}
+
+/// How much of a header may come, and whether it is HTTP/1 that comes.
+#[derive(Clone, Copy)]
+pub struct HeadLimits {
+    /// Of the whole header.
+    pub header_bytes: usize,
+    /// Of the request target.
+    pub target_bytes: usize,
+    /// HTTP/2 has no request line, and its own limits.
+    pub http2: bool,
+}
+
+struct HeadWatch {
+    limits: HeadLimits,
+    bytes: usize,
+    line: LineInspector,
+}
+
+struct Refusal {
+    answer: &'static [u8],
+    sent: usize,
+}
+
+impl<S: IO + 'static> EdgeIo<S> {
+    /// Wraps a connection whose handshake is done.
+    pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
+        let line = LineInspector::new(limits.target_bytes);
+        let head = HeadWatch { limits, bytes: 0, line };
+        Self { inner: Some(inner), connection, guard: Some(guard), head, refusal: None, peer_closed: false }
+    }
+
+    fn inspect(&mut self, new: &[u8]) -> Option<Refusal> {
+        self.connection.head_byte();
+        let refuse = |why, answer| {
+            self.connection.end(why);
+            Some(Refusal { answer, sent: 0 })
+        };
+        match self.head.see(new) {
+            HeadVerdict::Good => None,
+            HeadVerdict::TooLarge => refuse(EarlyEnd::HeaderTooLarge, ANSWER_431),
+            HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, ANSWER_400),
+            HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, ANSWER_414),
+        }
+    }
+
+    /// Writes the refusal, then fails every read.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let closed = Error::from(ErrorKind::InvalidData);
+        let (Some(refusal), Some(inner)) = (self.refusal.as_mut(), self.inner.as_mut()) else {
+            return Poll::Ready(Err(closed));
+        };
+        while let Some(rest) = refusal.answer.get(refusal.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *inner).poll_write(cx, rest)) {
+                Ok(written) if written > 0 => refusal.sent += written,
+                _ => return Poll::Ready(Err(closed)),
+            }
+        }
+        let _ = ready!(Pin::new(inner).poll_flush(cx));
+        Poll::Ready(Err(closed))
+    }
+
+    fn inner(&mut self) -> Result<Pin<&mut S>> {
+        self.inner.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+}
+
+enum HeadVerdict {
+    Good,
+    TooLarge,
+    BadLine,
+    TargetTooLong,
+}
+
+impl HeadWatch {
+    fn see(&mut self, new: &[u8]) -> HeadVerdict {
+        // What came before this read did not end the header; bytes of a body
+        // can only stand in this one.
+        if self.bytes > self.limits.header_bytes {
+            return HeadVerdict::TooLarge;
+        }
+        self.bytes += new.len();
+        if self.limits.http2 {
+            return HeadVerdict::Good;
+        }
+        match self.line.push(new) {
+            LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
+            LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
+            LineVerdict::Bad(_) => HeadVerdict::BadLine,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.bytes = 0;
+        self.line = LineInspector::new(self.limits.target_bytes);
+    }
+}
+
+impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        if this.refusal.is_some() {
+            return this.poll_refuse(cx);
+        }
+        let before = buf.filled().len();
+        let read = ready!(this.inner()?.poll_read(cx, buf));
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if new.is_empty() || read.is_err() {
+            this.peer_closed = true;
+        } else if this.connection.awaits_head() {
+            this.refusal = this.inspect(new);
+            if this.refusal.is_some() {
+                buf.set_filled(before);
+                return this.poll_refuse(cx);
+            }
+            if !new.ends_with(b"\r\n\r\n") {
+                this.connection.note_overread();
+            }
+        } else {
+            this.head.reset();
+            this.connection.note_overread();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        if this.head.bytes > 0 {
+            // An answer begins: the next bytes that come are another request's.
+            this.head.reset();
+        }
+        this.inner()?.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().inner()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut().inner()?.poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        self.get_mut().inner()?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+}
+
+impl<S: IO + 'static> Drop for EdgeIo<S> {
+    fn drop(&mut self) {
+        let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !self.peer_closed => drop(runtime.spawn(linger(io, guard))),
+            _ => close(io, guard),
+        }
+    }
+}
+
+/// Half-closes and reads on, so that what was written last arrives.
+async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>) {
+    let _ = tokio::time::timeout(LINGER, async {
+        if AsyncWriteExt::shutdown(&mut io).await.is_err() {
+            return;
+        }
+        let mut sink = [0; 2048];
+        while matches!(io.read(&mut sink).await, Ok(n) if n > 0) {}
+    })
+    .await;
+    close(io, guard);
+}
+
+/// The socket first: the process may exit when the last guard is gone.
+fn close<S>(io: S, guard: Option<ConnectionGuard>) {
+    drop(io);
+    drop(guard);
+}
+
+#[async_trait]
+impl<S: IO + 'static> Shutdown for EdgeIo<S> {
+    async fn shutdown(&mut self) {
+        if let Some(inner) = self.inner.as_mut() {
+            Shutdown::shutdown(inner).await;
+        }
+    }
+}
+
+impl<S: IO + 'static> UniqueID for EdgeIo<S> {
+    fn id(&self) -> UniqueIDType {
+        self.inner.as_ref().map_or(0, UniqueID::id)
+    }
+}
+
+impl<S: IO + 'static> Ssl for EdgeIo<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.as_ref()?.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.as_ref()?.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.as_ref()?.selected_alpn_proto()
+    }
+}
+
+impl<S: IO + 'static> GetTimingDigest for EdgeIo<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.as_ref().map(GetTimingDigest::get_timing_digest).unwrap_or_default()
+    }
+}
+
+impl<S: IO + 'static> GetProxyDigest for EdgeIo<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.as_ref()?.get_proxy_digest()
+    }
+}
+
+impl<S: IO + 'static> GetSocketDigest for EdgeIo<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.as_ref()?.get_socket_digest()
+    }
+}
+
+impl<S: IO + 'static> Peek for EdgeIo<S> {}
+
+impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EdgeIo({})", self.connection.client)
+    }
+}
+
+/// As long as nginx lingers at the least; the reason is in the head doc.
+const LINGER: Duration = Duration::from_secs(1);
+
+const ANSWER_400: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
+const ANSWER_414: &[u8] =
+    b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
+const ANSWER_431: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";

@@ -1,0 +1,64 @@
+//! What holds for every canonical path, whatever server reads it.
+
+use crate::{config::server::EncodedSlash, route::path};
+
+/// A canonical path stays as it is, means what the slow reading of the raw one
+/// means, and shows no dot segment to a server that decodes it.
+pub fn canonical_path(bytes: &[u8]) {
+    for slash in [EncodedSlash::Reject, EncodedSlash::Keep] {
+        let Ok(canonical) = path::canonical(bytes, slash) else { continue };
+        let again = path::canonical(canonical.as_bytes(), slash);
+
+        assert_eq!(again.as_deref(), Ok(&*canonical), "not stable");
+        assert!(canonical.starts_with('/') && canonical.bytes().all(|b| b.is_ascii_graphic()));
+        assert!(!canonical.contains(['?', '#', '\\', '"', '<', '>', '`']) && !canonical.contains("//"));
+        assert!(http::uri::PathAndQuery::try_from(&*canonical).is_ok(), "cannot be forwarded");
+        assert_no_hidden_dots(&canonical);
+        if slash == EncodedSlash::Reject {
+            assert_eq!(decode(canonical.as_bytes()), resolve(&decode(bytes)), "another path");
+        }
+    }
+}
+
+/// Decodes, cuts at all that any server takes for a separator, drops parameters:
+/// what is left must not climb.
+fn assert_no_hidden_dots(canonical: &str) {
+    let decoded = decode(canonical.as_bytes());
+    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        assert!(name != b"." && name != b"..", "a dot segment is left in {canonical}");
+    }
+    assert!(!decoded.iter().any(|byte| byte.is_ascii_control()), "a control is left in {canonical}");
+}
+
+fn decode(raw: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
+        let escaped = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok()).filter(|_| *byte == b'%');
+        decoded.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    decoded
+}
+
+/// Collapses slashes, then resolves dots (RFC 3986 §5.2.4), segment by segment.
+fn resolve(decoded: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut is_folder = true;
+    for segment in decoded.split(|byte| *byte == b'/') {
+        is_folder = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => assert!(kept.pop().is_some(), "climbs above the root"),
+            name => kept.push(name),
+        }
+    }
+    let mut path = vec![b'/'];
+    path.extend(kept.join(&b'/'));
+    if is_folder && path.len() > 1 {
+        path.push(b'/');
+    }
+    path
+}

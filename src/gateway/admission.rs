@@ -1,0 +1,123 @@
+//! Lets a request in: gate, server name, route, caps, first pick.
+//!
+//! Every decision is made by a pure function elsewhere; this file only puts
+//! them in their order and remembers what they said.
+
+use std::time::{Instant, SystemTime};
+
+use http::{HeaderMap, HeaderValue, header};
+use pingora_proxy::Session;
+
+use super::{
+    context::RequestContext,
+    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
+    rejection::Rejection,
+};
+use crate::{
+    edge::Connection,
+    gate,
+    route::{Action, Facts},
+    telemetry::{RequestId, TraceContext, random::random},
+    tls::TlsFacts,
+};
+
+/// The first look, before anything else may answer: finds the connection, runs
+/// the gate, and puts the canonical target in the place of the client's.
+pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+    ctx.connection = connection(session);
+    if let Some(connection) = &ctx.connection {
+        connection.head_read();
+    }
+    let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    let trusted = sender(ctx) == Sender::TrustedProxy;
+    let request = session.req_header_mut();
+    ctx.request_id = RequestId::choose(request.headers.get(&X_REQUEST_ID), trusted, random());
+    ctx.trace = trace_of(&request.headers);
+    let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
+    ctx.head.method = request.method.clone();
+    ctx.head.version = request.version;
+    ctx.head.uri = request.uri.clone();
+    admitted.map_err(Rejection::Malformed)?;
+    ctx.head.host = request.headers.get(header::HOST).cloned();
+    ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
+    Ok(())
+}
+
+/// A field that came twice says nothing.
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let only = |name| {
+        let mut lines = headers.get_all(name).iter();
+        lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    TraceContext::new(only(&TRACEPARENT), only(&X_AMZN_TRACE_ID), SystemTime::now(), random())
+}
+
+/// Finds the route and the first endpoint. What it finds stands in `ctx`.
+pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+    check_server_name(session, ctx)?;
+    let draw = fastrand::u64(..);
+    let snapshot = ctx.snapshot.clone();
+    let client = ctx.connection.as_ref().map(|c| c.client.ip());
+    let facts = Facts {
+        host: ctx.host(),
+        path: ctx.head.uri.path(),
+        query: ctx.head.uri.query(),
+        method: &ctx.head.method,
+        headers: &session.req_header().headers,
+        client: client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+    };
+    let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
+    let upstream = match &route.action {
+        Action::Forward(split) => Some(split.choose(&facts, draw)),
+        Action::Redirect(_) | Action::Respond(_) => None,
+    };
+    ctx.route = Some(route.clone());
+    ctx.upstream = upstream;
+    if content_length(session).is_some_and(|length| length > route.max_body) {
+        return Err(Rejection::BodyTooLarge);
+    }
+    if upstream.is_some() { super::attempt::pick(ctx, Instant::now()) } else { Ok(()) }
+}
+
+/// Whose word counts about where this request came from.
+pub fn sender(ctx: &RequestContext) -> Sender {
+    let client = ctx.connection.as_ref().map(|c| c.client.ip().to_canonical());
+    match client {
+        Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
+        _ => Sender::Client,
+    }
+}
+
+/// A connection that was opened for one client-authentication policy carries
+/// no request for a host with another.
+fn check_server_name(session: &Session, ctx: &RequestContext) -> Result<(), Rejection> {
+    let Some(connection) = &ctx.connection else { return Ok(()) };
+    let Some(table) = ctx.snapshot.tls(connection.listener) else { return Ok(()) };
+    let facts = session.digest().and_then(|d| d.ssl_digest.as_ref()?.extension.get::<TlsFacts>());
+    match facts {
+        Some(facts) if facts.policy == table.policy(ctx.host()) => Ok(()),
+        _ => Err(Rejection::Misdirected),
+    }
+}
+
+fn connection(session: &Session) -> Option<std::sync::Arc<Connection>> {
+    let proxy = session.digest()?.proxy_digest.as_ref()?;
+    proxy.user_data.as_ref()?.downcast_ref::<std::sync::Arc<Connection>>().cloned()
+}
+
+fn content_length(session: &Session) -> Option<u64> {
+    let value: &HeaderValue = session.req_header().headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Whether silence is part of what the request asked for: a WebSocket, events,
+/// a gRPC stream.
+pub fn is_stream(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    let starts = |name, prefix: &[u8]| {
+        headers.get(name).is_some_and(|value: &HeaderValue| value.as_bytes().starts_with(prefix))
+    };
+    session.is_upgrade_req()
+        || starts(header::ACCEPT, b"text/event-stream")
+        || starts(header::CONTENT_TYPE, b"application/grpc")
+}

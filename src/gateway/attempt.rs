@@ -1,0 +1,148 @@
+//! One try towards one endpoint: picks it, prepares its connection, and judges
+//! what went wrong.
+//!
+//! Whether to try again is computed here from scratch: Pingora's own flag is
+//! set for HTTP/2 errors whatever the method (PINGORA.md, 5).
+
+use std::time::{Duration, Instant};
+
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    protocols::Digest,
+    upstreams::peer::HttpPeer,
+};
+use pingora_proxy::Session;
+
+use super::{admission, context::RequestContext, rejection::Rejection};
+use crate::{gate::Refusal, telemetry::metrics::AttemptResult};
+
+/// Picks the endpoint of the next attempt and holds its lease.
+pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
+    let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
+    let lease = upstream.pick(&ctx.attempt.tried, fastrand::u64(..), now).ok_or(Rejection::NoEndpoint)?;
+    ctx.attempt.lease = Some(lease);
+    ctx.attempt.picked = true;
+    Ok(())
+}
+
+/// The endpoint of this attempt, ready to connect to: the one that admission
+/// picked, or the next.
+pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
+    let now = Instant::now();
+    if !ctx.attempt.picked {
+        pick(ctx, now)?;
+    }
+    let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
+    let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
+    let mut peer = Box::new(upstream.endpoint(lease).ok_or(Rejection::Internal)?.peer());
+    if admission::is_stream(session) {
+        peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
+    } else {
+        let left = upstream.timeouts.request.checked_sub(now - ctx.started);
+        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?;
+        peer.options.read_timeout = Some(upstream.timeouts.read.min(left.max(LEAST_READ)));
+    }
+    ctx.attempt.tried.insert(lease.index());
+    ctx.attempt.count += 1;
+    ctx.attempt.picked = false;
+    ctx.attempt.began = Some(now);
+    // A retry sends the body again, from Pingora's buffer.
+    ctx.body_in = 0;
+    Ok(peer)
+}
+
+/// Notes how the connection came about.
+pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>) {
+    ctx.attempt.reused = reused;
+    if reused {
+        ctx.attempt.connect = None;
+        return;
+    }
+    let layers = digest.map(|d| d.timing_digest.as_slice()).unwrap_or_default();
+    let spent = layers.iter().flatten().filter_map(|layer| layer.establishment_duration);
+    ctx.attempt.connect = Some(spent.sum());
+}
+
+/// No connection: nothing was sent, so every method may try elsewhere.
+pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
+    note(ctx, &error, AttemptResult::ConnectError);
+    let again = may_try_again(ctx);
+    error.set_retry(again);
+    error
+}
+
+/// The connection failed under the request: only what may be sent twice is.
+pub fn failed_while_proxying(
+    session: &Session,
+    ctx: &mut RequestContext,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    let upstream = matches!(error.esource(), ErrorSource::Upstream);
+    if upstream {
+        note(ctx, &error, result_of(error.etype()));
+    }
+    let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+    let repeatable = session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none()
+        && !session.is_upgrade_req();
+    let again = upstream && !silent && repeatable && may_try_again(ctx);
+    error.set_retry(again);
+    error
+}
+
+/// What a transport error means to the client. The one place where an error
+/// becomes a status.
+pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
+    use ErrorType as T;
+    if let Some(known) = ctx.rejection {
+        return known;
+    }
+    let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,
+        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => Rejection::Malformed(Refusal::TransferEncoding),
+        (ErrorSource::Downstream, _) => Rejection::ClientGone,
+        (_, T::ConnectTimedout | T::TLSHandshakeTimedout) => Rejection::ConnectTimeout,
+        (_, T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError) => {
+            Rejection::ConnectFailed
+        }
+        (_, T::TLSHandshakeFailure | T::InvalidCert | T::HandshakeError | T::TLSWantX509Lookup) => {
+            Rejection::UpstreamTls
+        }
+        (ErrorSource::Upstream, T::ReadTimedout | T::WriteTimedout) => Rejection::UpstreamTimeout,
+        (ErrorSource::Upstream, T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error) => {
+            Rejection::UpstreamProtocol
+        }
+        (ErrorSource::Upstream, T::ConnectionClosed) if connecting && !ctx.attempt.reused => {
+            Rejection::UpstreamReset
+        }
+        (ErrorSource::Upstream, _) => Rejection::UpstreamReset,
+        _ => Rejection::Internal,
+    }
+}
+
+fn may_try_again(ctx: &RequestContext) -> bool {
+    let Some(upstream) = ctx.upstream() else { return false };
+    ctx.attempt.count < upstream.attempts && ctx.started.elapsed() < upstream.timeouts.request
+}
+
+fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
+    ctx.attempt.lease = None;
+    ctx.error = Some(error.etype().as_str());
+    if let (Some(index), Some(recorder)) = (ctx.upstream, &ctx.recorder) {
+        recorder.attempt(&ctx.snapshot, index, result);
+    }
+}
+
+fn result_of(kind: &ErrorType) -> AttemptResult {
+    use ErrorType as T;
+    match kind {
+        T::ReadTimedout | T::WriteTimedout => AttemptResult::Timeout,
+        T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error => AttemptResult::ProtocolError,
+        _ => AttemptResult::Reset,
+    }
+}
+
+/// A deadline that is almost over must not cut an answer that has begun.
+const LEAST_READ: Duration = Duration::from_secs(1);

@@ -1,0 +1,127 @@
+//! What the gateway knows of one request, from its first byte to its log line.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Method, Uri};
+
+use super::{record::Recorder, rejection::Rejection};
+use crate::{
+    edge::Connection,
+    route::{Route, UpstreamIndex},
+    snapshot::Snapshot,
+    telemetry::{RequestId, TraceContext},
+    upstream::{Lease, Tried, Upstream},
+};
+
+/// One request. Pinned to one snapshot; whatever ends the request, dropping
+/// this writes its log line and gives its lease back.
+pub struct RequestContext {
+    /// The configuration that rules this request, whatever is reloaded.
+    pub snapshot: Arc<Snapshot>,
+    /// When its header had been read.
+    pub started: Instant,
+    /// The client's connection.
+    pub connection: Option<Arc<Connection>>,
+    /// What the log line needs when the session is gone.
+    pub head: Head,
+    /// What everyone calls this request.
+    pub request_id: RequestId,
+    /// Which trace it belongs to.
+    pub trace: TraceContext,
+    /// The route that won.
+    pub route: Option<Arc<Route>>,
+    /// The upstream that the route chose.
+    pub upstream: Option<UpstreamIndex>,
+    /// Attempts so far, and where they went.
+    pub attempt: Attempt,
+    /// Bytes of the body that came from the client.
+    pub body_in: u64,
+    /// Why the gateway answers itself.
+    pub rejection: Option<Rejection>,
+    /// Pingora's short name of a transport error.
+    pub error: Option<&'static str>,
+    /// Writes the line; `None` once it is written.
+    pub recorder: Option<Arc<Recorder>>,
+}
+
+/// The request as it was matched.
+#[derive(Default)]
+pub struct Head {
+    /// Its method.
+    pub method: Method,
+    /// Its canonical target.
+    pub uri: Uri,
+    /// Its `Host`: lower case, a port at its end.
+    pub host: Option<HeaderValue>,
+    /// How much of it is the host without the port.
+    pub host_len: usize,
+    /// The protocol it came by.
+    pub version: http::Version,
+}
+
+/// The attempts of a request.
+#[derive(Default)]
+pub struct Attempt {
+    /// How many were begun.
+    pub count: u8,
+    /// Where they went.
+    pub tried: Tried,
+    /// The endpoint of the current one.
+    pub lease: Option<Lease>,
+    /// The endpoint was picked and not yet connected to.
+    pub picked: bool,
+    /// Whether the connection was in use before.
+    pub reused: bool,
+    /// When the attempt began.
+    pub began: Option<Instant>,
+    /// How long connecting took.
+    pub connect: Option<Duration>,
+    /// From the attempt's begin to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+}
+
+impl RequestContext {
+    /// A request whose header was just read.
+    pub fn new(snapshot: Arc<Snapshot>, recorder: Arc<Recorder>) -> Self {
+        Self {
+            snapshot,
+            started: Instant::now(),
+            connection: None,
+            head: Head::default(),
+            request_id: RequestId::none(),
+            trace: TraceContext::none(),
+            route: None,
+            upstream: None,
+            attempt: Attempt::default(),
+            body_in: 0,
+            rejection: None,
+            error: None,
+            recorder: Some(recorder),
+        }
+    }
+
+    /// The upstream that the route chose.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.snapshot.upstreams.get(self.upstream?.0)
+    }
+
+    /// The host as text, without port; empty when the gate let none through.
+    pub fn host(&self) -> &str {
+        let host = self.head.host.as_ref().and_then(|host| host.to_str().ok());
+        host.and_then(|host| host.get(..self.head.host_len)).unwrap_or_default()
+    }
+}
+
+impl Drop for RequestContext {
+    /// The line of last resort: a connection that is cut takes its requests
+    /// with it, and Pingora's `logging` is never called.
+    fn drop(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            self.rejection.get_or_insert(Rejection::ClientGone);
+            recorder.record(self, None);
+        }
+    }
+}

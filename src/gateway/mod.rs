@@ -1,0 +1,219 @@
+//! `impl ProxyHttp`: what happens to a request, phase by phase.
+//!
+//! This file only delegates. `admission` lets a request in, `attempt` tries an
+//! endpoint, `headers` writes what is sent on, `reply` answers ourselves,
+//! `record` writes it down.
+
+pub mod admission;
+pub mod attempt;
+pub mod context;
+pub mod headers;
+pub mod record;
+pub mod rejection;
+pub mod reply;
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::{
+    Error, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    protocols::Digest,
+    upstreams::peer::HttpPeer,
+};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use context::RequestContext;
+use record::Recorder;
+use rejection::Rejection;
+
+use crate::{route::Action, snapshot::Current, telemetry::metrics::AttemptResult};
+
+/// The one `ProxyHttp` implementation.
+pub struct Gateway {
+    current: Arc<Current>,
+    recorder: Arc<Recorder>,
+}
+
+impl Gateway {
+    /// Serves what `current` holds and writes down with `recorder`.
+    pub fn new(current: Arc<Current>, recorder: Arc<Recorder>) -> Self {
+        Self { current, recorder }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(self.current.load(), self.recorder.clone())
+    }
+
+    // No modules: Pingora's compression would cost every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
+        ctx.rejection = admission::examine(session, ctx).err();
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+        let admitted = match ctx.rejection {
+            Some(refused) => Err(refused),
+            None => admission::admit(session, ctx),
+        };
+        if let Err(why) = admitted {
+            return reply::reject(session, ctx, why).await.map(|()| true);
+        }
+        let Some(route) = ctx.route.clone() else { return Ok(false) };
+        match &route.action {
+            Action::Forward(_) => Ok(false),
+            Action::Redirect(to) => reply::redirect(session, ctx, to).await.map(|()| true),
+            Action::Respond(with) => reply::respond(session, ctx, with).await.map(|()| true),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        attempt::next_peer(session, ctx).map_err(|why| refuse(ctx, why))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        attempt::connected(ctx, reused, digest);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        headers::prepare(session, request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
+        if ctx.body_in > max { Err(refuse(ctx, Rejection::BodyTooLarge)) } else { Ok(()) }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if !answer.status.is_informational() || answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
+            if let Some(upstream) = ctx.upstream {
+                self.recorder.attempt(&ctx.snapshot, upstream, AttemptResult::Ok);
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if let Some(route) = &ctx.route {
+            headers::edit_response(answer, &route.response_headers)?;
+        }
+        answer.insert_header(&headers::X_REQUEST_ID, ctx.request_id.header())?;
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut RequestContext,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        attempt::failed_to_connect(ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut RequestContext,
+        _reused: bool,
+    ) -> Box<Error> {
+        attempt::failed_while_proxying(session, ctx, error)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut RequestContext,
+    ) -> FailToProxy {
+        let why = attempt::verdict(ctx, error);
+        ctx.rejection = Some(why);
+        ctx.error.get_or_insert(error.etype().as_str());
+        // Pingora does not reuse the connection after this, whatever we say.
+        session.set_keepalive(None);
+        if session.response_written().is_none() {
+            // The client may be gone; then there is nobody to tell.
+            let _ = reply::reject(session, ctx, why).await;
+        }
+        let error_code = why.status().map_or(0, |status| status.as_u16());
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestContext) {
+        if let Some(recorder) = ctx.recorder.take() {
+            recorder.record(ctx, Some(session));
+        }
+    }
+
+    // The access log and the metrics tell it, in one line and by reason.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &RequestContext,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, ctx: &RequestContext) -> String {
+        // Pingora's own prints the query, where secrets live.
+        format!("request_id={}", String::from_utf8_lossy(ctx.request_id.as_bytes()))
+    }
+}
+
+/// A refusal in the middle of Pingora's phases: it comes back to us in
+/// `fail_to_proxy`.
+fn refuse(ctx: &mut RequestContext, why: Rejection) -> Box<Error> {
+    ctx.rejection = Some(why);
+    let now: Instant = Instant::now();
+    log::debug!("request refused: flag={} after_us={}", why.flag(), (now - ctx.started).as_micros());
+    Error::new(ErrorType::InternalError)
+}

@@ -1,0 +1,122 @@
+//! What is written down of a request: metrics and one access-log line.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::Version;
+use pingora_proxy::Session;
+
+use super::{context::RequestContext, rejection::Rejection};
+use crate::{
+    gate::Refusal,
+    route::UpstreamIndex,
+    snapshot::Snapshot,
+    telemetry::{
+        AccessLog, Line, Metrics,
+        metrics::{AttemptResult, IntCounter},
+    },
+    tls::TlsFacts,
+};
+
+/// Writes requests down; one for the process.
+pub struct Recorder {
+    log: Arc<AccessLog>,
+    rejections: Vec<(&'static str, IntCounter)>,
+}
+
+impl Recorder {
+    /// Every flag word gets its counter here, so that none is looked up later.
+    pub fn new(metrics: &Metrics, log: Arc<AccessLog>) -> Self {
+        let own = Rejection::OWN.iter().map(|why| why.flag());
+        let flags = own.chain(Refusal::ALL.iter().map(|refusal| refusal.flag()));
+        Self { log, rejections: flags.map(|flag| (flag, metrics.rejection(flag))).collect() }
+    }
+
+    /// Counts how an attempt ended.
+    pub fn attempt(&self, snapshot: &Snapshot, upstream: UpstreamIndex, result: AttemptResult) {
+        if let Some(series) = snapshot.upstream_series(upstream) {
+            series.attempt(result);
+        }
+    }
+
+    /// Writes a request down; `session` is `None` when it was cut.
+    pub fn record(&self, ctx: &mut RequestContext, session: Option<&Session>) {
+        let spent = ctx.started.elapsed();
+        let status = session.and_then(|s| s.response_written()).map_or(0, |answer| answer.status.as_u16());
+        let bytes_out = session.map_or(0, |s| s.body_bytes_sent() as u64);
+        self.count(ctx, status, spent, bytes_out);
+        if self.log.is_on() {
+            self.log.write(&line(ctx, session, status, spent, bytes_out));
+        }
+    }
+
+    fn count(&self, ctx: &RequestContext, status: u16, spent: Duration, bytes_out: u64) {
+        if let Some(why) = ctx.rejection {
+            let counter = self.rejections.iter().find(|(flag, _)| *flag == why.flag());
+            if let Some((_, counter)) = counter {
+                counter.inc();
+            }
+        }
+        let series = ctx.snapshot.series(ctx.route.as_deref().map(|route| route.index), ctx.upstream);
+        series.record(status, spent, ctx.body_in, bytes_out);
+        if let (Some(first_byte), Some(upstream)) = (ctx.attempt.first_byte, ctx.upstream) {
+            if let Some(series) = ctx.snapshot.upstream_series(upstream) {
+                series.first_byte(first_byte);
+            }
+        }
+    }
+}
+
+fn line<'a>(
+    ctx: &'a RequestContext,
+    session: Option<&'a Session>,
+    status: u16,
+    spent: Duration,
+    bytes_out: u64,
+) -> Line<'a> {
+    let endpoint = ctx.attempt.lease.as_ref().and_then(|lease| ctx.upstream()?.endpoint(lease));
+    let connection = ctx.connection.as_deref();
+    let digest = session.and_then(|s| s.digest()?.ssl_digest.as_deref());
+    let tls = digest.and_then(|digest| digest.extension.get::<TlsFacts>());
+    let user_agent = session.and_then(|s| s.req_header().headers.get(http::header::USER_AGENT));
+    Line {
+        time: SystemTime::now(),
+        request_id: ctx.request_id.as_bytes(),
+        trace_id: ctx.trace.trace_id(),
+        client: connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |c| c.client.ip()),
+        listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
+        protocol: protocol(ctx.head.version),
+        tls: tls.map(|tls| tls.version),
+        server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+        method: ctx.head.method.as_str(),
+        host: ctx.host().as_bytes(),
+        path: ctx.head.uri.path().as_bytes(),
+        route: ctx.route.as_deref().map(|route| &*route.name),
+        upstream: ctx.upstream().map(|upstream| &*upstream.name),
+        endpoint: endpoint.map(|endpoint| endpoint.address),
+        zone: endpoint.and_then(|endpoint| endpoint.zone.as_deref()),
+        attempts: ctx.attempt.count.into(),
+        reused: (ctx.attempt.count > 0).then_some(ctx.attempt.reused),
+        status,
+        flag: ctx.rejection.map(Rejection::flag),
+        error: ctx.error,
+        bytes_in: ctx.body_in,
+        bytes_out,
+        duration: spent,
+        upstream_connect: ctx.attempt.connect,
+        upstream_first_byte: ctx.attempt.first_byte,
+        user_agent: user_agent.map(|value| value.as_bytes()),
+        generation: ctx.snapshot.generation,
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}

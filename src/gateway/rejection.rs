@@ -1,0 +1,132 @@
+//! Why the gateway answers a request itself: a closed list. Each has one
+//! status, one flag word that stands in the answer, the access log and the
+//! metrics, and one sentence for the client.
+
+use http::StatusCode;
+
+use crate::gate::Refusal;
+
+/// Why the gateway answers a request itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rejection {
+    /// The request gate refused it.
+    Malformed(Refusal),
+    /// The host belongs to a server name with another client-authentication
+    /// policy than the one of this connection (RFC 9110, 15.5.20).
+    Misdirected,
+    /// No route matches.
+    NoRoute,
+    /// The body is larger than the route allows.
+    BodyTooLarge,
+    /// The client took too long to send its body.
+    ClientTimeout,
+    /// Every endpoint of the upstream was tried, or none may be picked.
+    NoEndpoint,
+    /// No connection could be made.
+    ConnectFailed,
+    /// No connection was made in time.
+    ConnectTimeout,
+    /// The endpoint's certificate was not accepted, or its TLS failed.
+    UpstreamTls,
+    /// The endpoint closed or reset the connection before its answer.
+    UpstreamReset,
+    /// The endpoint's answer was not HTTP.
+    UpstreamProtocol,
+    /// The endpoint was silent for too long.
+    UpstreamTimeout,
+    /// All attempts together took too long.
+    DeadlineExceeded,
+    /// The client left before an answer; nothing is sent.
+    ClientGone,
+    /// A fault of the gateway.
+    Internal,
+}
+
+impl Rejection {
+    /// The status of the answer; `None` where nobody is left to answer.
+    pub fn status(self) -> Option<StatusCode> {
+        Some(match self {
+            Self::Malformed(refusal) => refusal.status(),
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed | Self::UpstreamTls | Self::UpstreamReset | Self::UpstreamProtocol => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::ClientGone => return None,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        })
+    }
+
+    /// The word for answer, log and metrics.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Malformed(refusal) => refusal.flag(),
+            Self::Misdirected => "misdirected",
+            Self::NoRoute => "no_route",
+            Self::BodyTooLarge => "body_too_large",
+            Self::ClientTimeout => "client_timeout",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamTls => "upstream_tls",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::ClientGone => "client_gone",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// What the client reads. It never names an upstream, an address or a rule.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "The request is not well-formed.",
+            Self::Misdirected => "This connection is not for that host; open one with its name.",
+            Self::NoRoute => "Nothing is served here.",
+            Self::BodyTooLarge => "The request's body is too large.",
+            Self::ClientTimeout => "The request took too long to arrive.",
+            Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamTls => "The service cannot be reached.",
+            Self::UpstreamReset | Self::UpstreamProtocol => "The service gave no usable answer.",
+            Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => {
+                "The service did not answer in time."
+            }
+            Self::ClientGone => "",
+            Self::Internal => "The gateway failed.",
+        }
+    }
+
+    /// Whether the connection ends with the answer because what follows on it
+    /// cannot be trusted.
+    pub fn closes(self) -> bool {
+        match self {
+            Self::Malformed(refusal) => refusal.closes(),
+            Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone | Self::Internal => true,
+            _ => false,
+        }
+    }
+
+    /// Every rejection but the gate's, for the metrics.
+    pub const OWN: [Self; 14] = [
+        Self::Misdirected,
+        Self::NoRoute,
+        Self::BodyTooLarge,
+        Self::ClientTimeout,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::UpstreamTls,
+        Self::UpstreamReset,
+        Self::UpstreamProtocol,
+        Self::UpstreamTimeout,
+        Self::DeadlineExceeded,
+        Self::ClientGone,
+        Self::Internal,
+    ];
+}

@@ -1,0 +1,111 @@
+//! Writes the gateway's own answers.
+//!
+//! Pingora's `respond_error` closes the client's connection, so that a storm of
+//! refusals would become a storm of TLS handshakes. Here keep-alive stays,
+//! unless what follows on the connection cannot be trusted or a body is in
+//! the way that is not worth reading.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::{Result, http::ResponseHeader};
+use pingora_proxy::Session;
+
+use super::{context::RequestContext, rejection::Rejection};
+use crate::route::{Redirect, Respond};
+
+/// Answers with problem+json (RFC 9457).
+pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Rejection) -> Result<()> {
+    ctx.rejection = Some(why);
+    let Some(status) = why.status() else { return Ok(()) };
+    let mut answer = ResponseHeader::build(status, Some(8))?;
+    answer.insert_header(header::CONTENT_TYPE, PROBLEM_JSON)?;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        answer.insert_header(header::ALLOW, ctx.snapshot.gate.allow())?;
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
+    }
+    if why.closes() {
+        session.set_keepalive(None);
+    }
+    let body = problem(status, why, ctx);
+    send(session, ctx, answer, body).await
+}
+
+/// Answers with a redirect.
+pub async fn redirect(session: &mut Session, ctx: &mut RequestContext, to: &Redirect) -> Result<()> {
+    let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let location = to.location(secure, ctx.host(), ctx.head.uri.path(), ctx.head.uri.query());
+    let mut answer = ResponseHeader::build(to.status, Some(6))?;
+    answer.insert_header(header::LOCATION, location)?;
+    send(session, ctx, answer, Bytes::new()).await
+}
+
+/// Answers with a fixed response.
+pub async fn respond(session: &mut Session, ctx: &mut RequestContext, with: &Respond) -> Result<()> {
+    let mut answer = ResponseHeader::build(with.status, Some(6))?;
+    answer.insert_header(header::CONTENT_TYPE, with.content_type.clone())?;
+    send(session, ctx, answer, with.body.clone()).await
+}
+
+async fn send(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    mut answer: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    if !is_body_small(session, &ctx.head.method) {
+        session.set_keepalive(None);
+    }
+    if let Some(route) = ctx.route.clone() {
+        super::headers::edit_response(&mut answer, &route.response_headers)?;
+    }
+    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.request_id.header())?;
+    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        answer.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    if answer.headers.get(header::CACHE_CONTROL).is_none() {
+        answer.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    let empty = body.is_empty() || bodiless || ctx.head.method == Method::HEAD;
+    session.write_response_header(Box::new(answer), empty).await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Whether the rest of the request's body is worth reading to keep the
+/// connection. A client that waits for `100 Continue` may never send it, and
+/// then the next request would be taken for a body.
+fn is_body_small(session: &mut Session, method: &Method) -> bool {
+    if *method == Method::GET && session.is_body_empty() {
+        return true;
+    }
+    let headers = &session.req_header().headers;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
+    let expects = headers.contains_key(header::EXPECT);
+    session.is_body_empty() || (!expects && length.is_some_and(|length| length <= WORTH_READING))
+}
+
+fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {
+    let mut body = BytesMut::with_capacity(256);
+    body.put_slice(b"{\"type\":\"about:blank\",\"title\":\"");
+    body.put_slice(status.canonical_reason().unwrap_or("Error").as_bytes());
+    body.put_slice(b"\",\"status\":");
+    body.put_slice(status.as_str().as_bytes());
+    body.put_slice(b",\"detail\":\"");
+    body.put_slice(why.detail().as_bytes());
+    body.put_slice(b"\",\"flag\":\"");
+    body.put_slice(why.flag().as_bytes());
+    body.put_slice(b"\",\"request_id\":\"");
+    body.put_slice(ctx.request_id.as_bytes());
+    body.put_slice(b"\"}\n");
+    body.freeze()
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A body up to this is read and thrown away rather than the connection.
+const WORTH_READING: u64 = 64 * 1024;

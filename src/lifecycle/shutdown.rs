@@ -1,0 +1,70 @@
+//! The end of the process: as soon as it is idle, at the ceiling, or at once.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{edge::Drain, snapshot::Current, telemetry::AccessLog};
+
+/// Ends this process, once.
+pub struct Shutdown {
+    drain: Arc<Drain>,
+    access_log: Arc<AccessLog>,
+    current: Arc<Current>,
+    /// Removed at the end, so that a command says "nothing listens" at once.
+    admin_socket: PathBuf,
+}
+
+impl Shutdown {
+    /// Watches `drain` for open connections.
+    pub fn new(
+        drain: Arc<Drain>,
+        access_log: Arc<AccessLog>,
+        current: Arc<Current>,
+        admin_socket: PathBuf,
+    ) -> Self {
+        Self { drain, access_log, current, admin_socket }
+    }
+
+    /// Asks every connection to end.
+    pub fn begin(&self, why: &str) {
+        log::info!("draining: reason={why} connections={}", self.drain.open());
+        self.drain.begin();
+    }
+
+    /// Waits until no connection is open, or the ceiling.
+    pub async fn drained(&self) {
+        // The cut of a connection at its own ceiling comes first.
+        let ceiling = Instant::now() + self.current.load().limits().max_drain + MARGIN;
+        let mut idle = 0;
+        while idle < IDLE_TICKS && Instant::now() < ceiling {
+            tokio::time::sleep(TICK).await;
+            idle = if self.drain.open() == 0 { idle + 1 } else { 0 };
+        }
+        log::info!("drained: connections_left={}", self.drain.open());
+    }
+
+    /// Ends without waiting for anyone.
+    pub fn now(&self, why: &str) {
+        log::warn!("ending at once: reason={why} connections={}", self.drain.open());
+        self.exit();
+    }
+
+    /// Writes out what is waiting and ends the process.
+    pub fn exit(&self) -> ! {
+        self.access_log.close(FLUSH);
+        let _ = std::fs::remove_file(&self.admin_socket);
+        std::process::exit(0)
+    }
+}
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// HTTP/2 requests write their log line shortly after their connection closed,
+/// and an accepted connection shows up shortly after it was accepted.
+const IDLE_TICKS: u32 = 5;
+
+const MARGIN: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(2);

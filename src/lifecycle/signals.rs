@@ -1,0 +1,100 @@
+//! What the process hears: HUP reloads, TERM and QUIT drain, INT ends at once,
+//! USR1 opens the access log anew. A second TERM, QUIT or INT ends at once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{reload::Reloader, shutdown::Shutdown};
+use crate::telemetry::AccessLog;
+
+/// Pingora's main loop waits here until the process has to end.
+pub struct Signals {
+    /// What HUP does.
+    pub reloader: Arc<Reloader>,
+    /// What USR1 opens anew.
+    pub access_log: Arc<AccessLog>,
+    /// What TERM begins.
+    pub shutdown: Arc<Shutdown>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let Some(mut heard) = Heard::listen() else {
+            log::error!("signals cannot be heard; ending");
+            return ShutdownSignal::FastShutdown;
+        };
+        loop {
+            tokio::select! {
+                _ = heard.hangup.recv() => self.reload(),
+                _ = heard.user1.recv() => self.access_log.reopen(),
+                _ = heard.interrupt.recv() => {
+                    self.shutdown.now("interrupt");
+                }
+                _ = heard.terminate.recv() => return self.drain("terminate", heard),
+                _ = heard.quit.recv() => return self.drain("quit", heard),
+            }
+        }
+    }
+}
+
+impl Signals {
+    fn reload(&self) {
+        let reloader = self.reloader.clone();
+        // The outcome stands in log and metrics.
+        tokio::task::spawn_blocking(move || drop(reloader.reload()));
+    }
+
+    /// Pingora stops accepting when this returns; our own monitor ends the
+    /// process, since Pingora's would sleep its whole grace period.
+    fn drain(&self, why: &'static str, mut heard: Heard) -> ShutdownSignal {
+        self.shutdown.begin(why);
+        let shutdown = self.shutdown.clone();
+        let watched = std::thread::Builder::new().name("drain".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return shutdown.now("no runtime to drain in") };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = shutdown.drained() => {}
+                    () = heard.any_end() => shutdown.now("second signal"),
+                }
+            });
+            shutdown.exit();
+        });
+        if watched.is_err() {
+            self.shutdown.now("no thread to drain in");
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+struct Heard {
+    hangup: Signal,
+    user1: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+}
+
+impl Heard {
+    fn listen() -> Option<Self> {
+        Some(Self {
+            hangup: signal(SignalKind::hangup()).ok()?,
+            user1: signal(SignalKind::user_defined1()).ok()?,
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+            terminate: signal(SignalKind::terminate()).ok()?,
+            quit: signal(SignalKind::quit()).ok()?,
+        })
+    }
+
+    async fn any_end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
+}

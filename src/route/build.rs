@@ -1,0 +1,124 @@
+//! From what operators wrote to a router.
+//!
+//! Owns that everything wrong is found in one go, each problem with the key at
+//! which it was written. What each part has to be is the part's own business.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Action, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims, conflicts,
+    nearest::nearest,
+};
+use crate::config::{
+    Problems, Source, Sourced,
+    route::RouteSpec,
+    types::{ByteSize, Name},
+};
+
+impl Router {
+    /// The router of these routes. `upstreams` are the names that routes may
+    /// use and the numbers by which the rest of the snapshot knows them.
+    ///
+    /// `None` when there is an error among the routes; errors and warnings go
+    /// to `problems`.
+    pub fn build(
+        specs: &[Sourced<RouteSpec>],
+        defaults: &Defaults,
+        upstreams: &HashMap<Name, UpstreamIndex>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let mut own = Problems::default();
+        let mut claims = Claims::new(defaults.encoded_slash);
+        let mut routes = Vec::with_capacity(specs.len());
+        refuse_equal_names(specs, &mut own);
+        for (index, spec) in specs.iter().enumerate() {
+            claims.add(spec, &mut own);
+            let mut site = Site { source: &spec.source, upstreams, defaults, problems: &mut own };
+            routes.extend(Route::build(index, spec, &mut site).map(Arc::new));
+        }
+        let table = claims.into_table();
+        conflicts::tell(&table, specs, &mut own);
+        let usable = !own.has_errors();
+        problems.extend(own);
+        usable.then_some(Self { routes, table })
+    }
+}
+
+impl Route {
+    fn build(index: usize, sourced: &Sourced<RouteSpec>, site: &mut Site<'_>) -> Option<Self> {
+        let spec = &sourced.spec;
+        let action = Action::build(spec, site);
+        let rewrite = spec.rewrite.as_ref().map(|rewrite| Rewrite::build(rewrite, &spec.matches, site));
+        let request_headers = HeaderEdits::build(&spec.request_headers, "request_headers", site);
+        let response_headers = HeaderEdits::build(&spec.response_headers, "response_headers", site);
+        Some(Self {
+            name: Arc::from(spec.name.as_str()),
+            index,
+            action: action?,
+            rewrite: match rewrite {
+                Some(rewrite) => Some(rewrite?),
+                None => None,
+            },
+            request_headers: request_headers?,
+            response_headers: response_headers?,
+            max_body: spec.max_body.map_or(site.defaults.max_body, ByteSize::bytes),
+            source: sourced.source.clone(),
+        })
+    }
+}
+
+/// Where a route is being built: what it may refer to, and who hears of problems.
+pub(super) struct Site<'a> {
+    pub(super) source: &'a Source,
+    pub(super) upstreams: &'a HashMap<Name, UpstreamIndex>,
+    pub(super) defaults: &'a Defaults,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Site<'_> {
+    /// Tells an error at a key of this route, such as `to[1].upstream`; an empty
+    /// key is the route itself. Always false, to end a condition with.
+    pub(super) fn error(&mut self, key: &str, text: impl Into<String>) -> bool {
+        self.problems.error(&self.at(key), text);
+        false
+    }
+
+    /// Tells a warning at a key of this route.
+    pub(super) fn warn(&mut self, key: &str, text: impl Into<String>) {
+        self.problems.warn(&self.at(key), text);
+    }
+
+    /// The number of an upstream; an error at `key` when there is none.
+    pub(super) fn upstream(&mut self, name: &Name, key: &str) -> Option<UpstreamIndex> {
+        let found = self.upstreams.get(name).copied();
+        if found.is_none() {
+            let known = nearest(name.as_str(), self.upstreams.keys().map(Name::as_str));
+            self.error(key, format!("there is no upstream `{name}`; {known}"));
+        }
+        found
+    }
+
+    fn at(&self, key: &str) -> Source {
+        if key.is_empty() { self.source.clone() } else { self.source.key(key) }
+    }
+}
+
+/// A source in a sentence.
+pub(super) fn place(source: &Source) -> String {
+    format!("{}: {}", source.file.display(), source.key)
+}
+
+fn refuse_equal_names(specs: &[Sourced<RouteSpec>], problems: &mut Problems) {
+    let mut seen: HashMap<&Name, &Source, ahash::RandomState> = HashMap::default();
+    for route in specs {
+        match seen.get(&route.spec.name) {
+            Some(first) => {
+                let text = format!("`{}` is also the name of {}; rename one", route.spec.name, place(first));
+                problems.error(&route.source.key("name"), text);
+            }
+            None => {
+                seen.insert(&route.spec.name, &route.source);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From what routes match to the table: each host of a route times each of its
+//! paths is a claim.
+//!
+//! Paths are made canonical here by the same rule as those of requests; one that
+//! cannot be is a problem. Does not own the order of claims (`assemble`).
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use super::{
+    assemble::{Hashed, assemble},
+    conditions::Conditions,
+    path,
+    segments::{DEEPEST, depth},
+    table::{ANY_HOST, Claim, Kind, Table, Text},
+};
+use crate::config::{
+    Problems, Source, Sourced,
+    route::{MatchSpec, PathKindSpec, PathSpec, RouteSpec},
+    server::EncodedSlash,
+    types::{HostPattern, Invalid},
+};
+
+/// Claims as they come in, route by route.
+pub(super) struct Claims<'a> {
+    slash: EncodedSlash,
+    names: Vec<&'a str>,
+    hosts: HashMap<&'a str, u32, RandomState>,
+    claims: Vec<Hashed>,
+    /// Without claims and indexes yet.
+    table: Table,
+}
+
+impl<'a> Claims<'a> {
+    /// None yet.
+    pub(super) fn new(slash: EncodedSlash) -> Self {
+        Self {
+            slash,
+            names: Vec::new(),
+            hosts: HashMap::default(),
+            claims: Vec::new(),
+            table: Table::default(),
+        }
+    }
+
+    /// Adds what the next route claims: nothing if any of it is not usable.
+    pub(super) fn add(&mut self, route: &'a Sourced<RouteSpec>, problems: &mut Problems) {
+        let (spec, source) = (&route.spec.matches, route.source.key("match"));
+        let conditions = Conditions::build(spec, &source, problems);
+        let paths = self.paths(spec, &source, problems);
+        if let (Some(conditions), Some(paths)) = (&conditions, paths) {
+            let hosts = self.hosts(spec);
+            if self.claims.len() + hosts.len() * paths.len() > MOST_CLAIMS {
+                problems
+                    .error(&source, format!("hosts times paths of all routes are more than {MOST_CLAIMS}"));
+            } else {
+                self.claim(&hosts, &paths, conditions);
+            }
+        }
+        self.names.push(route.spec.name.as_str());
+        self.table.conditions.push(conditions.unwrap_or_default());
+    }
+
+    fn claim(&mut self, hosts: &[u32], paths: &[(Kind, Text)], conditions: &Conditions) {
+        let (route, conditional) = (self.names.len() as u32, !conditions.is_empty());
+        for &host in hosts {
+            for (spot, &(kind, path)) in paths.iter().enumerate() {
+                let spot = spot as u32;
+                let claim = Claim { host, route, spot, path, kind, conditional, more: false };
+                self.claims.push((self.table.hash_of(&claim), claim));
+            }
+        }
+    }
+
+    /// The numbers of the route's hosts, each once.
+    fn hosts(&mut self, spec: &'a MatchSpec) -> Vec<u32> {
+        if spec.hosts.is_empty() {
+            return vec![self.host(&HostPattern::Any)];
+        }
+        let mut numbers: Vec<_> = spec.hosts.iter().map(|host| self.host(host)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn host(&mut self, pattern: &'a HostPattern) -> u32 {
+        let name = match pattern {
+            HostPattern::Exact(name) | HostPattern::Wildcard(name) => name,
+            HostPattern::Any => ANY_HOST,
+        };
+        *self.hosts.entry(name).or_insert_with(|| self.table.add_host(name))
+    }
+
+    /// The route's paths in the order of [`spots`]; `None` when any is not usable.
+    fn paths(
+        &mut self,
+        spec: &MatchSpec,
+        source: &Source,
+        problems: &mut Problems,
+    ) -> Option<Vec<(Kind, Text)>> {
+        let each = |(spot, path)| match self.path(path) {
+            Ok(path) => Some(path),
+            Err(why) => {
+                problems.error(&spot_source(spec, source, spot), why.to_string());
+                None
+            }
+        };
+        let paths: Vec<_> = spots(spec).enumerate().map(each).collect();
+        if paths.is_empty() {
+            return Some(vec![(Kind::Any, Text::default())]);
+        }
+        paths.into_iter().collect()
+    }
+
+    fn path(&mut self, spec: &PathSpec) -> Result<(Kind, Text), Invalid> {
+        let (kind, text) = match spec {
+            PathSpec::Kind(PathKindSpec::Pattern(pattern)) => {
+                return Ok((Kind::Pattern, self.table.add_pattern(pattern.regex())));
+            }
+            PathSpec::Kind(PathKindSpec::Exact(text)) => (Kind::Exact, text),
+            PathSpec::Kind(PathKindSpec::Prefix(text)) | PathSpec::Prefix(text) => (Kind::Prefix, text),
+        };
+        let path = path::written(text, self.slash)?;
+        if kind == Kind::Exact {
+            return Ok((kind, self.table.add_text(&path)));
+        }
+        let prefix = path.strip_suffix('/').unwrap_or(&path);
+        if prefix.ends_with("/*") {
+            let why = format!("`{text}`: a prefix takes everything below it; write it without `/*`");
+            return Err(Invalid::new(why));
+        }
+        if depth(prefix).is_none() {
+            let why = format!("`{text}`: a prefix has at most {DEEPEST} segments; write a pattern");
+            return Err(Invalid::new(why));
+        }
+        Ok((kind, self.table.add_text(prefix)))
+    }
+
+    /// The table of all routes that were added.
+    pub(super) fn into_table(self) -> Table {
+        assemble(self.table, self.claims, &self.names)
+    }
+}
+
+/// Every path of a match, as it is written: `path`, then `paths`.
+pub(super) fn spots(spec: &MatchSpec) -> impl Iterator<Item = &PathSpec> {
+    spec.path.iter().chain(&spec.paths)
+}
+
+/// Where the path with this number in [`spots`] was written; the match itself
+/// when it has none.
+pub(super) fn spot_source(spec: &MatchSpec, source: &Source, spot: usize) -> Source {
+    match (&spec.path, spec.paths.len()) {
+        (Some(_), _) if spot == 0 => source.key("path"),
+        (None, 0) => source.clone(),
+        (path, _) => source.key("paths").entry(spot - usize::from(path.is_some())),
+    }
+}
+
+/// Beyond it a table is a mistake: a list of hosts times a list of paths.
+const MOST_CLAIMS: usize = 4_000_000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::route::testing::problems;
+
+    #[test]
+    fn a_path_that_cannot_be_is_told_with_what_to_write() {
+        let told = problems(json!([{
+            "name": "a", "respond": { "status": 200 },
+            "match": {
+                "path": "orders",
+                "paths": ["/a b", { "exact": "/a?b=c" }, "/x/*", { "prefix": "/a/../.." }, "/a%2Fb", "/fine"]
+            }
+        }]));
+
+        assert!(
+            told.contains("routes[0].match.path: `orders` is not a path: it does not begin with `/`"),
+            "{told}"
+        );
+        assert!(told.contains("match.paths[0]: `/a b` is not a path: ` ` has to be written `%20`"), "{told}");
+        assert!(told.contains("match.paths[1]: `/a?b=c` is not a path: `?` begins the query"), "{told}");
+        assert!(told.contains("match.paths[2]: `/x/*`: a prefix takes everything below it"), "{told}");
+        assert!(
+            told.contains("match.paths[3]: `/a/../..` is not a path: `..` goes above the root"),
+            "{told}"
+        );
+        assert!(told.contains("match.paths[4]: `/a%2Fb` is not a path: it holds `%2F`"), "{told}");
+        assert_eq!(told.lines().count(), 6, "{told}");
+    }
+
+    #[test]
+    fn a_prefix_deeper_than_the_table_knows_is_refused() {
+        let route = |depth| json!([{ "name": "a", "respond": { "status": 200 }, "match": { "path": "/x".repeat(depth) } }]);
+
+        assert!(problems(route(32)).contains("at most 31 segments"));
+        assert_eq!(problems(route(31)), "");
+    }
+
+    #[test]
+    fn hosts_times_paths_have_a_ceiling() {
+        let hosts: Vec<_> = (0..2100).map(|n| format!("h{n}")).collect();
+        let paths: Vec<_> = (0..2100).map(|n| format!("/p{n}")).collect();
+
+        let told = problems(json!([{
+            "name": "a", "respond": { "status": 200 }, "match": { "hosts": hosts, "paths": paths }
+        }]));
+
+        assert!(told.contains("routes[0].match: hosts times paths"), "{told}");
+    }
+}

@@ -1,0 +1,275 @@
+//! What a route asks of a request beside host and path: method, header fields,
+//! query parameters.
+//!
+//! Owns whether they hold and which of two sets is wider. Values are compared
+//! as they were sent, nothing is decoded.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue, Method, header};
+use regex::Regex;
+
+use super::Facts;
+use crate::config::{
+    Problems, Source,
+    route::{HeaderMatchSpec, MatchSpec, QueryMatchSpec},
+    types::{FieldValue, MethodName, Pattern},
+};
+
+/// Everything that has to hold; nothing asked always holds.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// Any of these; empty is every method. With `GET` comes `HEAD`.
+    methods: Box<[Method]>,
+    headers: Box<[(HeaderName, Test)]>,
+    query: Box<[(Box<str>, Test)]>,
+}
+
+impl Conditions {
+    /// `None` when one of them is not usable; why is in `problems`.
+    pub(super) fn build(spec: &MatchSpec, source: &Source, problems: &mut Problems) -> Option<Self> {
+        let headers = each(&spec.headers, |i, h| header(h, &source.key("headers").entry(i), problems));
+        let query = each(&spec.query, |i, q| parameter(q, &source.key("query").entry(i), problems));
+        Some(Self { methods: methods(&spec.methods), headers: headers?, query: query? })
+    }
+
+    /// Whether nothing is asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+    }
+
+    /// Whether a request has all of it.
+    pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
+        let header = |(name, test): &(HeaderName, Test)| {
+            facts.headers.get_all(name).iter().any(|value| test.passes(value.as_bytes()))
+        };
+        let parameter = |(name, test): &(Box<str>, Test)| {
+            parameters(facts.query).any(|(n, value)| n == &**name && test.passes(value.as_bytes()))
+        };
+        (self.methods.is_empty() || self.methods.contains(facts.method))
+            && self.headers.iter().all(header)
+            && self.query.iter().all(parameter)
+    }
+
+    /// How specific it is; of two the greater comes first.
+    pub(super) fn rank(&self) -> (bool, usize, usize) {
+        (!self.methods.is_empty(), self.headers.len(), self.query.len())
+    }
+
+    /// Whether this holds for every request for which `other` does, as far as
+    /// it can be told: two different patterns are taken to differ.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        let tests = other.tests();
+        self.takes_methods_of(other) && self.tests().iter().all(|test| tests.contains(test))
+    }
+
+    /// Whether every method of `other` is one of these.
+    pub(super) fn takes_methods_of(&self, other: &Self) -> bool {
+        let all = || other.methods.iter().all(|method| self.methods.contains(method));
+        self.methods.is_empty() || (!other.methods.is_empty() && all())
+    }
+
+    /// A method of both that was asked for, not the `HEAD` that comes with `GET`.
+    pub(super) fn common_method(&self, other: &Self) -> Option<&Method> {
+        let asked = |c: &Self, m: &Method| *m != Method::HEAD || !c.methods.contains(&Method::GET);
+        let common = |m: &&Method| other.methods.contains(m) && asked(self, m) && asked(other, m);
+        self.methods.iter().find(common)
+    }
+
+    /// The header and query tests as text, sorted: equal text is an equal test.
+    pub(super) fn tests(&self) -> Vec<String> {
+        let header = self.headers.iter().map(|(name, test)| format!("header {name} {test}"));
+        let query = self.query.iter().map(|(name, test)| format!("query {name} {test}"));
+        let mut tests: Vec<_> = header.chain(query).collect();
+        tests.sort();
+        tests.dedup();
+        tests
+    }
+}
+
+/// What a value has to be.
+#[derive(Debug)]
+enum Test {
+    /// Anything, but there.
+    Present,
+    /// These bytes.
+    Is(Box<[u8]>),
+    /// What this matches; what is not UTF-8 it does not.
+    Matches(Regex),
+}
+
+impl Test {
+    fn passes(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Is(wanted) => **wanted == *value,
+            Self::Matches(pattern) => str::from_utf8(value).is_ok_and(|text| pattern.is_match(text)),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("is there"),
+            Self::Is(value) => write!(f, "is {}", value.escape_ascii()),
+            Self::Matches(pattern) => write!(f, "matches {pattern}"),
+        }
+    }
+}
+
+/// All of them, or `None` when any is missing; every one is looked at.
+fn each<S, T>(specs: &[S], mut build: impl FnMut(usize, &S) -> Option<T>) -> Option<Box<[T]>> {
+    let built: Vec<_> = specs.iter().enumerate().map(|(i, spec)| build(i, spec)).collect();
+    built.into_iter().collect()
+}
+
+/// Name and value of each query parameter; one without `=` has an empty value.
+fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn methods(spec: &[MethodName]) -> Box<[Method]> {
+    let given = spec.iter().map(MethodName::method);
+    let mut methods: Vec<Method> = given.cloned().collect();
+    if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+        methods.push(Method::HEAD);
+    }
+    methods.into_boxed_slice()
+}
+
+fn header(spec: &HeaderMatchSpec, source: &Source, problems: &mut Problems) -> Option<(HeaderName, Test)> {
+    let name = spec.name.header();
+    if *name == header::HOST {
+        problems.error(&source.key("name"), "the host is matched by `match.hosts`; write it there");
+        return None;
+    }
+    let value = spec.value.as_ref().map(FieldValue::value);
+    let test = test(value.map(HeaderValue::as_bytes), spec.pattern.as_ref(), source, problems)?;
+    Some((name.clone(), test))
+}
+
+fn parameter(spec: &QueryMatchSpec, source: &Source, problems: &mut Problems) -> Option<(Box<str>, Test)> {
+    let as_sent =
+        |text: &str, not: &[u8]| text.bytes().all(|b| (b'!'..=b'~').contains(&b) && !not.contains(&b));
+    let good_name = !spec.name.is_empty() && as_sent(&spec.name, b"&=#");
+    if !good_name {
+        let text = format!("`{}` is never a name in a query; write it as it is sent, as `a%20b`", spec.name);
+        problems.error(&source.key("name"), text);
+    }
+    let good_value = spec.value.as_ref().is_none_or(|value| as_sent(value, b"&#"));
+    if !good_value {
+        let value = spec.value.as_deref().unwrap_or_default();
+        let text = format!("`{value}` is never a value in a query; write it as it is sent, as `a%20b`");
+        problems.error(&source.key("value"), text);
+    }
+    let value = spec.value.as_ref().map(String::as_bytes);
+    let test = test(value, spec.pattern.as_ref(), source, problems)?;
+    (good_name && good_value).then(|| (spec.name.as_str().into(), test))
+}
+
+fn test(
+    value: Option<&[u8]>,
+    pattern: Option<&Pattern>,
+    source: &Source,
+    problems: &mut Problems,
+) -> Option<Test> {
+    match (value, pattern) {
+        (None, None) => Some(Test::Present),
+        (Some(value), None) => Some(Test::Is(value.into())),
+        (None, Some(pattern)) => Some(Test::Matches(pattern.regex().clone())),
+        (Some(_), Some(_)) => {
+            problems.error(source, "`value` and `pattern` are two ways to say it; keep one of them");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::route::testing::{Request, problems};
+
+    fn conditions(spec: serde_json::Value) -> Conditions {
+        let mut problems = Problems::default();
+        let spec: MatchSpec = serde_json::from_value(spec).unwrap();
+        Conditions::build(&spec, &Source::file("test"), &mut problems).unwrap()
+    }
+
+    #[test]
+    fn get_includes_head_and_nothing_else_does() {
+        let get = conditions(json!({ "methods": ["GET"] }));
+        let post = conditions(json!({ "methods": ["POST"] }));
+        let head = Request::get("h", "/").method("HEAD");
+
+        assert!(get.hold(&head.facts()));
+        assert!(!post.hold(&head.facts()));
+        assert!(!conditions(json!({ "methods": ["HEAD"] })).hold(&Request::get("h", "/").facts()));
+    }
+
+    #[test]
+    fn a_header_is_there_or_is_a_value_or_matches_on_any_of_its_lines() {
+        let request = Request::get("h", "/").header("x-tier", "silver").header("x-tier", "gold");
+        let holds = |header| conditions(json!({ "headers": [header] })).hold(&request.facts());
+
+        assert!(holds(json!({ "name": "X-Tier" })));
+        assert!(holds(json!({ "name": "x-tier", "value": "gold" })));
+        assert!(holds(json!({ "name": "x-tier", "pattern": "^sil" })));
+        assert!(!holds(json!({ "name": "x-tier", "value": "gol" })));
+        assert!(!holds(json!({ "name": "x-tier", "pattern": "^g$" })));
+        assert!(!holds(json!({ "name": "x-other" })));
+    }
+
+    #[test]
+    fn a_query_parameter_is_compared_as_it_was_sent() {
+        let request = Request::get("h", "/").query("a=1&b&a=2&c=x%20y&=z");
+        let holds = |query| conditions(json!({ "query": [query] })).hold(&request.facts());
+
+        assert!(holds(json!({ "name": "a", "value": "2" })));
+        assert!(holds(json!({ "name": "b" })));
+        assert!(holds(json!({ "name": "b", "value": "" })));
+        assert!(holds(json!({ "name": "c", "value": "x%20y" })));
+        assert!(holds(json!({ "name": "a", "pattern": "^[0-9]$" })));
+        assert!(!holds(json!({ "name": "b", "value": "1" })));
+        assert!(!holds(json!({ "name": "z" })));
+    }
+
+    #[test]
+    fn a_header_value_that_is_not_utf8_matches_no_pattern() {
+        let request = Request::get("h", "/").raw_header("x-a", b"\xff");
+
+        assert!(!conditions(json!({ "headers": [{ "name": "x-a", "pattern": "" }] })).hold(&request.facts()));
+        assert!(conditions(json!({ "headers": [{ "name": "x-a" }] })).hold(&request.facts()));
+    }
+
+    #[test]
+    fn wider_conditions_cover_narrower_ones() {
+        let any = conditions(json!({}));
+        let get = conditions(json!({ "methods": ["GET"] }));
+        let both = conditions(json!({ "methods": ["POST", "GET"] }));
+        let gold = conditions(json!({ "methods": ["GET"], "headers": [{ "name": "x", "value": "gold" }] }));
+
+        assert!(any.cover(&get) && both.cover(&get) && get.cover(&gold) && any.cover(&any));
+        assert!(!get.cover(&any) && !get.cover(&both) && !gold.cover(&get));
+    }
+
+    #[test]
+    fn what_can_never_hold_is_told_with_its_key() {
+        let told = problems(json!([{
+            "name": "a", "respond": { "status": 200 },
+            "match": {
+                "headers": [{ "name": "x", "value": "1", "pattern": "1" }, { "name": "Host", "value": "h" }],
+                "query": [{ "name": "a=b" }, { "name": "q", "value": "a b" }, { "name": "q", "value": "", "pattern": "" }]
+            }
+        }]));
+
+        assert!(told.contains("routes[0].match.headers[0]: `value` and `pattern`"), "{told}");
+        assert!(told.contains("routes[0].match.headers[1].name: the host is matched by"), "{told}");
+        assert!(told.contains("routes[0].match.query[0].name: `a=b` is never a name"), "{told}");
+        assert!(told.contains("routes[0].match.query[1].value: `a b` is never a value"), "{told}");
+        assert!(told.contains("routes[0].match.query[2]: `value` and `pattern`"), "{told}");
+    }
+}

@@ -1,0 +1,393 @@
+//! The one canonical form of a path. It is made once for each request; what is
+//! matched, logged and forwarded is that same text.
+//!
+//! Owns the rule. Does not own the query (the caller cuts at the first `?`) nor
+//! the status of a refusal. A canonical path is ASCII, begins with `/`, and
+//! making it canonical again changes nothing.
+//!
+//! # The rule
+//!
+//! A path is refused, not repaired, when
+//! - it does not begin with `/`;
+//! - it holds a space, a control, a byte above `~`, or one of `" # < > ? \` and
+//!   the backtick (write them as escapes);
+//! - a `%` is not followed by two hex digits;
+//! - an escape is a control (`%00`-`%1F`, `%7F`);
+//! - its escapes above `%7F` are not UTF-8: servers disagree on what they mean,
+//!   and `%C0%AF` is a slash to some;
+//! - `%2F` or `%5C` is in it and `requests.encoded_slash` is `reject`; with
+//!   `keep` they stay and separate nothing, but `.` and `..` beside one are refused;
+//! - a segment is dots and then `;` (`..;x`, `.%3B`): some servers cut at the `;`
+//!   and then see `..`. In other segments a `;` is an ordinary character;
+//! - `..` would go above the root.
+//!
+//! Otherwise, in this order:
+//! - escapes of letters, digits, `-`, `.`, `_` and `~` are decoded; all other
+//!   escapes stay, in upper case;
+//! - `[ ] ^ { | }`, which clients send although RFC 3986 does not allow them,
+//!   become escapes, so that there is one spelling;
+//! - `//` becomes `/`, then `.` and `..` are resolved;
+//! - a slash at the end stays.
+
+mod bytes;
+mod out;
+#[cfg(test)]
+mod properties;
+
+use std::{borrow::Cow, error::Error, fmt, str};
+
+use crate::config::{server::EncodedSlash, types::Invalid};
+use bytes::{Class, class, hex_pair, is_unreserved};
+use out::{Out, text};
+
+/// The canonical form of `raw`, which is the target's path without its query.
+/// Borrowed when `raw` is canonical already.
+///
+/// # Errors
+/// Why the path is refused; the client's fault.
+pub fn canonical(raw: &[u8], slash: EncodedSlash) -> Result<Cow<'_, str>, PathError> {
+    if is_plain(raw) {
+        return text(raw);
+    }
+    Walk { raw, slash, dots: Dots::Resolve, out: Out::new(raw), segment: ROOT }.run()
+}
+
+/// As [`canonical`], but a dot segment is refused: for paths that were put
+/// together here, where one can only come from a capture that was cut in the
+/// middle of a segment (`/a/x..` and `^/a/x(.*)`).
+///
+/// # Errors
+/// Why the path is refused.
+pub(super) fn canonical_without_dots(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
+    // What came in was let in: an encoded slash is here only if it may be.
+    Walk { raw, slash: EncodedSlash::Keep, dots: Dots::Refuse, out: Out::new(raw), segment: ROOT }.run()
+}
+
+/// The canonical form of a path that an operator wrote.
+///
+/// # Errors
+/// The sentence to tell: why it is refused and what to write.
+pub(super) fn written(text: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, Invalid> {
+    canonical(text.as_bytes(), slash)
+        .map_err(|why| Invalid::new(format!("`{text}` is not a path: {why}; write one as `/orders/v1`")))
+}
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PathError {
+    /// It does not begin with `/`.
+    NotAbsolute,
+    /// This byte has to be an escape.
+    Byte(u8),
+    /// A `%` without two hex digits.
+    Escape,
+    /// The escape of a control.
+    Control,
+    /// `%2F` or `%5C`.
+    EncodedSlash,
+    /// Escapes that are not UTF-8.
+    NotUtf8,
+    /// `..` above the root.
+    AboveRoot,
+    /// A segment of dots and `;`.
+    DotParameter,
+    /// `.` or `..` beside an encoded slash, or made by a rewrite.
+    DotSegment,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAbsolute => f.write_str("it does not begin with `/`"),
+            Self::Byte(b'?') => f.write_str("`?` begins the query, which is not part of a path"),
+            Self::Byte(byte) => write!(f, "`{}` has to be written `%{byte:02X}`", byte.escape_ascii()),
+            Self::Escape => f.write_str("a `%` is not followed by two hex digits; the sign itself is `%25`"),
+            Self::Control => f.write_str("it holds the escape of a control character"),
+            Self::EncodedSlash => {
+                f.write_str("it holds `%2F` or `%5C` and requests.encoded_slash is `reject`")
+            }
+            Self::NotUtf8 => f.write_str("its escapes are not UTF-8"),
+            Self::AboveRoot => f.write_str("`..` goes above the root"),
+            Self::DotParameter => f.write_str("a segment is dots followed by `;`"),
+            Self::DotSegment => f.write_str("it holds `.` or `..` where they are not resolved"),
+        }
+    }
+}
+
+impl Error for PathError {}
+
+/// Whether `raw` is canonical for certain: one table look-up for each byte.
+/// Escapes and segments that begin with a dot are for [`Walk`].
+fn is_plain(raw: &[u8]) -> bool {
+    let mut before = Class::Name;
+    for byte in raw {
+        let class = class(*byte);
+        let name = class == Class::Name || (class == Class::Dot && before != Class::Slash);
+        if !name && (class != Class::Slash || before == Class::Slash) {
+            return false;
+        }
+        before = class;
+    }
+    raw.first() == Some(&b'/')
+}
+
+/// What to do with dot segments.
+#[derive(Clone, Copy, PartialEq)]
+enum Dots {
+    Resolve,
+    Refuse,
+}
+
+/// One walk over a path that is not plain. It allocates only when the result
+/// is not a beginning of what came in.
+struct Walk<'a> {
+    raw: &'a [u8],
+    slash: EncodedSlash,
+    dots: Dots,
+    out: Out<'a>,
+    /// Where in `out` the current segment begins: after its slash.
+    segment: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn run(mut self) -> Result<Cow<'a, str>, PathError> {
+        let mut rest = self.raw.strip_prefix(b"/").ok_or(PathError::NotAbsolute)?;
+        self.out.push(b'/');
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match class(byte) {
+                Class::Slash => self.end_segment(true)?,
+                Class::Percent => rest = self.escape(after)?,
+                Class::Refused => return Err(PathError::Byte(byte)),
+                Class::Escaped => self.out.push_escape(byte),
+                Class::Name | Class::Dot => self.out.push(byte),
+            }
+        }
+        self.end_segment(false)?;
+        self.out.finish()
+    }
+
+    /// Takes the two digits after a `%` and says what is left.
+    fn escape(&mut self, after: &'a [u8]) -> Result<&'a [u8], PathError> {
+        let (byte, rest) = hex_pair(after)?;
+        match byte {
+            0..=0x1f | 0x7f => return Err(PathError::Control),
+            b'/' | b'\\' if self.slash == EncodedSlash::Reject => return Err(PathError::EncodedSlash),
+            0x80.. => return self.character(byte, rest),
+            _ if is_unreserved(byte) => self.out.push(byte),
+            _ => self.out.push_escape(byte),
+        }
+        Ok(rest)
+    }
+
+    /// Takes the rest of a character of which `first` is the first of two to
+    /// four bytes.
+    fn character(&mut self, first: u8, mut rest: &'a [u8]) -> Result<&'a [u8], PathError> {
+        let length = match first {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => return Err(PathError::NotUtf8),
+        };
+        let mut bytes = [first; 4];
+        for byte in bytes.iter_mut().take(length).skip(1) {
+            let digits = rest.strip_prefix(b"%").ok_or(PathError::NotUtf8)?;
+            (*byte, rest) = hex_pair(digits)?;
+        }
+        let character = bytes.get(..length).unwrap_or_default();
+        str::from_utf8(character).map_err(|_| PathError::NotUtf8)?;
+        for byte in character {
+            self.out.push_escape(*byte);
+        }
+        Ok(rest)
+    }
+
+    /// Decides what the segment that is complete now was.
+    fn end_segment(&mut self, slash_follows: bool) -> Result<(), PathError> {
+        let segment = self.out.since(self.segment);
+        refuse_hidden_dots(segment)?;
+        match segment {
+            b"." | b".." if self.dots == Dots::Refuse => return Err(PathError::DotSegment),
+            b"" | b"." => self.out.truncate(self.segment),
+            b".." => {
+                self.segment = self.out.parent(self.segment).ok_or(PathError::AboveRoot)?;
+                self.out.truncate(self.segment);
+            }
+            _ if slash_follows => {
+                self.out.push(b'/');
+                self.segment = self.out.len();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what is a dot segment only to some: dots and `;`, and dots between
+/// encoded slashes. `segment` has its escapes in upper case.
+fn refuse_hidden_dots(segment: &[u8]) -> Result<(), PathError> {
+    if !segment.contains(&b'.') {
+        return Ok(());
+    }
+    let segment = str::from_utf8(segment).unwrap_or_default();
+    for piece in segment.split("%2F").flat_map(|piece| piece.split("%5C")) {
+        let after_dots = piece.trim_start_matches('.');
+        let dots = piece.len() - after_dots.len();
+        if dots > 0 && (after_dots.starts_with(';') || after_dots.starts_with("%3B")) {
+            return Err(PathError::DotParameter);
+        }
+        if matches!(piece, "." | "..") && piece.len() < segment.len() {
+            return Err(PathError::DotSegment);
+        }
+    }
+    Ok(())
+}
+
+/// Where the first segment begins.
+const ROOT: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reject(raw: &str) -> Result<Cow<'_, str>, PathError> {
+        canonical(raw.as_bytes(), EncodedSlash::Reject)
+    }
+
+    #[track_caller]
+    fn becomes(cases: &[(&str, &str)]) {
+        for (raw, wanted) in cases {
+            assert_eq!(reject(raw).as_deref(), Ok(*wanted), "{raw}");
+        }
+    }
+
+    #[track_caller]
+    fn refused(cases: &[&str], why: PathError) {
+        for raw in cases {
+            assert_eq!(reject(raw), Err(why), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_canonical_is_borrowed() {
+        let kept = [
+            "/",
+            "/a",
+            "/a/",
+            "/a.b/c;d=1,2",
+            "/.well-known/x",
+            "/..a/a..",
+            "/...",
+            "/%20%C3%A9%25",
+            "/a:@!$&'()*+,=",
+        ];
+
+        for raw in kept {
+            assert!(matches!(reject(raw), Ok(Cow::Borrowed(same)) if same == raw), "{raw}");
+        }
+    }
+
+    #[test]
+    fn escapes_of_unreserved_characters_are_decoded() {
+        becomes(&[("/%41%7e%2d%5F", "/A~-_"), ("/%2ewell", "/.well"), ("/a%2e/b", "/a./b")]);
+    }
+
+    #[test]
+    fn other_escapes_stay_in_upper_case() {
+        becomes(&[
+            ("/%c3%a9", "/%C3%A9"),
+            ("/a%3bb%3Fc%23", "/a%3Bb%3Fc%23"),
+            ("/%252e%252E", "/%252e%252E"),
+        ]);
+    }
+
+    #[test]
+    fn slashes_collapse_before_dots_are_resolved() {
+        becomes(&[("//", "/"), ("///a//b//", "/a/b/"), ("/a//../b", "/b")]);
+        refused(&["//..", "/a//../.."], PathError::AboveRoot);
+    }
+
+    #[test]
+    fn dot_segments_are_resolved() {
+        becomes(&[
+            ("/.", "/"),
+            ("/./a", "/a"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/../../c", "/c"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e", "/"),
+        ]);
+        refused(&["/..", "/../a", "/a/../..", "/%2e%2e/a", "/./.."], PathError::AboveRoot);
+    }
+
+    #[test]
+    fn one_spelling_of_what_clients_send_unescaped() {
+        becomes(&[("/a[0]", "/a%5B0%5D"), ("/{id}|^", "/%7Bid%7D%7C%5E"), ("/%7bid%7d", "/%7Bid%7D")]);
+    }
+
+    #[test]
+    fn bytes_that_need_an_escape_are_refused() {
+        for byte in (0..=b' ').chain(*b"\"#<>?\\`").chain(0x7f..=0xff) {
+            let raw = [b'/', b'a', byte];
+
+            assert_eq!(canonical(&raw, EncodedSlash::Keep), Err(PathError::Byte(byte)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_absolute_is_refused() {
+        refused(&["", "*", "a/b", "@evil/x", "http://h/x", "%2f", "./a"], PathError::NotAbsolute);
+    }
+
+    #[test]
+    fn broken_escapes_and_controls_are_refused() {
+        refused(&["/%", "/%4", "/%zz", "/%4g", "/a%/b", "/%%41", "/%+1"], PathError::Escape);
+        refused(&["/%00", "/a%0d%0Ab", "/%1f", "/%7F", "/%09"], PathError::Control);
+    }
+
+    #[test]
+    fn escapes_have_to_be_utf8() {
+        let bad = [
+            "/%c0%af",
+            "/%80",
+            "/%e2%82",
+            "/%e2%82/",
+            "/%ed%a0%80",
+            "/%f5%80%80%80",
+            "/%c3a",
+            "/%c3%41",
+            "/%ff",
+        ];
+
+        refused(&bad, PathError::NotUtf8);
+        becomes(&[("/%e2%82%ac/%f0%9f%98%80", "/%E2%82%AC/%F0%9F%98%80")]);
+    }
+
+    #[test]
+    fn an_encoded_slash_is_refused_or_stays() {
+        refused(&["/a%2fb", "/a%5Cb", "/x%2f..%2fadmin"], PathError::EncodedSlash);
+
+        let keep = |raw: &'static str| canonical(raw.as_bytes(), EncodedSlash::Keep);
+
+        assert_eq!(keep("/a%2fb%5c/c").as_deref(), Ok("/a%2Fb%5C/c"));
+        for raw in ["/x%2f..%2fadmin", "/..%2f", "/a%5c..", "/%2F./b"] {
+            assert_eq!(keep(raw), Err(PathError::DotSegment), "{raw}");
+        }
+    }
+
+    #[test]
+    fn dots_before_a_semicolon_are_refused() {
+        refused(&["/a/..;/b", "/..;x", "/.;", "/%2e%2e;x=1/", "/a/.%3bx", "/...;"], PathError::DotParameter);
+        becomes(&[("/a;..", "/a;.."), ("/a.;b", "/a.;b"), ("/;/b", "/;/b")]);
+    }
+
+    #[test]
+    fn without_dots_a_capture_cannot_climb() {
+        assert_eq!(canonical_without_dots(b"/v1/../admin"), Err(PathError::DotSegment));
+        assert_eq!(canonical_without_dots(b"/v1//x").as_deref(), Ok("/v1/x"));
+        assert_eq!(canonical_without_dots(b"/v1/a%2Fb").as_deref(), Ok("/v1/a%2Fb"));
+    }
+}

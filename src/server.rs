@@ -1,0 +1,319 @@
+//! Puts the process together: first everything that can fail (configuration,
+//! certificates, sockets), then Pingora's services around it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::{HttpServerOptions, ServerApp},
+    listeners::ListenerConfig,
+    protocols::{
+        http::v2::server::default_h2_options,
+        l4::stream::{L4BufferSettings, Stream as L4Stream},
+        tls::SslStream,
+    },
+    server::{RunArgs, Server, configuration::ServerConf},
+    services::{ServiceHandle, listening::Service},
+};
+use pingora_proxy::HttpProxy;
+
+use crate::{
+    admin::{MetricsPage, Operator, Readiness},
+    config::{self, Problems},
+    edge::{Caps, Drain, Edge, EdgeListener, Handshake},
+    gateway::{Gateway, record::Recorder},
+    lifecycle::{BindError, Reloader, Shutdown, Signals, Sockets},
+    live::LiveState,
+    snapshot::{Current, Snapshot},
+    telemetry::{
+        AccessLog, Metrics,
+        metrics::{EarlyEnd, ListenerSeries},
+        process_log,
+    },
+    tls::{Acceptor, HandshakeFailure, TlsFacts},
+};
+
+/// Why the process did not start. Nothing was half-started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    Config(Problems),
+    /// A socket cannot be had.
+    Bind(BindError),
+    /// The access log cannot be written.
+    AccessLog(String, std::io::Error),
+    /// Two metrics have one name: a fault of the gateway.
+    Metrics(prometheus::Error),
+    /// BoringSSL gave no context.
+    Tls(boring::error::ErrorStack),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => problems.fmt(f),
+            Self::Bind(why) => writeln!(f, "error: {why}"),
+            Self::AccessLog(path, why) => {
+                writeln!(f, "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`")
+            }
+            Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
+            Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Serves the configuration at `path` until a signal ends it.
+pub fn run(path: &Path) -> Result<(), StartError> {
+    let parts = Parts::prepare(path)?;
+    let sockets = parts.bind()?;
+    let (server, signals) = parts.assemble(sockets)?;
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    Ok(())
+}
+
+/// What the services share.
+struct Parts {
+    path: PathBuf,
+    current: Arc<Current>,
+    live: Arc<LiveState>,
+    metrics: Arc<Metrics>,
+    access_log: Arc<AccessLog>,
+    drain: Arc<Drain>,
+}
+
+impl Parts {
+    fn prepare(path: &Path) -> Result<Self, StartError> {
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
+        process_log::install_panic_hook(metrics.clone());
+        let live = Arc::new(LiveState::default());
+        let loaded = config::load(path).map_err(StartError::Config)?;
+        let (first, warnings) = Snapshot::build(loaded, 1, &live, &metrics).map_err(StartError::Config)?;
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        first.retain_metrics(&metrics);
+        metrics.config_taken(1, SystemTime::now());
+        let log_spec = &first.config().access_log;
+        let access_log = AccessLog::open(log_spec, &metrics)
+            .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
+        let current = Arc::new(Current::new(first));
+        let access_log = Arc::new(access_log);
+        Ok(Self { path: path.to_owned(), current, live, metrics, access_log, drain: Arc::default() })
+    }
+
+    fn bind(&self) -> Result<Sockets, StartError> {
+        let now = self.current.load();
+        let config = now.config();
+        let sockets = Sockets::default();
+        for listener in &config.listeners {
+            let name = listener.spec.name.as_str();
+            sockets.tcp(name, listener.spec.address.socket()).map_err(StartError::Bind)?;
+        }
+        if let Some(readiness) = &config.readiness {
+            sockets.tcp("readiness", readiness.address.socket()).map_err(StartError::Bind)?;
+        }
+        if let Some(metrics) = config.admin.metrics {
+            sockets.tcp("admin.metrics", metrics.socket()).map_err(StartError::Bind)?;
+        }
+        sockets.unix(&config.resolve(&config.admin.socket)).map_err(StartError::Bind)?;
+        Ok(sockets)
+    }
+
+    fn assemble(&self, sockets: Sockets) -> Result<(Server, Signals), StartError> {
+        let now = self.current.load();
+        let config = now.config();
+        let admin_socket = config.resolve(&config.admin.socket);
+        let reloader = Arc::new(Reloader::new(
+            self.path.clone(),
+            self.current.clone(),
+            self.live.clone(),
+            self.metrics.clone(),
+        ));
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
+        let sockets = server.add_service(sockets);
+        let edge = self.edge_service(&server)?;
+        add(&mut server, edge, &sockets);
+        if let Some(readiness) = &config.readiness {
+            let app = Readiness { drain: self.drain.clone() };
+            add(&mut server, small("readiness", app, &readiness.address.to_string()), &sockets);
+        }
+        if let Some(address) = config.admin.metrics {
+            let app = MetricsPage { metrics: self.metrics.clone() };
+            add(&mut server, small("metrics", app, &address.to_string()), &sockets);
+        }
+        let operator = Operator {
+            current: self.current.clone(),
+            reloader: reloader.clone(),
+            drain: self.drain.clone(),
+            started: Instant::now(),
+        };
+        add(&mut server, operator_service(operator, &admin_socket), &sockets);
+        log_start(config);
+        let shutdown = Shutdown::new(
+            self.drain.clone(),
+            self.access_log.clone(),
+            self.current.clone(),
+            admin_socket,
+        );
+        let signals =
+            Signals { reloader, access_log: self.access_log.clone(), shutdown: Arc::new(shutdown) };
+        Ok((server, signals))
+    }
+
+    fn edge_service(&self, server: &Server) -> Result<Service<Edge<HttpProxy<Gateway>>>, StartError> {
+        let now = self.current.load();
+        let config = now.config();
+        let recorder = Arc::new(Recorder::new(&self.metrics, self.access_log.clone()));
+        let gateway = Gateway::new(self.current.clone(), recorder);
+        let mut http = HttpProxy::new(gateway, server.configuration.clone());
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(config.connections.idle.duration());
+        http.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.max_concurrent_streams(config.connections.max_streams)
+            .initial_window_size(256 << 10)
+            .initial_connection_window_size(1 << 20);
+        http.h2_options = Some(h2);
+        http.handle_init_modules();
+        let current = self.current.clone();
+        let edge = Edge {
+            http: Arc::new(http),
+            listeners: self.edge_listeners()?,
+            limits: Box::new(move || current.load().limits()),
+            caps: Caps::default(),
+            drain: self.drain.clone(),
+        };
+        let mut service = Service::new("edge".to_owned(), edge);
+        for listener in &config.listeners {
+            service.add_listener(
+                ListenerConfig::tcp(listener.spec.address.to_string())
+                    .l4_buffer(L4BufferSettings::new(L4_BUFFER, L4_BUFFER)),
+            );
+        }
+        Ok(service)
+    }
+
+    fn edge_listeners(&self) -> Result<Vec<EdgeListener>, StartError> {
+        let now = self.current.load();
+        let listeners = now.config().listeners.iter().enumerate();
+        let edge_listener = |(index, listener): (usize, &config::Sourced<config::listener::ListenerSpec>)| {
+            let spec = &listener.spec;
+            let series = self.metrics.listener(spec.name.as_str());
+            let handshake = spec.tls.as_ref().map(|_| {
+                let current = self.current.clone();
+                let table = move || current.load().tls(index).cloned();
+                let acceptor = Acceptor::new(table).map_err(StartError::Tls)?;
+                Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
+            });
+            let handshake = handshake.transpose()?;
+            Ok(EdgeListener { address: spec.address.socket(), series, handshake })
+        };
+        listeners.map(edge_listener).collect()
+    }
+}
+
+/// Ends TLS for the edge, and counts it, in the edge's words.
+struct EndsTls {
+    acceptor: Acceptor,
+    series: Arc<ListenerSeries>,
+}
+
+#[async_trait]
+impl Handshake for EndsTls {
+    async fn accept(&self, stream: L4Stream) -> Result<SslStream<L4Stream>, EarlyEnd> {
+        match self.acceptor.accept(stream).await {
+            Ok(stream) => {
+                let digest = stream.ssl_digest();
+                if let Some(facts) = digest.as_ref().and_then(|d| d.extension.get::<TlsFacts>()) {
+                    self.series.handshake(facts.version, facts.resumed, facts.curve);
+                }
+                Ok(stream)
+            }
+            Err(why) => {
+                log::debug!("{why}");
+                Err(early_end(why.failure))
+            }
+        }
+    }
+}
+
+fn early_end(failure: HandshakeFailure) -> EarlyEnd {
+    match failure {
+        HandshakeFailure::Closed => EarlyEnd::Probe,
+        HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
+        HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
+        HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
+        HandshakeFailure::ClientAlert | HandshakeFailure::Protocol | HandshakeFailure::Io => {
+            EarlyEnd::HandshakeFailed
+        }
+    }
+}
+
+fn add<A: ServerApp + Send + Sync + 'static>(
+    server: &mut Server,
+    service: Service<A>,
+    sockets: &ServiceHandle,
+) {
+    server.add_service(service).add_dependency(sockets);
+}
+
+/// A service with one thread of its own, so that data traffic cannot starve it.
+fn small<A>(name: &str, app: A, address: &str) -> Service<A> {
+    let mut service = Service::new(name.to_owned(), app);
+    service.add_tcp(address);
+    service.threads = Some(1);
+    service
+}
+
+fn operator_service(operator: Operator, socket: &Path) -> Service<Operator> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut service = Service::new("admin".to_owned(), operator);
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    service.add_uds(&socket.display().to_string(), Some(owner_only));
+    service.threads = Some(1);
+    service
+}
+
+fn server_conf(config: &config::Config) -> ServerConf {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = config.runtime.threads.map_or(cores, usize::from).max(1);
+    let pool = config.runtime.upstream_connections.and_then(|n| usize::try_from(n).ok());
+    ServerConf {
+        threads,
+        // Pingora counts attempts; routes set their own, lower, number.
+        max_retries: MAX_ATTEMPTS,
+        upstream_keepalive_pool_size: pool.map_or(512, |all| all.div_ceil(threads)),
+        // Our own monitor ends the process; Pingora only has to wait for it.
+        grace_period_seconds: Some(A_DAY.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    }
+}
+
+fn log_start(config: &config::Config) {
+    for listener in &config.listeners {
+        let spec = &listener.spec;
+        let scheme = if spec.tls.is_some() { "https" } else { "http" };
+        log::info!("listening: listener={} address={} scheme={scheme}", spec.name, spec.address);
+    }
+    log::info!(
+        "tollgate {} started: pid={} routes={} upstreams={}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        config.routes.len(),
+        config.upstreams.len()
+    );
+}
+
+/// Pingora's 64 KiB make an idle TLS connection cost 51 to 94 KiB; 4 KiB make
+/// it 31 to 34, at no CPU cost.
+const L4_BUFFER: usize = 4 << 10;
+
+const MAX_ATTEMPTS: usize = 3;
+
+const A_DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,279 @@
+//! Everything that rules a request, immutable and swapped whole.
+//!
+//! `Snapshot::build` returns the value at work or every problem; it touches
+//! files (certificates, keys) and no socket. A request pins one snapshot from
+//! its first byte to its log line.
+
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::{
+    config::{Config, Loaded, Problems, Sourced, listener::ListenerSpec, upstream::UpstreamSpec},
+    edge::Limits,
+    gate::Gate,
+    live::LiveState,
+    route::{Defaults, Router, UpstreamIndex},
+    telemetry::{
+        Metrics,
+        metrics::{CertificateExpiry, NO_NAME, RouteSeries, UpstreamSeries},
+    },
+    tls::{CertificateFacts, TlsTable, UpstreamTls},
+    upstream::{Upstream, peer::PeerTls},
+};
+
+/// Everything that rules a request.
+pub struct Snapshot {
+    /// Counts the snapshots of this process, from 1.
+    pub generation: u64,
+    /// Names the files' content.
+    pub hash: String,
+    /// What it was built from.
+    pub loaded: Loaded,
+    /// What a request may look like.
+    pub gate: Gate,
+    /// What goes where.
+    pub router: Router,
+    /// Groups of endpoints, by [`UpstreamIndex`].
+    pub upstreams: Vec<Arc<Upstream>>,
+    tls: Vec<Option<Arc<TlsTable>>>,
+    trusted: Vec<IpNet>,
+    series: SeriesTable,
+    limits: Limits,
+}
+
+impl Snapshot {
+    /// Builds the whole of it. Warnings come back beside the value; errors
+    /// come back alone.
+    pub fn build(
+        loaded: Loaded,
+        generation: u64,
+        live: &LiveState,
+        metrics: &Metrics,
+    ) -> Result<(Self, Problems), Problems> {
+        let config = &loaded.config;
+        let mut problems = loaded.warnings.clone();
+        let now = SystemTime::now();
+        let tls = config.listeners.iter().map(|l| table(l, config, now, &mut problems)).collect();
+        let upstreams: Vec<_> =
+            config.upstreams.iter().map(|u| upstream(u, config, now, live, &mut problems)).collect();
+        let names = config.upstreams.iter().enumerate();
+        let names = names.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect();
+        let defaults = Defaults {
+            max_body: config.requests.max_body.bytes(),
+            encoded_slash: config.requests.encoded_slash,
+        };
+        let router = Router::build(&config.routes, &defaults, &names, &mut problems);
+        loaded.locate(&mut problems);
+        let (Some(router), false) = (router, problems.has_errors()) else {
+            problems.sort();
+            return Err(problems);
+        };
+        let snapshot = Self {
+            generation,
+            hash: loaded.hash.clone(),
+            gate: Gate::new(&config.requests),
+            series: SeriesTable::new(config, metrics),
+            trusted: config.forwarded.trusted.clone(),
+            limits: limits(config),
+            router,
+            upstreams,
+            tls,
+            loaded,
+        };
+        Ok((snapshot, problems))
+    }
+
+    /// What operators wrote.
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// What a connection may do.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The certificates and policies of a listener; `None` is cleartext.
+    pub fn tls(&self, listener: usize) -> Option<&Arc<TlsTable>> {
+        self.tls.get(listener)?.as_ref()
+    }
+
+    /// Every certificate with its listener's name.
+    pub fn certificates(&self) -> impl Iterator<Item = (&str, &CertificateFacts)> {
+        let tables = self.config().listeners.iter().zip(&self.tls);
+        tables.flat_map(|(listener, table)| {
+            let facts = table.iter().flat_map(|table| table.certificates());
+            facts.map(|facts| (listener.spec.name.as_str(), facts))
+        })
+    }
+
+    /// The listener's name in the configuration.
+    pub fn listener_name(&self, index: usize) -> Option<&str> {
+        self.config().listeners.get(index).map(|listener| listener.spec.name.as_str())
+    }
+
+    /// Whether the word of this sender counts about where a request came from.
+    pub fn trusts(&self, sender: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&sender))
+    }
+
+    /// The metrics of a route towards an upstream; the ones for "no route" and
+    /// "no upstream" where there is none.
+    pub fn series(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
+        self.series.of(route, upstream)
+    }
+
+    /// The metrics of an upstream's attempts.
+    pub fn upstream_series(&self, upstream: UpstreamIndex) -> Option<&UpstreamSeries> {
+        self.series.upstreams.get(upstream.0).map(Arc::as_ref)
+    }
+
+    /// Forgets the metrics of what this snapshot does not have.
+    pub fn retain_metrics(&self, metrics: &Metrics) {
+        self.series.retain(self.config(), metrics);
+        let shown = self.certificates().map(|(listener, facts)| CertificateExpiry {
+            listener: listener.to_owned(),
+            certificate: facts.file.display().to_string(),
+            at: facts.not_after,
+        });
+        metrics.certificates(shown.collect());
+    }
+}
+
+/// The snapshot that new requests pin.
+pub struct Current(ArcSwap<Snapshot>);
+
+impl Current {
+    /// Begins with the first snapshot.
+    pub fn new(first: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(first))
+    }
+
+    /// Pins the snapshot of now.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// New requests pin this one from now on.
+    pub fn publish(&self, next: Snapshot) {
+        self.0.store(Arc::new(next));
+    }
+}
+
+/// The counters of every pair of route and upstream that a request can take,
+/// found by index.
+struct SeriesTable {
+    nowhere: Arc<RouteSeries>,
+    routes: Vec<RouteRow>,
+    upstreams: Vec<Arc<UpstreamSeries>>,
+}
+
+struct RouteRow {
+    answered: Arc<RouteSeries>,
+    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
+}
+
+impl SeriesTable {
+    fn new(config: &Config, metrics: &Metrics) -> Self {
+        let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
+        let row = |route: &Sourced<crate::config::route::RouteSpec>| {
+            let name = route.spec.name.as_str();
+            let forwarded = targets(config, route).map(|(index, upstream)| {
+                (UpstreamIndex(index), metrics.series(name, upstream))
+            });
+            RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
+        };
+        Self {
+            nowhere: metrics.series(NO_NAME, NO_NAME),
+            routes: config.routes.iter().map(row).collect(),
+            upstreams: upstreams.collect(),
+        }
+    }
+
+    fn of(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
+        let Some(row) = route.and_then(|route| self.routes.get(route)) else { return &self.nowhere };
+        let forwarded = upstream.and_then(|u| row.forwarded.iter().find(|(index, _)| *index == u));
+        forwarded.map_or(&row.answered, |(_, series)| series)
+    }
+
+    fn retain(&self, config: &Config, metrics: &Metrics) {
+        let mut kept = vec![(NO_NAME, NO_NAME)];
+        for route in &config.routes {
+            let name = route.spec.name.as_str();
+            kept.push((name, NO_NAME));
+            kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
+        }
+        metrics.retain(&kept);
+    }
+}
+
+/// The upstreams that a route can choose.
+fn targets<'c>(
+    config: &'c Config,
+    route: &'c Sourced<crate::config::route::RouteSpec>,
+) -> impl Iterator<Item = (usize, &'c str)> {
+    let named = |upstream: &Sourced<UpstreamSpec>| {
+        let name = &upstream.spec.name;
+        let spec = &route.spec;
+        spec.to.iter().any(|to| to.upstream == *name) || spec.overrides.iter().any(|o| o.upstream == *name)
+    };
+    let all = config.upstreams.iter().enumerate().filter(move |(_, upstream)| named(upstream));
+    all.map(|(index, upstream)| (index, upstream.spec.name.as_str()))
+}
+
+fn table(
+    listener: &Sourced<ListenerSpec>,
+    config: &Config,
+    now: SystemTime,
+    problems: &mut Problems,
+) -> Option<Arc<TlsTable>> {
+    let spec = listener.spec.tls.as_ref()?;
+    let resolve = |path: &Path| config.resolve(path);
+    TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
+}
+
+fn upstream(
+    spec: &Sourced<UpstreamSpec>,
+    config: &Config,
+    now: SystemTime,
+    live: &LiveState,
+    problems: &mut Problems,
+) -> Arc<Upstream> {
+    let resolve = |path: &Path| config.resolve(path);
+    let tls = spec.spec.tls.as_ref().and_then(|tls| {
+        let built = UpstreamTls::build(tls, &spec.source.key("tls"), &resolve, now, problems)?;
+        Some(PeerTls {
+            server_name: tls.server_name.clone(),
+            ca: built.ca,
+            client: built.client,
+            identity: built.identity,
+        })
+    });
+    let name: Arc<str> = spec.spec.name.as_str().into();
+    Arc::new(Upstream::new(&spec.spec, tls.as_ref(), &|address| live.endpoint(&name, address)))
+}
+
+fn limits(config: &Config) -> Limits {
+    let c = &config.connections;
+    let bytes = |size: crate::config::types::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    Limits {
+        max: c.max,
+        max_per_client: c.max_per_client,
+        handshake_timeout: c.handshake_timeout.duration(),
+        header_timeout: c.header_timeout.duration(),
+        idle: c.idle.duration(),
+        read: c.read.duration(),
+        write: c.write.duration(),
+        max_age: c.max_age.duration(),
+        max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
+        max_header_bytes: bytes(config.requests.max_header_bytes),
+        max_target_bytes: bytes(config.requests.max_target_bytes),
+    }
+}

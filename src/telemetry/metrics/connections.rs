@@ -1,0 +1,179 @@
+//! What clients' connections did, by listener.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+use prometheus::proto::{Metric, MetricType};
+
+use super::{
+    closed_set::closed_set,
+    family::{Family, Scrape},
+};
+use crate::telemetry::shard::{Sharded, add};
+
+/// Counts the connections of one listener.
+pub struct ListenerSeries(Sharded<ListenerCells>);
+
+#[derive(Default)]
+struct ListenerCells {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    handshakes: [AtomicU64; VERSIONS.len() * RESUMED.len() * CURVES.len()],
+    ended_early: [AtomicU64; EarlyEnd::ALL.len()],
+}
+
+impl ListenerSeries {
+    /// Counts a connection that was accepted, and as open until what is
+    /// returned is dropped.
+    pub fn open(self: &Arc<Self>) -> OpenConnection {
+        self.0.mine().inspect(|cells| add(&cells.opened, 1));
+        OpenConnection(self.clone())
+    }
+
+    /// Counts a finished TLS handshake: BoringSSL's name of the version
+    /// (`TLSv1.3`), whether a session was resumed, and its name of the key
+    /// exchange's group. Names that are not known count as `other`.
+    pub fn handshake(&self, version: &str, resumed: bool, curve: Option<&str>) {
+        let curve = place(&CURVES, curve.unwrap_or_default());
+        let nth = (place(&VERSIONS, version) * RESUMED.len() + usize::from(resumed)) * CURVES.len() + curve;
+        self.0.mine().and_then(|cells| cells.handshakes.get(nth)).inspect(|n| add(n, 1));
+    }
+
+    /// Counts a connection that ended before its client was done.
+    pub fn ended_early(&self, reason: EarlyEnd) {
+        self.0.mine().and_then(|cells| cells.ended_early.get(reason as usize)).inspect(|n| add(n, 1));
+    }
+}
+
+/// An open connection; dropping it counts it as closed.
+pub struct OpenConnection(Arc<ListenerSeries>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.mine().inspect(|cells| add(&cells.closed, 1));
+    }
+}
+
+closed_set! {
+    /// Why a connection ended before its client was done.
+    pub enum EarlyEnd {
+        /// The process has as many connections as it may.
+        ConnectionCap = "connection_cap",
+        /// The client's address has as many connections as it may.
+        ClientCap = "client_cap",
+        /// It connected and left without a byte: a load balancer's probe.
+        Probe = "probe",
+        /// The TLS handshake took too long.
+        HandshakeTimeout = "handshake_timeout",
+        /// The TLS handshake failed for no reason below.
+        HandshakeFailed = "handshake_failed",
+        /// The host asks for a client certificate and none was shown.
+        ClientCertificateMissing = "client_certificate_missing",
+        /// The client certificate is not from an authority of the host's.
+        ClientCertificateBad = "client_certificate_bad",
+        /// No certificate carries the name that the client asked for.
+        UnknownServerName = "unknown_server_name",
+        /// A request's header took too long.
+        HeaderTimeout = "header_timeout",
+        /// A request's header is larger than allowed.
+        HeaderTooLarge = "header_too_large",
+        /// What came first is no request line.
+        BadRequestLine = "bad_request_line",
+        /// What came is no request that has one meaning.
+        BadRequest = "bad_request",
+        /// Nothing came for too long between two requests.
+        IdleTimeout = "idle_timeout",
+        /// It was asked to end because of its age and went on for too long.
+        MaxAgeCut = "max_age_cut",
+        /// It was asked to end because the process drains and went on for too long.
+        DrainCut = "drain_cut",
+        /// Reading from it failed: reset, or gone.
+        ReadError = "read_error",
+    }
+}
+
+/// All listeners' series, by name.
+pub(super) struct Connections {
+    shards: usize,
+    listeners: Mutex<BTreeMap<Box<str>, Arc<ListenerSeries>>>,
+}
+
+impl Connections {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards, listeners: Mutex::default() }
+    }
+
+    pub(super) fn listener(&self, name: &str) -> Arc<ListenerSeries> {
+        let fresh = || Arc::new(ListenerSeries(Sharded::new(self.shards)));
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.entry(name.into()).or_insert_with(fresh).clone()
+    }
+}
+
+impl Scrape for Connections {
+    const FAMILIES: &'static [Family] = &[OPEN, OPENED, HANDSHAKES, ENDED_EARLY];
+
+    fn scrape(&self) -> Vec<Vec<Metric>> {
+        let [mut open, mut opened, mut handshakes, mut ended_early] = [const { Vec::new() }; 4];
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, ListenerSeries(cells)) in listeners.iter().map(|(name, series)| (name, &**series)) {
+            // Closed first: a connection that comes in between counts as open.
+            let closed = cells.sum(|c| Some(&c.closed));
+            let seen = cells.sum(|c| Some(&c.opened));
+            open.push(OPEN.value(&[name], seen.saturating_sub(closed) as f64));
+            opened.push(OPENED.count(&[name], seen));
+            handshakes.extend(scrape_handshakes(name, cells));
+            ended_early.extend(EarlyEnd::ALL.map(|reason| {
+                let ended = cells.sum(|c| c.ended_early.get(reason as usize));
+                ENDED_EARLY.count(&[name, reason.word()], ended)
+            }));
+        }
+        vec![open, opened, handshakes, ended_early]
+    }
+}
+
+/// Only the combinations that were seen: most of them never are.
+fn scrape_handshakes(name: &str, cells: &Sharded<ListenerCells>) -> Vec<Metric> {
+    let resumed = |version| RESUMED.iter().map(move |resumed| (version, resumed));
+    let pairs = VERSIONS.iter().flat_map(resumed);
+    let all = pairs.flat_map(|(version, resumed)| CURVES.iter().map(move |curve| [version, resumed, curve]));
+    let counted = all.enumerate().map(|(nth, labels)| (labels, cells.sum(|c| c.handshakes.get(nth))));
+    let seen = counted.filter(|(_, count)| *count > 0);
+    seen.map(|([version, resumed, curve], n)| HANDSHAKES.count(&[name, version, resumed, curve], n)).collect()
+}
+
+/// Where a name is in a set; the last place is everything else's.
+fn place(set: &[&str], name: &str) -> usize {
+    set.iter().position(|known| *known == name).unwrap_or(set.len() - 1)
+}
+
+const VERSIONS: [&str; 3] = ["TLSv1.2", "TLSv1.3", "other"];
+const RESUMED: [&str; 2] = ["false", "true"];
+const CURVES: [&str; 5] = ["X25519MLKEM768", "X25519", "P-256", "P-384", "other"];
+
+const OPEN: Family = Family {
+    name: "tollgate_connections_open",
+    help: "Connections that are open now.",
+    labels: &["listener"],
+    kind: MetricType::GAUGE,
+};
+const OPENED: Family = Family {
+    name: "tollgate_connections_total",
+    help: "Connections that were accepted.",
+    labels: &["listener"],
+    kind: MetricType::COUNTER,
+};
+const HANDSHAKES: Family = Family {
+    name: "tollgate_handshakes_total",
+    help: "Finished TLS handshakes, by version, resumption and key exchange group.",
+    labels: &["listener", "version", "resumed", "curve"],
+    kind: MetricType::COUNTER,
+};
+const ENDED_EARLY: Family = Family {
+    name: "tollgate_connections_ended_early_total",
+    help: "Connections that ended before their client was done, by why.",
+    labels: &["listener", "reason"],
+    kind: MetricType::COUNTER,
+};

@@ -1,0 +1,206 @@
+//! What the gateway counts, and how a scrape reads it.
+//!
+//! Owns every metric's name, help and labels. Label values are configured names
+//! or members of closed sets, never a path, a host or a client, so that the
+//! number of series is bounded by the configuration. Nothing on a request's way
+//! looks a label up: a snapshot asks for its series when it is built and keeps
+//! them. A series shows from its first use on.
+
+mod certificates;
+mod closed_set;
+mod connections;
+mod family;
+mod histogram;
+mod process;
+mod traffic;
+
+pub use certificates::CertificateExpiry;
+pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use prometheus::IntCounter;
+pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
+
+use self::{
+    certificates::Certificates, connections::Connections, family::Scraped, process::Process, traffic::Traffic,
+};
+use super::shard;
+
+/// Every metric of the process. Made once and handed down; there is no global.
+pub struct Metrics {
+    registry: Registry,
+    traffic: Arc<Traffic>,
+    connections: Arc<Connections>,
+    certificates: Arc<Certificates>,
+    rejections: IntCounterVec,
+    config_generation: IntGauge,
+    config_successful: IntGauge,
+    config_timestamp: IntGauge,
+    config_reloads: IntCounterVec,
+    access_log_dropped: IntCounter,
+    panics: IntCounter,
+}
+
+impl Metrics {
+    /// Nothing counted yet. Fails only if two metrics here had the same name.
+    pub fn new() -> Result<Arc<Self>> {
+        let shards = shard::shard_count();
+        let registry = Registry::new();
+        let traffic = Arc::new(Traffic::new(shards));
+        let connections = Arc::new(Connections::new(shards));
+        let certificates = Arc::new(Certificates::default());
+        Scraped::register(&registry, traffic.clone())?;
+        Scraped::register(&registry, connections.clone())?;
+        Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, Arc::new(Process::new()))?;
+        let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
+        registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let config_reloads = counters(&registry, CONFIG_RELOADS, &["result"])?;
+        for result in [TAKEN, REFUSED] {
+            config_reloads.with_label_values(&[result]);
+        }
+        Ok(Arc::new(Self {
+            rejections: counters(&registry, REJECTIONS, &["flag"])?,
+            config_generation: gauge(&registry, CONFIG_GENERATION)?,
+            config_successful: gauge(&registry, CONFIG_SUCCESSFUL)?,
+            config_timestamp: gauge(&registry, CONFIG_TIMESTAMP)?,
+            config_reloads,
+            access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
+            panics: counter(&registry, PANICS)?,
+            registry,
+            traffic,
+            connections,
+            certificates,
+        }))
+    }
+
+    /// What requests of this route to this upstream are counted in; the same
+    /// one for the same names. [`NO_NAME`] stands for no route or no upstream.
+    pub fn series(&self, route: &str, upstream: &str) -> Arc<RouteSeries> {
+        self.traffic.series(route, upstream)
+    }
+
+    /// What attempts towards this upstream are counted in.
+    pub fn upstream(&self, upstream: &str) -> Arc<UpstreamSeries> {
+        self.traffic.upstream(upstream)
+    }
+
+    /// Forgets every series but those of these (route, upstream) pairs, of
+    /// their upstreams and of [`NO_NAME`]. To be called after a new snapshot is
+    /// at work, and after one was refused (with the pairs of the old one): a
+    /// snapshot asks for series before it is known to be good.
+    pub fn retain(&self, pairs: &[(&str, &str)]) {
+        self.traffic.retain(pairs);
+    }
+
+    /// What connections of this listener are counted in.
+    pub fn listener(&self, name: &str) -> Arc<ListenerSeries> {
+        self.connections.listener(name)
+    }
+
+    /// Counts refusals with this flag word. The words are a closed set of the
+    /// caller's.
+    pub fn rejection(&self, flag: &'static str) -> IntCounter {
+        self.rejections.with_label_values(&[flag])
+    }
+
+    /// A configuration is at work; the first one of the process counts too.
+    pub fn config_taken(&self, generation: u64, now: SystemTime) {
+        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.config_tried(TAKEN, 1, now);
+    }
+
+    /// A configuration was refused; the one before stays at work.
+    pub fn config_refused(&self, now: SystemTime) {
+        self.config_tried(REFUSED, 0, now);
+    }
+
+    fn config_tried(&self, result: &str, successful: i64, now: SystemTime) {
+        self.config_successful.set(successful);
+        self.config_timestamp.set(unix_seconds(now));
+        self.config_reloads.with_label_values(&[result]).inc();
+    }
+
+    /// The certificates that listeners show, instead of those told before.
+    pub fn certificates(&self, shown: Vec<CertificateExpiry>) {
+        self.certificates.replace(shown);
+    }
+
+    /// A task or thread panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Counts access-log lines that were never written.
+    pub fn access_log_dropped(&self) -> IntCounter {
+        self.access_log_dropped.clone()
+    }
+
+    /// Everything, in the text format 0.0.4 ([`CONTENT_TYPE`]). Takes a lock
+    /// that only snapshots being built wait for; best done off the workers.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(why) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            log::error!("metrics cannot be rendered: error={why}");
+        }
+        text
+    }
+}
+
+fn opts((name, help): (&str, &str)) -> Opts {
+    Opts::new(name, help)
+}
+
+fn counter(registry: &Registry, what: (&str, &str)) -> Result<IntCounter> {
+    let counter = IntCounter::with_opts(opts(what))?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn counters(registry: &Registry, what: (&str, &str), labels: &[&str]) -> Result<IntCounterVec> {
+    let counters = IntCounterVec::new(opts(what), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn gauge(registry: &Registry, what: (&str, &str)) -> Result<IntGauge> {
+    let gauge = IntGauge::with_opts(opts(what))?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+/// Whole seconds since 1970; 0 before it.
+fn unix_seconds(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What an answer with [`Metrics::render`]'s text says it is.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const TAKEN: &str = "ok";
+const REFUSED: &str = "refused";
+
+const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "Always 1; which build runs.");
+const REJECTIONS: (&str, &str) =
+    ("tollgate_rejections_total", "Requests that the gateway refused itself, by why.");
+const CONFIG_GENERATION: (&str, &str) =
+    ("tollgate_config_generation", "The configuration at work, counted from 1 as they are taken.");
+const CONFIG_SUCCESSFUL: (&str, &str) =
+    ("tollgate_config_last_reload_successful", "1 if the last reload was taken, 0 if it was refused.");
+const CONFIG_TIMESTAMP: (&str, &str) =
+    ("tollgate_config_last_reload_timestamp_seconds", "When the last reload was, taken or refused.");
+const CONFIG_RELOADS: (&str, &str) =
+    ("tollgate_config_reloads_total", "Configurations taken and refused; the first one counts too.");
+const ACCESS_LOG_DROPPED: (&str, &str) =
+    ("tollgate_access_log_dropped_total", "Access-log lines that were never written.");
+const PANICS: (&str, &str) = ("tollgate_panics_total", "Panics in tasks and threads. Each is a bug.");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! What the gateway tells about itself: metrics, one access-log line for each
+//! request, the process log, and the ids that join them with other systems.
+//!
+//! Owns names, formats and the ways out. Does not own what happened: the floors
+//! above say that. Nothing here ever waits for a disk, a scrape or another
+//! thread's work on a request's way.
+
+pub mod access_log;
+pub mod line;
+pub mod metrics;
+pub mod process_log;
+pub mod random;
+pub mod request_id;
+pub mod trace;
+
+mod hex;
+mod json;
+mod shard;
+mod timestamp;
+
+pub use access_log::AccessLog;
+pub use line::Line;
+pub use metrics::Metrics;
+pub use request_id::RequestId;
+pub use trace::TraceContext;

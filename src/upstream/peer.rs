@@ -1,0 +1,113 @@
+//! What Pingora is told about an endpoint: built once for a snapshot, so that
+//! an attempt only copies it.
+//!
+//! Every timeout is set, since Pingora's are all off; the pool's key carries
+//! what Pingora's own leaves out (authorities, protocol, the client
+//! certificate's fingerprint), so that two upstreams never share a connection
+//! that one of them would not have made.
+
+use std::{
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use pingora::{
+    protocols::{ALPN, TcpKeepalive},
+    upstreams::peer::HttpPeer,
+    utils::tls::CertKey,
+};
+
+use super::Timeouts;
+use crate::config::upstream::Protocol;
+
+/// TLS towards an upstream, ready for Pingora.
+#[derive(Clone)]
+pub struct PeerTls {
+    /// Sent as SNI and looked for in the certificate; never empty, since
+    /// Pingora verifies nothing then.
+    pub server_name: String,
+    /// The authorities; `None` is the system's.
+    pub ca: Option<Arc<Box<[boring::x509::X509]>>>,
+    /// The gateway's own certificate.
+    pub client: Option<Arc<CertKey>>,
+    /// A hash over all of it.
+    pub identity: u64,
+}
+
+/// The peer of an endpoint, but for what a single request needs.
+pub fn template(
+    address: SocketAddr,
+    protocol: Protocol,
+    timeouts: &Timeouts,
+    tls: Option<&PeerTls>,
+) -> HttpPeer {
+    let server_name = tls.map(|tls| tls.server_name.clone()).unwrap_or_default();
+    let mut peer = HttpPeer::new(address, tls.is_some(), server_name);
+    peer.group_key = pool_key(protocol, tls);
+    peer.client_cert_key = tls.and_then(|tls| tls.client.clone());
+    let options = &mut peer.options;
+    options.ca = tls.and_then(|tls| tls.ca.clone());
+    options.alpn = match protocol {
+        Protocol::Http1 => ALPN::H1,
+        Protocol::Http2 => ALPN::H2,
+        Protocol::Auto => ALPN::H2H1,
+    };
+    // Pingora's default of 1 would make HTTP/2 a slower HTTP/1.
+    options.max_h2_streams = 100;
+    options.connection_timeout = Some(timeouts.connect);
+    options.total_connection_timeout = Some(timeouts.connect.saturating_mul(2));
+    options.read_timeout = Some(timeouts.read);
+    options.write_timeout = Some(timeouts.write);
+    options.idle_timeout = Some(timeouts.idle);
+    if tls.is_some() {
+        // Post-quantum first: Pingora offers classical groups only.
+        options.curves = Some("X25519MLKEM768:X25519:P-256:P-384".into());
+    }
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(30),
+        interval: Duration::from_secs(5),
+        count: 3,
+        user_timeout: Duration::from_secs(20),
+    });
+    peer
+}
+
+fn pool_key(protocol: Protocol, tls: Option<&PeerTls>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    protocol.hash(&mut hasher);
+    tls.map(|tls| tls.identity).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::upstream::TimeoutsSpec;
+    use pingora::upstreams::peer::Peer;
+
+    fn peer(protocol: Protocol, identity: u64) -> HttpPeer {
+        let tls = PeerTls { server_name: "a.test".into(), ca: None, client: None, identity };
+        let timeouts = Timeouts::from(&TimeoutsSpec::default());
+        template("127.0.0.1:1".parse().unwrap(), protocol, &timeouts, Some(&tls))
+    }
+
+    #[test]
+    fn other_authorities_or_another_protocol_never_share_a_connection() {
+        let base = peer(Protocol::Http1, 1).reuse_hash();
+
+        assert_eq!(base, peer(Protocol::Http1, 1).reuse_hash());
+        assert_ne!(base, peer(Protocol::Http1, 2).reuse_hash());
+        assert_ne!(base, peer(Protocol::Http2, 1).reuse_hash());
+    }
+
+    #[test]
+    fn every_timeout_is_set() {
+        let options = peer(Protocol::Auto, 1).options;
+
+        assert!(options.connection_timeout.is_some() && options.total_connection_timeout.is_some());
+        assert!(options.read_timeout.is_some() && options.write_timeout.is_some());
+        assert!(options.idle_timeout.is_some());
+    }
+}
