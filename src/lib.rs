@@ -1,4 +1,64 @@
-//! Tollgate: an API gateway for EC2 fleets, on Pingora and BoringSSL.
+//! Tollgate: an API gateway for EC2 fleets behind an AWS Network Load Balancer,
+//! built on Cloudflare's Pingora with BoringSSL.
+//!
+//! This page is the architecture. Whoever is paged reads it once.
+//!
+//! # The five bets
+//!
+//! 1. **One immutable [`snapshot::Snapshot`], swapped whole.** A request pins one
+//!    from its first byte to its log line. A reload builds a complete new one or
+//!    changes nothing.
+//! 2. **Decisions are pure functions** of snapshot, live view, request and time:
+//!    the [gate], the [route], the pick of an [endpoint](upstream). The data path
+//!    and `tollgate check` call the same ones.
+//! 3. **What traffic taught us outlives the snapshot**: [`live::LiveState`].
+//! 4. **The edge is ours**: accept, TLS, deadlines, age and close happen in
+//!    [`edge`], in front of Pingora's `HttpProxy`; then one `ProxyHttp`
+//!    implementation, [`gateway::Gateway`], serves every request.
+//! 5. **A failed change never costs service**: [`lifecycle::Reloader`].
+//!
+//! # The floors
+//!
+//! A module imports only what stands below it; modules of one floor do not know
+//! each other. `tests/floors.rs` reads the imports and fails otherwise.
+//!
+//! ```text
+//!   cli                      one verb a file
+//!   server                   puts Pingora's services together
+//!   admin                    readiness, metrics, the operator's socket
+//!   lifecycle                reload, signals, sockets, the end
+//!   gateway                  `impl ProxyHttp`: phases, attempts, answers, records
+//!   snapshot                 everything that rules a request
+//!   live                     what outlives a snapshot
+//!   edge                     a connection's way
+//!   gate                     the first look at a request, pure and fuzzed
+//!   route  upstream  tls     the subjects
+//!   telemetry                metrics, access log, process log, ids
+//!   config                   what operators write
+//! ```
+//!
+//! # A connection's way
+//!
+//! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] → the listener's
+//! TLS handshake with its deadline, its certificate from the current snapshot →
+//! a watch over the connection: header deadline, age with jitter, drain and its
+//! ceiling → requests → a lingering close. Whatever ends it early is counted by
+//! reason, once.
+//!
+//! # A request's way
+//!
+//! | phase | what happens | may end with |
+//! |---|---|---|
+//! | `new_ctx` | pin the snapshot, note the instant | |
+//! | `early_request_filter` | the gate; request id and trace | |
+//! | `request_filter` | refusal of the gate; server name's policy; route; body cap; first pick | 400 404 405 413 414 421 431 503 |
+//! | `upstream_peer` | the endpoint of this attempt, every timeout set | 503 504 |
+//! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
+//! | `request_body_filter` | the body cap | 413 |
+//! | `fail_to_connect`, `error_while_proxy` | another attempt, if it is safe | |
+//! | `response_filter` | the route's header edits, request id | |
+//! | `fail_to_proxy` | the one place where a transport error becomes a status | 408 502 503 504 |
+//! | `logging` | metrics and one access-log line; a cut request's line is written by its context's `Drop` | |
 
 pub mod admin;
 pub mod cli;

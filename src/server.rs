@@ -59,7 +59,10 @@ impl fmt::Display for StartError {
             Self::Config(problems) => problems.fmt(f),
             Self::Bind(why) => writeln!(f, "error: {why}"),
             Self::AccessLog(path, why) => {
-                writeln!(f, "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`")
+                writeln!(
+                    f,
+                    "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`"
+                )
             }
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
@@ -154,14 +157,9 @@ impl Parts {
         };
         add(&mut server, operator_service(operator, &admin_socket), &sockets);
         log_start(config);
-        let shutdown = Shutdown::new(
-            self.drain.clone(),
-            self.access_log.clone(),
-            self.current.clone(),
-            admin_socket,
-        );
-        let signals =
-            Signals { reloader, access_log: self.access_log.clone(), shutdown: Arc::new(shutdown) };
+        let shutdown =
+            Shutdown::new(self.drain.clone(), self.access_log.clone(), self.current.clone(), admin_socket);
+        let signals = Signals { reloader, access_log: self.access_log.clone(), shutdown: Arc::new(shutdown) };
         Ok((server, signals))
     }
 

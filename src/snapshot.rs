@@ -185,9 +185,8 @@ impl SeriesTable {
         let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
         let row = |route: &Sourced<crate::config::route::RouteSpec>| {
             let name = route.spec.name.as_str();
-            let forwarded = targets(config, route).map(|(index, upstream)| {
-                (UpstreamIndex(index), metrics.series(name, upstream))
-            });
+            let forwarded = targets(config, route)
+                .map(|(index, upstream)| (UpstreamIndex(index), metrics.series(name, upstream)));
             RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
         };
         Self {

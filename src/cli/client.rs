@@ -25,7 +25,8 @@ pub fn ask(socket: &Path, method: &str, path: &str, patience: Duration) -> io::R
     stream.write_all(request.as_bytes())?;
     let mut whole = Vec::new();
     stream.read_to_end(&mut whole)?;
-    parse(&whole).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the gateway's answer is not HTTP"))
+    parse(&whole)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the gateway's answer is not HTTP"))
 }
 
 /// Whether no gateway listens at the socket.

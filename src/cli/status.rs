@@ -53,7 +53,8 @@ fn table(status: &Value) -> String {
         Some(Value::Null) | None => "-".to_owned(),
         Some(other) => other.to_string(),
     };
-    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut out = format!(
         "tollgate {}  pid {}  up {} s  generation {}  config {}\nconnections {}  routes {}{}\n",
         text(status, "version"),

@@ -1,6 +1,12 @@
 //! Serves one connection: caps, handshake, requests, age, drain, close.
 
-use std::{fmt::{self, Write as _}, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use pingora::{
@@ -198,9 +204,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let draining = self.drain.has_begun();
         let age = if draining { SHORT_LIFE } else { limits.max_age };
         let end = Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64());
-        let mut drained = pin!(async {
-            if draining { std::future::pending().await } else { self.drain.begun().await }
-        });
+        let mut drained =
+            pin!(async { if draining { std::future::pending().await } else { self.drain.begun().await } });
         loop {
             let now = Instant::now();
             let head_age = connection.head_age(now.into_std());

@@ -15,17 +15,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
-use pingora::protocols::tls::{SslDigest, TlsRef};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::{
-    connection::Connection,
-    drain::ConnectionGuard,
-};
+use super::{connection::Connection, drain::ConnectionGuard};
 use crate::{
     gate::{
         Refusal as GateRefusal,

@@ -6,11 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use pingora::{
-    Error, ErrorSource, ErrorType,
-    protocols::Digest,
-    upstreams::peer::HttpPeer,
-};
+use pingora::{Error, ErrorSource, ErrorType, protocols::Digest, upstreams::peer::HttpPeer};
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, rejection::Rejection};
@@ -101,7 +97,9 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,
-        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => Rejection::Malformed(Refusal::TransferEncoding),
+        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => {
+            Rejection::Malformed(Refusal::TransferEncoding)
+        }
         (ErrorSource::Downstream, _) => Rejection::ClientGone,
         (_, T::ConnectTimedout | T::TLSHandshakeTimedout) => Rejection::ConnectTimeout,
         (_, T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError) => {

@@ -58,7 +58,9 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problems(problems) => problems.fmt(f),
-            Self::NeedsUpgrade(keys) => writeln!(f, "error: needs a restart or an upgrade: {}", keys.join(", ")),
+            Self::NeedsUpgrade(keys) => {
+                writeln!(f, "error: needs a restart or an upgrade: {}", keys.join(", "))
+            }
             Self::Busy => writeln!(f, "error: another reload is under way; try again when it is done"),
         }
     }

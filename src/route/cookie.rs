@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    fn read<'a>(lines: &[&'static str], name: &str) -> Vec<String> {
+    fn read(lines: &[&'static str], name: &str) -> Vec<String> {
         let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_static(line)));
         let headers: HeaderMap = lines.collect();
         values(&headers, name).map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()

@@ -21,6 +21,8 @@ mod index;
 mod literal;
 mod nearest;
 pub mod path;
+#[cfg(test)]
+mod precedence;
 mod redirect;
 mod rewrite;
 mod segments;

@@ -62,14 +62,14 @@ impl Redirect {
             );
         }
         let host = spec.host.as_deref().map(authority::authority).transpose();
+        let host = host.map_err(|why| site.error("redirect.host", why.to_string())).ok();
         let target = spec.path.as_deref().map(|path| target(path, site)).transpose();
-        let host = host.map_err(|why| site.error("redirect.host", why.to_string())).ok()?;
-        let target = target.map_err(|why| site.error("redirect.path", why.to_string())).ok()?;
-        let (path, query) = target.unzip();
+        let target = target.map_err(|why| site.error("redirect.path", why.to_string())).ok();
+        let (path, query) = target?.unzip();
         Some(Self {
             status: StatusCode::from_u16(status?).ok()?,
             scheme: spec.scheme,
-            host: host.map(Into::into),
+            host: host?.map(Into::into),
             path,
             query: query.flatten(),
         })
@@ -112,7 +112,6 @@ fn is_visible(byte: u8) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
     use crate::route::{
         Action, Router,
         testing::{Request, problems, router},

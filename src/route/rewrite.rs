@@ -228,8 +228,8 @@ mod tests {
         assert_eq!(rewritten(cut.clone(), "/a/x../admin"), Err(PathError::DotSegment));
         assert_eq!(rewritten(cut.clone(), "/a/x..;/admin"), Err(PathError::DotParameter));
         assert_eq!(rewritten(cut, "/a/xy").as_deref(), Ok("/v1/y"));
-        let glued = json!({ "pattern": { "match": "%25", "with": "%" } });
-        assert_eq!(rewritten(glued, "/a%250d%250a"), Err(PathError::Control));
+        let halved = json!({ "pattern": { "match": "^/a%(.*)$", "with": "/$1" } });
+        assert_eq!(rewritten(halved, "/a%C3%A9"), Err(PathError::NotUtf8));
     }
 
     #[test]

@@ -179,7 +179,6 @@ fn targets<'a>(spec: &'a RouteSpec, site: &mut Site<'_>) -> Option<Vec<Target<'a
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
     use crate::route::{
         Action, Router,
         testing::{Request, UPSTREAMS, problems, router},

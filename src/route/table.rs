@@ -94,7 +94,9 @@ impl Table {
     pub(super) fn find(&self, facts: &Facts<'_>) -> Option<&Claim> {
         let segments = Segments::of(facts.path, self.deepest);
         let under = |host| self.under(host, &segments, facts);
-        let exact = self.host(facts.host).and_then(under);
+        // With a dot in front it would be the name of a wildcard.
+        let exact = Some(facts.host).filter(|host| !host.starts_with('.'));
+        let exact = exact.and_then(|host| self.host(host)).and_then(under);
         let wildcard = || self.wildcards(facts.host).find_map(under);
         exact.or_else(wildcard).or_else(|| self.any_host.and_then(under))
     }

@@ -6,8 +6,8 @@ use pingora::http::RequestHeader;
 
 use super::requests::read_http1;
 use crate::gate::{
-    cookies::join_cookie_crumbs,
     Admitted, Gate,
+    cookies::join_cookie_crumbs,
     line::{LineVerdict, inspect_request_line},
 };
 

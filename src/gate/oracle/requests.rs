@@ -8,7 +8,7 @@ use super::forward;
 use crate::{
     config::server::{EncodedSlash, RequestsSpec},
     gate::{
-        gate::{Gate, host_of},
+        Gate, host_of,
         line::{LineVerdict, inspect_request_line},
     },
 };

@@ -54,9 +54,11 @@ const fn classify(byte: u8) -> Class {
 
 const CLASSES: [Class; 256] = {
     let mut classes = [Class::Refused; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        classes[byte] = classify(byte as u8);
+    let mut rest: &mut [Class] = &mut classes;
+    let mut byte = 0u16;
+    while let [class, tail @ ..] = rest {
+        *class = classify(byte as u8);
+        rest = tail;
         byte += 1;
     }
     classes
