@@ -1,0 +1,12 @@
+//! End to end: the real binary between real origins and clients, one file a
+//! subject. `support` owns the vocabulary.
+
+// Tests may unwrap, and a helper of a test is part of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[allow(dead_code)] // The vocabulary is there before all of its tests.
+mod support;
+
+mod origins;
+mod routing;
+mod smoke;

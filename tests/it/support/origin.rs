@@ -1,0 +1,230 @@
+//! Upstreams: the real `origin` binary, named by how it misbehaves.
+//!
+//! Owns starting and asking it. Its script language is in `origin --help`.
+
+use std::{net::SocketAddr, process::Command};
+
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    PATIENCE,
+    certs::{Authority, Issued},
+    client::Http1,
+    eventually,
+    port::Port,
+    process::Process,
+    request::Request,
+    response::Response,
+};
+
+/// An upstream's endpoint.
+pub struct Origin {
+    /// Cleartext: HTTP/1, and HTTP/2 with prior knowledge.
+    pub address: SocketAddr,
+    /// With TLS; ALPN picks the protocol.
+    pub tls_address: Option<SocketAddr>,
+    running: Running,
+}
+
+enum Running {
+    Process { process: Process, _files: Option<tempfile::TempDir> },
+    Nothing { _port: Port },
+    FullQueue { _sockets: Vec<Socket> },
+}
+
+impl Origin {
+    /// Echoes every request as JSON.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Echoes and says this name.
+    pub async fn named(name: &str) -> Self {
+        Self::builder().name(name).start().await
+    }
+
+    /// Does this with every request that brings no script of its own.
+    pub async fn script(script: &str) -> Self {
+        Self::builder().script(script).start().await
+    }
+
+    /// Answers everything with this status.
+    pub async fn answers(status: u16) -> Self {
+        Self::script(&format!("status={status}")).await
+    }
+
+    /// Reads requests and never says anything.
+    pub async fn never_answers() -> Self {
+        Self::script("never_answers").await
+    }
+
+    /// Resets the connection once it has read a request's header.
+    pub async fn resets_before_header() -> Self {
+        Self::script("reset_before_header").await
+    }
+
+    /// Closes the connection once it has read a request's header.
+    pub async fn closes_before_header() -> Self {
+        Self::script("close_before_header").await
+    }
+
+    /// Resets the connection once it has written its answer's header.
+    pub async fn resets_after_header() -> Self {
+        Self::script("reset_after_header").await
+    }
+
+    /// Answers with what is not HTTP.
+    pub async fn speaks_nonsense() -> Self {
+        Self::script(&format!("raw={}", boring::base64::encode_block(b"SSH-2.0-OpenSSH_9.6\r\n"))).await
+    }
+
+    /// An address where nothing listens.
+    pub fn dead() -> Self {
+        let port = Port::reserve();
+        Self { address: port.address, tls_address: None, running: Running::Nothing { _port: port } }
+    }
+
+    /// An address that neither accepts nor refuses: its queue is full.
+    pub fn never_accepts() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = vec![listener];
+        // The queue takes one more than asked for; some to be sure.
+        for _ in 0..4 {
+            let waits = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            waits.set_nonblocking(true).unwrap();
+            // Under way: that is all that is wanted of it.
+            let _ = waits.connect(&address);
+            sockets.push(waits);
+        }
+        let running = Running::FullQueue { _sockets: sockets };
+        Self { address: address.as_socket().unwrap(), tls_address: None, running }
+    }
+
+    /// With more than one thing to say.
+    pub fn builder() -> OriginBuilder {
+        OriginBuilder { command: Command::new(env!("CARGO_BIN_EXE_origin")), files: None }
+    }
+
+    /// The last requests it received, oldest first: `method`, `target`,
+    /// `x-request-id`, `connection`.
+    pub async fn log(&self) -> Vec<Value> {
+        let log = self.control(&Request::get("/__origin/log")).await;
+        log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// How many requests it received; attempts of the gateway, that is.
+    pub async fn requests(&self) -> u64 {
+        self.stats().await["requests"].as_u64().unwrap()
+    }
+
+    /// Its counters: `requests`, `connections`, `open_connections`, `bytes_in`,
+    /// `health_checks`.
+    pub async fn stats(&self) -> Value {
+        self.control(&Request::get("/__origin/stats")).await.json()
+    }
+
+    /// Changes what it does with requests that bring no script.
+    pub async fn set_script(&self, script: &str) {
+        let encoded: String = script.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        self.control(&Request::new("POST", &format!("/__origin/script?set={encoded}"))).await;
+    }
+
+    /// Changes what `/__origin/health` answers.
+    pub async fn set_healthy(&self, healthy: bool) {
+        let state = if healthy { "up" } else { "down" };
+        self.control(&Request::new("POST", &format!("/__origin/health?state={state}"))).await;
+    }
+
+    /// Ends it; its address stays its own, and nothing listens there.
+    pub async fn stop(&mut self) {
+        if let Running::Process { process, .. } = &self.running {
+            process.signal(libc::SIGKILL);
+            process.wait_exit(PATIENCE).await;
+            self.running = Running::Nothing { _port: Port::take(self.address) };
+        }
+    }
+
+    async fn control(&self, request: &Request) -> Response {
+        let answer = Http1::open(self.address).await.send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    }
+}
+
+/// An origin to start.
+pub struct OriginBuilder {
+    command: Command,
+    files: Option<tempfile::TempDir>,
+}
+
+impl OriginBuilder {
+    /// Told in every echo.
+    pub fn name(self, name: &str) -> Self {
+        self.argument("--name", name)
+    }
+
+    /// Told in every echo.
+    pub fn zone(self, zone: &str) -> Self {
+        self.argument("--zone", zone)
+    }
+
+    /// What it does with requests that bring no script.
+    pub fn script(self, script: &str) -> Self {
+        self.argument("--script", script)
+    }
+
+    /// Where it listens for cleartext, instead of a free port.
+    pub fn listen(self, address: SocketAddr) -> Self {
+        self.argument("--listen", &address.to_string())
+    }
+
+    /// Also accepts TLS, with this certificate.
+    pub fn tls(self, certificate: &Issued) -> Self {
+        self.argument("--listen-tls", "127.0.0.1:0")
+            .file("--cert", &certificate.chain)
+            .file("--key", &certificate.key)
+    }
+
+    /// TLS clients must show a certificate of this authority.
+    pub fn client_ca(self, authority: &Authority) -> Self {
+        self.file("--client-ca", &authority.pem().unwrap())
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(mut self) -> Origin {
+        self.command.arg("--exit-with-stdin");
+        let process = Process::spawn(self.command);
+        let listening = async |word: &str| {
+            let find = || process.stdout().lines().find_map(|line| line.strip_prefix(word)?.parse().ok());
+            eventually(PATIENCE, || async {
+                assert!(process.ended().is_none(), "origin: {}", process.stderr());
+                // The whole line: half an address can be an address.
+                process.stdout().ends_with('\n').then(find).flatten()
+            })
+            .await
+        };
+        let address = listening("listening: ").await;
+        let tls_address = match self.files.is_some() {
+            true => Some(listening("listening-tls: ").await),
+            false => None,
+        };
+        Origin { address, tls_address, running: Running::Process { process, _files: self.files } }
+    }
+
+    fn argument(mut self, name: &str, value: &str) -> Self {
+        self.command.arg(name).arg(value);
+        self
+    }
+
+    fn file(mut self, name: &str, text: &str) -> Self {
+        let files = self.files.get_or_insert_with(|| tempfile::tempdir().unwrap());
+        let path = files.path().join(name.trim_start_matches('-'));
+        std::fs::write(&path, text).unwrap();
+        self.command.arg(name).arg(path);
+        self
+    }
+}

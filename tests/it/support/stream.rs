@@ -1,0 +1,94 @@
+//! A client's connection, cleartext or TLS, and how it can end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_boring::SslStream;
+
+use super::PATIENCE;
+
+/// A connection to a gateway or an origin.
+pub enum Stream {
+    /// Cleartext.
+    Plain(TcpStream),
+    /// After the handshake.
+    Tls(Box<SslStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The handshake's facts; panics on cleartext.
+    pub fn ssl(&self) -> &boring::ssl::SslRef {
+        match self {
+            Self::Plain(_) => panic!("there is no TLS on this connection"),
+            Self::Tls(stream) => stream.ssl(),
+        }
+    }
+
+    /// The client's own address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.tcp().local_addr().unwrap()
+    }
+
+    /// Ends the connection with a reset instead of an orderly close.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(self.tcp());
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The connection below TLS.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
+}
+
+/// Connects without TLS.
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
