@@ -8,5 +8,6 @@
 mod support;
 
 mod origins;
+mod refusals;
 mod routing;
 mod smoke;

@@ -30,6 +30,17 @@ impl Metrics {
         self.samples(name, labels).map(|sample| sample.value).sum()
     }
 
+    /// Everything that was refused until now: counts by `flag …` of a request and
+    /// by `reason …` of a connection, those that are not 0.
+    pub fn refused(&self) -> BTreeMap<String, f64> {
+        let of = |name, label: &'static str| {
+            let counted = self.samples(name, &[]).filter(|sample| sample.value > 0.0);
+            counted.map(move |sample| (format!("{label} {}", sample.labels[label]), sample.value))
+        };
+        let requests = of("tollgate_rejections_total", "flag");
+        requests.chain(of("tollgate_connections_ended_early_total", "reason")).collect()
+    }
+
     /// Whether there is such a sample.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.samples(name, labels).next().is_some()

@@ -8,6 +8,7 @@
 pub mod certs;
 pub mod client;
 pub mod config;
+pub mod frames;
 pub mod gateway;
 pub mod http2;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod websocket;
 
 pub use self::{
     client::Http1,
+    frames::Frames,
     gateway::Gateway,
     http2::Http2,
     origin::Origin,
