@@ -57,6 +57,8 @@ pub struct HeadLimits {
 struct HeadWatch {
     limits: HeadLimits,
     bytes: usize,
+    /// Line ends in them; some may be of a body that came with the header.
+    lines: usize,
     line: LineInspector,
 }
 
@@ -69,7 +71,7 @@ impl<S: IO + 'static> EdgeIo<S> {
     /// Wraps a connection whose handshake is done.
     pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
         let line = LineInspector::new(limits.target_bytes);
-        let head = HeadWatch { limits, bytes: 0, line };
+        let head = HeadWatch { limits, bytes: 0, lines: 0, line };
         Self { inner: Some(inner), connection, guard: Some(guard), head, refusal: None, peer_closed: false }
     }
 
@@ -85,6 +87,18 @@ impl<S: IO + 'static> EdgeIo<S> {
             HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, ANSWER_400),
             HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, ANSWER_414),
         }
+    }
+
+    /// Puts our own answer in the place of what Pingora's parser is about to say,
+    /// which names Pingora, and knows 400 alone.
+    fn refuse_for_parser(&mut self) {
+        let too_many = self.head.lines > PINGORA_MAX_FIELDS;
+        let (why, answer) = match too_many {
+            true => (EarlyEnd::HeaderTooLarge, ANSWER_431),
+            false => (EarlyEnd::BadRequest, ANSWER_400),
+        };
+        self.connection.end(why);
+        self.refusal = Some(Refusal { answer, sent: 0 });
     }
 
     /// Writes the refusal, then fails every read.
@@ -126,6 +140,7 @@ impl HeadWatch {
         if self.limits.http2 {
             return HeadVerdict::Good;
         }
+        self.lines += new.iter().filter(|byte| **byte == b'\n').count();
         match self.line.push(new) {
             LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
             LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
@@ -135,6 +150,7 @@ impl HeadWatch {
 
     fn reset(&mut self) {
         self.bytes = 0;
+        self.lines = 0;
         self.line = LineInspector::new(self.limits.target_bytes);
     }
 }
@@ -170,6 +186,15 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
 impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let this = self.get_mut();
+        if this.refusal.is_none() && this.connection.awaits_head() && !this.head.limits.http2 {
+            // No request was read, so this answers none: the parser refuses.
+            this.refuse_for_parser();
+        }
+        if this.refusal.is_some() {
+            // An error too: nobody is left to tell.
+            let _ = ready!(this.poll_refuse(cx));
+            return Poll::Ready(Ok(buf.len()));
+        }
         if this.head.bytes > 0 {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
@@ -284,6 +309,9 @@ impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
 
 /// As long as nginx lingers at the least; the reason is in the head doc.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Its parser gives up at one more.
+const PINGORA_MAX_FIELDS: usize = 256;
 
 const ANSWER_400: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
