@@ -9,5 +9,6 @@ mod support;
 
 mod origins;
 mod refusals;
+mod refused_bodies;
 mod routing;
 mod smoke;
