@@ -97,7 +97,8 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,
-        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader) => {
+        (ErrorSource::Downstream | ErrorSource::Unset | ErrorSource::Internal, T::InvalidHTTPHeader)
+        | (ErrorSource::Downstream, T::Custom(BAD_CHUNK | BAD_TRAILERS)) => {
             Rejection::Malformed(Refusal::TransferEncoding)
         }
         (ErrorSource::Downstream, _) => Rejection::ClientGone,
@@ -141,6 +142,10 @@ fn result_of(kind: &ErrorType) -> AttemptResult {
         _ => AttemptResult::Reset,
     }
 }
+
+/// Pingora's names of its private errors for a chunked body that is none.
+const BAD_CHUNK: &str = "InvalidChunk";
+const BAD_TRAILERS: &str = "InvalidTrailerEnd";
 
 /// A deadline that is almost over must not cut an answer that has begun.
 const LEAST_READ: Duration = Duration::from_secs(1);

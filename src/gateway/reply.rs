@@ -54,7 +54,10 @@ async fn send(
     mut answer: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
-    if !is_body_small(session, &ctx.head.method) {
+    if is_body_small(session, &ctx.head.method) {
+        // Pingora reads the rest of it after the answer, instead of closing.
+        session.set_close_on_response_before_downstream_finish(false);
+    } else {
         session.set_keepalive(None);
     }
     if let Some(route) = ctx.route.clone() {
