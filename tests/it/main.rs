@@ -10,5 +10,6 @@ mod support;
 mod origins;
 mod refusals;
 mod refused_bodies;
+mod refused_http2;
 mod routing;
 mod smoke;
