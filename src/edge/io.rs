@@ -131,15 +131,17 @@ enum HeadVerdict {
 
 impl HeadWatch {
     fn see(&mut self, new: &[u8]) -> HeadVerdict {
+        // There, bodies may come before the first request was looked at, and the
+        // library holds headers to its own limit.
+        if self.limits.http2 {
+            return HeadVerdict::Good;
+        }
         // What came before this read did not end the header; bytes of a body
         // can only stand in this one.
         if self.bytes > self.limits.header_bytes {
             return HeadVerdict::TooLarge;
         }
         self.bytes += new.len();
-        if self.limits.http2 {
-            return HeadVerdict::Good;
-        }
         self.lines += new.iter().filter(|byte| **byte == b'\n').count();
         match self.line.push(new) {
             LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
