@@ -101,8 +101,11 @@ impl Parts {
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());
-        let log_spec = &first.config().access_log;
-        let access_log = AccessLog::open(log_spec, &metrics)
+        let mut log_spec = first.config().access_log.clone();
+        if !["-", "off"].contains(&log_spec.path.as_str()) {
+            log_spec.path = first.config().resolve(Path::new(&log_spec.path)).display().to_string();
+        }
+        let access_log = AccessLog::open(&log_spec, &metrics)
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
         let current = Arc::new(Current::new(first));
         let access_log = Arc::new(access_log);
@@ -292,6 +295,7 @@ fn server_conf(config: &config::Config) -> ServerConf {
         // Our own monitor ends the process; Pingora only has to wait for it.
         grace_period_seconds: Some(A_DAY.as_secs()),
         graceful_shutdown_timeout_seconds: Some(0),
+        fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
 }

@@ -28,6 +28,7 @@ use super::{
     connection::Connection,
     drain::{ConnectionGuard, Drain},
     io::{EdgeIo, HeadLimits},
+    nudge::Nudge,
 };
 use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
 
@@ -158,9 +159,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let why = tokio::select! {
             biased;
             () = &mut requests => return self.note_end(connection),
-            why = self.watch(connection, limits) => why,
+            why = Nudge::new(self.watch(connection, limits)) => why,
         };
-        if why == EarlyEnd::HeaderTimeout {
+        if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
             return connection.end(why);
         }
         ask_to_end.send_replace(true);
@@ -206,13 +207,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let end = Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64());
         let mut drained =
             pin!(async { if draining { std::future::pending().await } else { self.drain.begun().await } });
+        let mut idle = Idle { requests: connection.requests(), since: Instant::now() };
         loop {
             let now = Instant::now();
+            if idle.lasts(connection, now) >= limits.idle {
+                return EarlyEnd::IdleTimeout;
+            }
             let head_age = connection.head_age(now.into_std());
             if head_age.is_some_and(|age| age >= limits.header_timeout) {
                 return EarlyEnd::HeaderTimeout;
             }
-            let look_again = now + limits.header_timeout - head_age.unwrap_or_default();
+            let look_again = now + (limits.header_timeout - head_age.unwrap_or_default()).min(limits.idle);
             tokio::select! {
                 () = sleep_until(look_again.min(end)) => {}
                 () = &mut drained => return EarlyEnd::DrainCut,
@@ -234,9 +239,28 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
+/// How long a connection has waited for its next request, as far as looks from
+/// time to time tell: at most one interval between two looks too short.
+struct Idle {
+    requests: u32,
+    since: Instant,
+}
+
+impl Idle {
+    fn lasts(&mut self, connection: &Connection, now: Instant) -> Duration {
+        let requests = connection.requests();
+        if requests != self.requests || !connection.is_idle() {
+            *self = Self { requests, since: now };
+        }
+        now - self.since
+    }
+}
+
 /// What Pingora leaves open on an HTTP/1 session.
 fn tune(session: &mut ServerSession, limits: &Limits) {
-    session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+    // For ever: our own watch ends idle connections, and a timer of Pingora's
+    // for each request would cost 1,400 instructions.
+    session.set_keepalive(Some(0));
     session.set_read_timeout(Some(limits.read));
     session.set_write_timeout(Some(limits.write));
     session.set_total_drain_timeout(Some(DRAIN_BODY));

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ pub struct Connection {
     /// being waited for; 0 while its first byte has not come.
     head_since: AtomicU64,
     awaits_head: AtomicBool,
+    /// Bytes that came since the header began that is being waited for.
+    head_bytes: AtomicUsize,
     requests: AtomicU32,
     heard: AtomicBool,
     /// Bytes may have come that belong to a later request.
@@ -46,6 +48,7 @@ impl Connection {
             opened: Instant::now(),
             head_since: AtomicU64::new(1),
             awaits_head: AtomicBool::new(true),
+            head_bytes: AtomicUsize::new(0),
             requests: AtomicU32::new(0),
             heard: AtomicBool::new(false),
             overread: AtomicBool::new(false),
@@ -53,8 +56,12 @@ impl Connection {
         }
     }
 
-    /// A request's header was read whole: its deadline is off.
-    pub fn head_read(&self) {
+    /// A request's header was read whole: its deadline is off. `length` is how
+    /// long it was (HTTP/1): what came beyond it is a body or a later request.
+    pub fn head_read(&self, length: Option<usize>) {
+        if length.is_some_and(|length| self.head_bytes.load(Ordering::Relaxed) > length) {
+            self.note_overread();
+        }
         self.awaits_head.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +74,7 @@ impl Connection {
         self.awaits_head.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the last read may reach beyond the request's header.
+    /// Notes that a read may reach beyond this request.
     pub(super) fn note_overread(&self) {
         self.overread.store(true, Ordering::Relaxed);
     }
@@ -81,9 +88,11 @@ impl Connection {
         self.awaits_head.load(Ordering::Relaxed)
     }
 
-    /// A byte of the header came; the first one starts the deadline.
-    pub(super) fn head_byte(&self) {
+    /// Bytes came while a header is awaited, `all` of them by now; the first one
+    /// starts the deadline.
+    pub(super) fn head_bytes(&self, all: usize) {
         self.heard.store(true, Ordering::Relaxed);
+        self.head_bytes.store(all, Ordering::Relaxed);
         if self.head_since.load(Ordering::Relaxed) == 0 {
             let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
             self.head_since.store(micros + 1, Ordering::Relaxed);
@@ -96,6 +105,12 @@ impl Connection {
         let since = self.head_since.load(Ordering::Relaxed).checked_sub(1)?;
         let begun = self.opened + Duration::from_micros(since);
         self.awaits_head().then(|| now.saturating_duration_since(begun))
+    }
+
+    /// Whether a request was served and nothing of the next has come. An
+    /// HTTP/2 connection never is: Pingora ends idle ones itself.
+    pub(super) fn is_idle(&self) -> bool {
+        self.awaits_head() && self.head_since.load(Ordering::Relaxed) == 0
     }
 
     /// Requests whose header was read.
@@ -134,13 +149,27 @@ mod tests {
         let later = connection.opened + Duration::from_secs(5);
         assert!(connection.head_age(later).is_some_and(|age| age >= Duration::from_secs(4)));
 
-        connection.head_read();
+        connection.head_read(None);
         assert_eq!(connection.head_age(later), None);
 
         connection.expect_head();
         assert_eq!(connection.head_age(later), None);
-        connection.head_byte();
+        connection.head_bytes(1);
         assert!(connection.head_age(later).is_some());
+    }
+
+    #[test]
+    fn what_came_beyond_a_header_is_overread() {
+        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+
+        connection.head_bytes(100);
+        connection.head_read(Some(100));
+        assert!(!connection.may_be_overread());
+        connection.expect_head();
+        connection.head_bytes(101);
+        connection.head_read(Some(100));
+
+        assert!(connection.may_be_overread());
     }
 
     #[test]

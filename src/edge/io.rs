@@ -76,7 +76,7 @@ impl<S: IO + 'static> EdgeIo<S> {
     }
 
     fn inspect(&mut self, new: &[u8]) -> Option<Refusal> {
-        self.connection.head_byte();
+        self.connection.head_bytes(self.head.bytes + new.len());
         let refuse = |why, answer| {
             self.connection.end(why);
             Some(Refusal { answer, sent: 0 })
@@ -173,9 +173,6 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
             if this.refusal.is_some() {
                 buf.set_filled(before);
                 return this.poll_refuse(cx);
-            }
-            if !new.ends_with(b"\r\n\r\n") {
-                this.connection.note_overread();
             }
         } else {
             this.head.reset();

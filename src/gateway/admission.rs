@@ -3,14 +3,19 @@
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
+};
 
 use http::{HeaderMap, HeaderValue, header};
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
-    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
+    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_FORWARDED_FOR, X_REQUEST_ID},
+    marks::Marks,
     rejection::Rejection,
 };
 use crate::{
@@ -25,14 +30,18 @@ use crate::{
 /// the gate, and puts the canonical target in the place of the client's.
 pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     ctx.connection = connection(session);
-    if let Some(connection) = &ctx.connection {
-        connection.head_read();
-    }
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    if let Some(connection) = &ctx.connection {
+        connection.head_read(raw_head.as_ref().map(|raw| raw.len()));
+    }
     let trusted = sender(ctx) == Sender::TrustedProxy;
+    ctx.client = client(session, ctx, trusted);
     let request = session.req_header_mut();
-    ctx.request_id = RequestId::choose(request.headers.get(&X_REQUEST_ID), trusted, random());
-    ctx.trace = trace_of(&request.headers);
+    let marks = Marks::of(&request.headers);
+    let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
+    ctx.request_id = RequestId::choose(their_id, trusted, random());
+    ctx.trace = trace_of(&request.headers, marks);
+    ctx.head.marks = marks;
     let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
     ctx.head.method = request.method.clone();
     ctx.head.version = request.version;
@@ -40,16 +49,35 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     admitted.map_err(Rejection::Malformed)?;
     ctx.head.host = request.headers.get(header::HOST).cloned();
     ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
+    forget_spelling(request);
     Ok(())
 }
 
+/// Pingora keeps how the client spelled each field's name in a second map, and
+/// writes every field twice. Names have no case (RFC 9110, 5.1; HTTP/2 sends
+/// none): they go upstream in their standard spelling or in lower case.
+fn forget_spelling(request: &mut RequestHeader) {
+    if !request.has_case() {
+        return;
+    }
+    let (blank, ()) = http::Request::new(()).into_parts();
+    let mut parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
+    // For what the gateway adds: else the copy that goes upstream grows twice.
+    parts.headers.reserve(ADDED_FIELDS);
+    *request = parts.into();
+}
+
 /// A field that came twice says nothing.
-fn trace_of(headers: &HeaderMap) -> TraceContext {
-    let only = |name| {
+fn trace_of(headers: &HeaderMap, marks: Marks) -> TraceContext {
+    let only = |name, mark| {
+        if !marks.any(mark) {
+            return None;
+        }
         let mut lines = headers.get_all(name).iter();
         lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
     };
-    TraceContext::new(only(&TRACEPARENT), only(&X_AMZN_TRACE_ID), SystemTime::now(), random())
+    let (parent, amazon) = (only(&TRACEPARENT, Marks::TRACE), only(&X_AMZN_TRACE_ID, Marks::AMAZON));
+    TraceContext::new(parent, amazon, SystemTime::now(), random())
 }
 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
@@ -57,14 +85,13 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     check_server_name(session, ctx)?;
     let draw = fastrand::u64(..);
     let snapshot = ctx.snapshot.clone();
-    let client = ctx.connection.as_ref().map(|c| c.client.ip());
     let facts = Facts {
         host: ctx.host(),
         path: ctx.head.uri.path(),
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
-        client: client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        client: ctx.client,
     };
     let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
     let upstream = match &route.action {
@@ -73,10 +100,10 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     };
     ctx.route = Some(route.clone());
     ctx.upstream = upstream;
-    if content_length(session).is_some_and(|length| length > route.max_body) {
+    if content_length(session, ctx).is_some_and(|length| length > route.max_body) {
         return Err(Rejection::BodyTooLarge);
     }
-    if upstream.is_some() { super::attempt::pick(ctx, Instant::now()) } else { Ok(()) }
+    if upstream.is_some() { super::attempt::pick(ctx, ctx.started) } else { Ok(()) }
 }
 
 /// Whose word counts about where this request came from.
@@ -86,6 +113,28 @@ pub fn sender(ctx: &RequestContext) -> Sender {
         Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
         _ => Sender::Client,
     }
+}
+
+/// Who asks: the socket's address, or behind trusted proxies the last address
+/// in their `X-Forwarded-For` that is not one of them.
+fn client(session: &Session, ctx: &RequestContext, trusted: bool) -> IpAddr {
+    let socket = ctx.connection.as_ref().map(|c| c.client.ip().to_canonical());
+    let socket = socket.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    if !trusted {
+        return socket;
+    }
+    let lines = session.req_header().headers.get_all(&X_FORWARDED_FOR).iter();
+    let lines: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+    let mut client = socket;
+    for element in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        // What is no address ends the part of the list that can be believed.
+        let Ok(address) = element.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !ctx.snapshot.trusts(client) {
+            break;
+        }
+    }
+    client
 }
 
 /// A connection that was opened for one client-authentication policy carries
@@ -105,14 +154,23 @@ fn connection(session: &Session) -> Option<std::sync::Arc<Connection>> {
     proxy.user_data.as_ref()?.downcast_ref::<std::sync::Arc<Connection>>().cloned()
 }
 
-fn content_length(session: &Session) -> Option<u64> {
+fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
+    if !ctx.head.marks.any(Marks::LENGTH) {
+        return None;
+    }
     let value: &HeaderValue = session.req_header().headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 
+/// `headers::prepare` writes about as many.
+const ADDED_FIELDS: usize = 7;
+
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.
-pub fn is_stream(session: &Session) -> bool {
+pub fn is_stream(session: &Session, ctx: &RequestContext) -> bool {
+    if !ctx.head.marks.any(Marks::STREAM) {
+        return false;
+    }
     let headers = &session.req_header().headers;
     let starts = |name, prefix: &[u8]| {
         headers.get(name).is_some_and(|value: &HeaderValue| value.as_bytes().starts_with(prefix))

@@ -10,7 +10,7 @@ use pingora::{Error, ErrorSource, ErrorType, protocols::Digest, upstreams::peer:
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, rejection::Rejection};
-use crate::{gate::Refusal, telemetry::metrics::AttemptResult};
+use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
 
 /// Picks the endpoint of the next attempt and holds its lease.
 pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
@@ -24,14 +24,15 @@ pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
 /// The endpoint of this attempt, ready to connect to: the one that admission
 /// picked, or the next.
 pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
-    let now = Instant::now();
+    // The first attempt follows the header at once; the clock costs a call.
+    let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
         pick(ctx, now)?;
     }
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
     let mut peer = Box::new(upstream.endpoint(lease).ok_or(Rejection::Internal)?.peer());
-    if admission::is_stream(session) {
+    if admission::is_stream(session, ctx) {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
@@ -76,6 +77,10 @@ pub fn failed_while_proxying(
     let upstream = matches!(error.esource(), ErrorSource::Upstream);
     if upstream {
         note(ctx, &error, result_of(error.etype()));
+    }
+    if upstream && ctx.attempt.reused {
+        // A connection out of the pool had ended: that says nothing about its endpoint.
+        ctx.attempt.tried = Tried::default();
     }
     let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let repeatable = session.req_header().method.is_idempotent()
@@ -123,11 +128,13 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
 
 fn may_try_again(ctx: &RequestContext) -> bool {
     let Some(upstream) = ctx.upstream() else { return false };
-    ctx.attempt.count < upstream.attempts && ctx.started.elapsed() < upstream.timeouts.request
+    ctx.attempt.count < upstream.attempts
+        && ctx.started.elapsed() < upstream.timeouts.request
+        // Without another endpoint the answer is what went wrong at this one.
+        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_some()
 }
 
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
-    ctx.attempt.lease = None;
     ctx.error = Some(error.etype().as_str());
     if let (Some(index), Some(recorder)) = (ctx.upstream, &ctx.recorder) {
         recorder.attempt(&ctx.snapshot, index, result);

@@ -1,13 +1,14 @@
 //! What the gateway knows of one request, from its first byte to its log line.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{record::Recorder, rejection::Rejection};
+use super::{marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
     edge::Connection,
     route::{Route, UpstreamIndex},
@@ -25,6 +26,8 @@ pub struct RequestContext {
     pub started: Instant,
     /// The client's connection.
     pub connection: Option<Arc<Connection>>,
+    /// Who asks, behind every trusted proxy.
+    pub client: IpAddr,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -60,6 +63,8 @@ pub struct Head {
     pub host_len: usize,
     /// The protocol it came by.
     pub version: http::Version,
+    /// Which fields are worth looking up.
+    pub marks: Marks,
 }
 
 /// The attempts of a request.
@@ -90,6 +95,7 @@ impl RequestContext {
             snapshot,
             started: Instant::now(),
             connection: None,
+            client: Ipv4Addr::UNSPECIFIED.into(),
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),

@@ -4,14 +4,14 @@
 //! goes upstream, after Pingora took the hop-by-hop fields off, so that no
 //! `Connection:` nomination can take ours away again.
 
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request::Parts};
 use pingora::{
     ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
 };
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext};
+use super::{admission, context::RequestContext, marks::Marks};
 use crate::{
     gate,
     route::{HeaderEdits, Rewrite},
@@ -28,158 +28,175 @@ pub enum Sender {
 
 /// Turns the copy of the client's request into what the upstream gets. The
 /// route's own changes come first: what only the gateway may set comes last.
+///
+/// Works on the bare header map: through Pingora's own methods each field's
+/// name would be copied and parsed again, 500 instructions a field.
 pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+    let (blank, ()) = http::Request::new(()).into_parts();
+    let mut parts = Parts::from(std::mem::replace(request, blank.into()));
+    let done = prepare_parts(session, &mut parts, ctx);
+    *request = parts.into();
+    done
+}
+
+fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> Result<()> {
+    let headers = &mut parts.headers;
     if session.is_http2() {
-        join_cookies(request)?;
+        join_cookies(headers);
     }
     if let Some(route) = &ctx.route {
         if let Some(rewrite) = &route.rewrite {
-            self::rewrite(request, rewrite, ctx)?;
+            if let Some(uri) = rewritten(rewrite, ctx)? {
+                parts.uri = uri;
+            }
+            if let Some(host) = &rewrite.host {
+                headers.insert(header::HOST, host.clone());
+            }
         }
-        edit_request(request, &route.request_headers)?;
+        edit(headers, &route.request_headers);
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    forwarded(request, ctx, admission::sender(ctx), secure)?;
-    via(request, ctx.head.version)?;
-    request.insert_header(&X_REQUEST_ID, ctx.request_id.header())?;
-    trace(request, ctx)
-}
-
-/// Keeps what names the request's trace, or names a new one.
-fn trace(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
-    if !ctx.trace.keeps_traceparent() {
-        request.remove_header(&TRACEPARENT);
-        request.remove_header(&TRACESTATE);
-    }
-    match ctx.trace.new_amazon() {
-        Some(made) => request.insert_header(&X_AMZN_TRACE_ID, made),
-        None => Ok(()),
-    }
-}
-
-fn rewrite(request: &mut RequestHeader, rewrite: &Rewrite, ctx: &RequestContext) -> Result<()> {
-    let path = ctx.head.uri.path();
-    // What a pattern made of a checked path may itself not be one.
-    let new = rewrite.path(path).or_err(ErrorType::InvalidHTTPHeader, "a rewritten path is none")?;
-    if new != path {
-        let target = match ctx.head.uri.query() {
-            Some(query) => format!("{new}?{query}"),
-            None => new.into_owned(),
-        };
-        let uri = target.parse::<http::Uri>();
-        request.set_uri(uri.or_err(ErrorType::InternalError, "a rewritten path is no target")?);
-    }
-    if let Some(host) = &rewrite.host {
-        request.insert_header(header::HOST, host.clone())?;
-    }
+    forwarded(headers, ctx, admission::sender(ctx), secure);
+    via(headers, ctx.head.version, ctx.head.marks);
+    headers.insert(&X_REQUEST_ID, ctx.request_id.header());
+    trace(headers, ctx);
     Ok(())
 }
 
+/// Keeps what names the request's trace, or names a new one.
+fn trace(headers: &mut HeaderMap, ctx: &RequestContext) {
+    if ctx.head.marks.any(Marks::TRACE) && !ctx.trace.keeps_traceparent() {
+        headers.remove(&TRACEPARENT);
+        headers.remove(&TRACESTATE);
+    }
+    if let Some(made) = ctx.trace.new_amazon() {
+        headers.insert(&X_AMZN_TRACE_ID, made);
+    }
+}
+
+/// The target that the upstream gets, if it is another.
+fn rewritten(rewrite: &Rewrite, ctx: &RequestContext) -> Result<Option<Uri>> {
+    let path = ctx.head.uri.path();
+    // What a pattern made of a checked path may itself not be one.
+    let new = rewrite.path(path).or_err(ErrorType::InvalidHTTPHeader, "a rewritten path is none")?;
+    if new == path {
+        return Ok(None);
+    }
+    let target = match ctx.head.uri.query() {
+        Some(query) => format!("{new}?{query}"),
+        None => new.into_owned(),
+    };
+    let uri = target.parse().or_err(ErrorType::InternalError, "a rewritten path is no target")?;
+    Ok(Some(uri))
+}
+
 /// Writes the fields that say where the request came from.
-pub fn forwarded(
-    header: &mut RequestHeader,
-    ctx: &RequestContext,
-    sender: Sender,
-    secure: bool,
-) -> Result<()> {
-    let Some(connection) = &ctx.connection else { return Ok(()) };
+fn forwarded(headers: &mut HeaderMap, ctx: &RequestContext, sender: Sender, secure: bool) {
+    let Some(connection) = &ctx.connection else { return };
     let client = &connection.client_value;
     let scheme = if secure { HTTPS } else { HTTP };
     match sender {
         Sender::Client => {
-            for name in CLAIMS {
-                header.remove_header(name);
+            if ctx.head.marks.any(Marks::CLAIMS) {
+                remove_claims(headers);
             }
-            header.insert_header(&X_FORWARDED_FOR, client.clone())?;
-            header.insert_header(&X_FORWARDED_PROTO, scheme)?;
-            if let Some(host) = header.headers.get(header::HOST).cloned() {
-                header.insert_header(&X_FORWARDED_HOST, host)?;
+            headers.insert(&X_FORWARDED_FOR, client.clone());
+            headers.insert(&X_FORWARDED_PROTO, scheme);
+            if let Some(host) = &ctx.head.host {
+                headers.insert(&X_FORWARDED_HOST, host.clone());
             }
         }
         Sender::TrustedProxy => {
-            append_list(header, &X_FORWARDED_FOR, client)?;
-            if header.headers.contains_key(header::FORWARDED) {
-                append_list(header, &header::FORWARDED, &forwarded_element(connection.client)?)?;
+            append_list(headers, &X_FORWARDED_FOR, client);
+            if headers.contains_key(header::FORWARDED) {
+                append_list(headers, &header::FORWARDED, &forwarded_element(connection.client));
             }
-            if !header.headers.contains_key(&X_FORWARDED_PROTO) {
-                header.insert_header(&X_FORWARDED_PROTO, scheme)?;
-            }
-            if let (None, Some(host)) =
-                (header.headers.get(&X_FORWARDED_HOST), header.headers.get(header::HOST).cloned())
-            {
-                header.insert_header(&X_FORWARDED_HOST, host)?;
+            headers.entry(&X_FORWARDED_PROTO).or_insert(scheme);
+            if let Some(host) = &ctx.head.host {
+                headers.entry(&X_FORWARDED_HOST).or_insert_with(|| host.clone());
             }
         }
     }
-    Ok(())
+}
+
+fn remove_claims(headers: &mut HeaderMap) {
+    headers.remove(header::FORWARDED);
+    for name in [&X_REAL_IP, &X_ORIGINAL_URL, &X_REWRITE_URL] {
+        headers.remove(name);
+    }
+    let others = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    let others: Vec<_> = headers.keys().filter(others).cloned().collect();
+    for name in others {
+        headers.remove(name);
+    }
 }
 
 /// Names the gateway in `Via` (RFC 9110, 7.6.3), after those before it.
-pub fn via(header: &mut RequestHeader, version: Version) -> Result<()> {
+fn via(headers: &mut HeaderMap, version: Version, marks: Marks) {
     let own = if version == Version::HTTP_2 { VIA_2 } else { VIA_1 };
-    append_list(header, &header::VIA, &own)
+    if marks.any(Marks::FORWARDED) {
+        append_list(headers, &header::VIA, &own);
+    } else {
+        headers.insert(header::VIA, own);
+    }
 }
 
 /// A client's cookies in one field, as RFC 9113 (8.2.3) asks for HTTP/1.
-pub fn join_cookies(header: &mut RequestHeader) -> Result<()> {
-    if let Some(joined) = gate::cookies::join_cookie_crumbs(&header.headers) {
-        header.insert_header(header::COOKIE, joined)?;
+fn join_cookies(headers: &mut HeaderMap) {
+    if let Some(joined) = gate::cookies::join_cookie_crumbs(headers) {
+        headers.insert(header::COOKIE, joined);
     }
-    Ok(())
 }
 
-/// The route's changes to what the upstream gets.
-pub fn edit_request(header: &mut RequestHeader, edits: &HeaderEdits) -> Result<()> {
-    for name in edits.remove() {
-        header.remove_header(name);
+/// What the client gets: the answer with the route's changes and the request's
+/// id. Names go in their standard spelling, as towards the upstream.
+pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
+    let (blank, ()) = http::Response::new(()).into_parts();
+    let mut parts = http::response::Parts::from(std::mem::replace(answer, blank.into()));
+    if let Some(route) = &ctx.route {
+        edit(&mut parts.headers, &route.response_headers);
     }
-    for (name, value) in edits.set() {
-        header.insert_header(name, value.clone())?;
-    }
-    for (name, value) in edits.add() {
-        header.append_header(name, value.clone())?;
-    }
-    Ok(())
+    parts.headers.insert(&X_REQUEST_ID, ctx.request_id.header());
+    *answer = parts.into();
 }
 
-/// The route's changes to what the client gets.
-pub fn edit_response(header: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
+/// A route's changes.
+fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
+    if edits.is_empty() {
+        return;
+    }
     for name in edits.remove() {
-        header.remove_header(name);
+        headers.remove(name);
     }
     for (name, value) in edits.set() {
-        header.insert_header(name, value.clone())?;
+        headers.insert(name, value.clone());
     }
     for (name, value) in edits.add() {
-        header.append_header(name, value.clone())?;
+        headers.append(name, value.clone());
     }
-    Ok(())
 }
 
 /// Adds to a list field, in one line.
-fn append_list(header: &mut RequestHeader, name: &HeaderName, value: &HeaderValue) -> Result<()> {
-    let mut lines = header.headers.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
+fn append_list(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
     if lines.peek().is_none() {
-        drop(lines);
-        header.insert_header(name, value.clone())?;
-        return Ok(());
+        headers.insert(name, value.clone());
+        return;
     }
     let mut whole = lines.collect::<Vec<_>>().join(&b", "[..]);
     whole.extend_from_slice(b", ");
     whole.extend_from_slice(value.as_bytes());
     // Lines that were header values stay one when joined.
-    let whole = HeaderValue::from_bytes(&whole).unwrap_or_else(|_| value.clone());
-    header.insert_header(name, whole)?;
-    Ok(())
+    headers.insert(name, HeaderValue::from_bytes(&whole).unwrap_or_else(|_| value.clone()));
 }
 
 /// RFC 7239: an IPv6 address stands in brackets and quotes.
-fn forwarded_element(client: std::net::SocketAddr) -> Result<HeaderValue> {
+fn forwarded_element(client: std::net::SocketAddr) -> HeaderValue {
     let text = match client.ip().to_canonical() {
         std::net::IpAddr::V4(v4) => format!("for={v4}"),
         std::net::IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
     };
-    Ok(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown")))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
 /// The request's id, towards the upstream and back to the client.
@@ -189,14 +206,14 @@ pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The trace, in the words of AWS.
 pub static X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Who asked, and through whom.
+pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What a client may not claim about itself; `x-forwarded-for`, `-proto` and
-/// `-host` are overwritten anyway.
-const CLAIMS: [&str; 6] =
-    ["forwarded", "x-real-ip", "x-forwarded-port", "x-forwarded-prefix", "x-original-url", "x-rewrite-url"];
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -207,27 +224,41 @@ const VIA_2: HeaderValue = HeaderValue::from_static("2 tollgate");
 mod tests {
     use super::*;
 
-    fn request(fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
-        for (name, value) in fields {
-            header.append_header(*name, *value).unwrap();
-        }
-        header
-    }
-
     #[test]
     fn a_list_grows_at_its_end_in_one_line() {
-        let mut header = request(&[("via", "1.0 a"), ("via", "1.1 b")]);
+        let mut headers = HeaderMap::new();
+        headers.append(header::VIA, HeaderValue::from_static("1.0 a"));
+        headers.append(header::VIA, HeaderValue::from_static("1.1 b"));
 
-        via(&mut header, Version::HTTP_2).unwrap();
+        via(&mut headers, Version::HTTP_2, Marks::FORWARDED);
 
-        let lines: Vec<_> = header.headers.get_all("via").iter().collect();
+        let lines: Vec<_> = headers.get_all("via").iter().collect();
         assert_eq!(lines, ["1.0 a, 1.1 b, 2 tollgate"]);
     }
 
     #[test]
+    fn no_claim_of_a_client_is_left() {
+        let names = [
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-port",
+            "x-forwarded-user",
+            "x-original-url",
+            "x-rewrite-url",
+        ];
+        let value = HeaderValue::from_static("6.6.6.6");
+        let mut headers: HeaderMap =
+            names.iter().map(|n| (HeaderName::from_static(n), value.clone())).collect();
+        headers.insert("x-tenant", value);
+
+        remove_claims(&mut headers);
+
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-tenant"]);
+    }
+
+    #[test]
     fn an_ipv6_element_is_quoted() {
-        let element = forwarded_element("[2001:db8::1]:5".parse().unwrap()).unwrap();
+        let element = forwarded_element("[2001:db8::1]:5".parse().unwrap());
 
         assert_eq!(element, "for=\"[2001:db8::1]\"");
     }

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod attempt;
 pub mod context;
 pub mod headers;
+pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
@@ -46,21 +47,22 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    // Boxed: Pingora moves it from future to future.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.current.load(), self.recorder.clone())
+    fn new_ctx(&self) -> Box<RequestContext> {
+        Box::new(RequestContext::new(self.current.load(), self.recorder.clone()))
     }
 
     // No modules: Pingora's compression would cost every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> Result<()> {
         ctx.rejection = admission::examine(session, ctx).err();
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> Result<bool> {
         let admitted = match ctx.rejection {
             Some(refused) => Err(refused),
             None => admission::admit(session, ctx),
@@ -76,7 +78,11 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestContext>,
+    ) -> Result<Box<HttpPeer>> {
         attempt::next_peer(session, ctx).map_err(|why| refuse(ctx, why))
     }
 
@@ -87,7 +93,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         digest: Option<&Digest>,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
         attempt::connected(ctx, reused, digest);
         Ok(())
@@ -97,7 +103,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
         headers::prepare(session, request, ctx)
     }
@@ -107,7 +113,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _end: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
         ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
@@ -118,7 +124,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         answer: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
         if !answer.status.is_informational() || answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
             ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
@@ -133,12 +139,9 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         answer: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        if let Some(route) = &ctx.route {
-            headers::edit_response(answer, &route.response_headers)?;
-        }
-        answer.insert_header(&headers::X_REQUEST_ID, ctx.request_id.header())?;
+        headers::answer(answer, ctx);
         Ok(())
     }
 
@@ -146,7 +149,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
         error: Box<Error>,
     ) -> Box<Error> {
         attempt::failed_to_connect(ctx, error)
@@ -157,7 +160,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
         _reused: bool,
     ) -> Box<Error> {
         attempt::failed_while_proxying(session, ctx, error)
@@ -167,7 +170,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> FailToProxy {
         let why = attempt::verdict(ctx, error);
         ctx.rejection = Some(why);
@@ -182,28 +185,28 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestContext) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<RequestContext>) {
         if let Some(recorder) = ctx.recorder.take() {
             recorder.record(ctx, Some(session));
         }
     }
 
     // The access log and the metrics tell it, in one line and by reason.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<RequestContext>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &RequestContext,
+        _ctx: &Box<RequestContext>,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, ctx: &RequestContext) -> String {
+    fn request_summary(&self, _session: &Session, ctx: &Box<RequestContext>) -> String {
         // Pingora's own prints the query, where secrets live.
         format!("request_id={}", String::from_utf8_lossy(ctx.request_id.as_bytes()))
     }

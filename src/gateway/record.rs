@@ -1,7 +1,6 @@
 //! What is written down of a request: metrics and one access-log line.
 
 use std::{
-    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -84,9 +83,9 @@ fn line<'a>(
     let user_agent = session.and_then(|s| s.req_header().headers.get(http::header::USER_AGENT));
     Line {
         time: SystemTime::now(),
-        request_id: ctx.request_id.as_bytes(),
-        trace_id: ctx.trace.trace_id(),
-        client: connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |c| c.client.ip()),
+        request_id: &ctx.request_id,
+        trace: &ctx.trace,
+        client: ctx.client,
         listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),

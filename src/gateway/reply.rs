@@ -60,10 +60,9 @@ async fn send(
     } else {
         session.set_keepalive(None);
     }
-    if let Some(route) = ctx.route.clone() {
-        super::headers::edit_response(&mut answer, &route.response_headers)?;
-    }
-    answer.insert_header(&super::headers::X_REQUEST_ID, ctx.request_id.header())?;
+    // Else Pingora would close whenever a body is left, small or not.
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+    super::headers::answer(&mut answer, ctx);
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;

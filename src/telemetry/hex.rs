@@ -7,9 +7,11 @@ pub(super) fn write(out: &mut [u8], bytes: &[u8]) {
     }
 }
 
-/// Whether every byte is one of `0-9a-f`.
+/// Whether every byte is one of `0-9a-f`. Looks at all of them: that is a few
+/// vector instructions where the length is known.
+#[inline]
 pub(super) fn is_lower(text: &[u8]) -> bool {
-    text.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.iter().fold(true, |all, b| all & matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn digit(nibble: u8) -> u8 {

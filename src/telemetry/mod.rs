@@ -2,8 +2,7 @@
 //! request, the process log, and the ids that join them with other systems.
 //!
 //! Owns names, formats and the ways out. Does not own what happened: the floors
-//! above say that. Nothing here ever waits for a disk, a scrape or another
-//! thread's work on a request's way.
+//! above say that. No request waits here for a disk or a scrape.
 
 pub mod access_log;
 pub mod line;

@@ -51,6 +51,11 @@ impl TraceContext {
         std::str::from_utf8(&self.trace_id).unwrap_or_default()
     }
 
+    /// The same as bytes.
+    pub(super) fn trace_id_bytes(&self) -> &[u8; 32] {
+        &self.trace_id
+    }
+
     /// Whether the client's `traceparent` and `tracestate` go on as they came;
     /// else both are to be removed.
     pub fn keeps_traceparent(&self) -> bool {
@@ -75,19 +80,17 @@ impl TraceContext {
 /// The trace id of a well-formed `traceparent` (W3C Trace Context, §3.2): of
 /// version 00 exactly, of a later version by what 00 has at its beginning.
 fn parse_traceparent(value: &[u8]) -> Option<[u8; 32]> {
-    let (known, later) = value.split_at_checked(TRACEPARENT_BYTES)?;
-    let mut parts = known.split(|b| *b == b'-');
-    let (version, trace_id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let shape =
-        [version, trace_id, parent, flags].map(<[u8]>::len) == [2, 32, 16, 2] && parts.next().is_none();
-    let digits = [version, trace_id, parent, flags].into_iter().all(hex::is_lower);
+    let (version, rest) = value.split_first_chunk::<2>()?;
+    let (trace_id, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<32>()?;
+    let (parent, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<16>()?;
+    let (flags, later) = rest.strip_prefix(b"-")?.split_first_chunk::<2>()?;
     let tail = match version {
         b"00" => later.is_empty(),
         b"ff" => false,
         _ => matches!(later, [] | [b'-', ..]),
     };
-    let well_formed = shape && digits && tail && !is_zero(trace_id) && !is_zero(parent);
-    trace_id.try_into().ok().filter(|_| well_formed)
+    let digits = hex::is_lower(version) & is_id(trace_id) & is_id(parent) & hex::is_lower(flags);
+    (tail && digits).then_some(*trace_id)
 }
 
 /// The trace id of a well-formed `X-Amzn-Trace-Id`: `key=value` parts between
@@ -113,11 +116,13 @@ fn parse_amazon(value: &[u8]) -> Option<[u8; 32]> {
 
 /// `1-67891233-abcdef012345678912345678` as the 32 digits of one id.
 fn parse_root(value: &[u8]) -> Option<[u8; 32]> {
-    let rest = value.strip_prefix(b"1-")?;
-    let (time, rest) = rest.split_at_checked(TIME_DIGITS)?;
-    let unique = rest.strip_prefix(b"-")?;
-    let trace_id: [u8; 32] = [time, unique].concat().try_into().ok()?;
-    Some(trace_id).filter(|id| hex::is_lower(id) && !is_zero(id))
+    let (time, rest) = value.strip_prefix(b"1-")?.split_first_chunk::<TIME_DIGITS>()?;
+    let unique: &[u8; 32 - TIME_DIGITS] = rest.strip_prefix(b"-")?.try_into().ok()?;
+    let mut trace_id = [0; 32];
+    let (first, last) = trace_id.split_at_mut(TIME_DIGITS);
+    first.copy_from_slice(time);
+    last.copy_from_slice(unique);
+    is_id(&trace_id).then_some(trace_id)
 }
 
 /// An id whose first eight digits are the time in seconds.
@@ -131,12 +136,11 @@ fn begin(now: SystemTime, random: &[u8; 12]) -> [u8; 32] {
     trace_id
 }
 
-fn is_zero(digits: &[u8]) -> bool {
-    digits.iter().all(|b| *b == b'0')
+/// Lower-case digits, not all zero.
+#[inline]
+fn is_id(digits: &[u8]) -> bool {
+    hex::is_lower(digits) && digits.iter().any(|digit| *digit != b'0')
 }
-
-/// `00-` id `-` parent `-` flags.
-const TRACEPARENT_BYTES: usize = 55;
 
 const TIME_DIGITS: usize = 8;
 
@@ -301,7 +305,7 @@ mod tests {
             let context = TraceContext::new(parent.as_deref(), amazon.as_deref(), now, random);
 
             let id = context.trace_id().as_bytes();
-            prop_assert!(id.len() == 32 && hex::is_lower(id) && !is_zero(id));
+            prop_assert!(id.len() == 32 && is_id(id));
             if let Some(made) = context.new_amazon() {
                 let again = TraceContext::new(None, Some(made.as_bytes()), now, [0; 12]);
                 prop_assert_eq!(again.trace_id(), context.trace_id());

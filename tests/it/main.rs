@@ -7,9 +7,12 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod failures;
+mod forwarding;
 mod origins;
 mod refusals;
 mod refused_bodies;
 mod refused_http2;
 mod routing;
+mod running;
 mod smoke;

@@ -33,8 +33,9 @@ struct Running {
 }
 
 impl AccessLog {
-    /// Opens the file and starts the writer; with `off` it does neither. Fails
-    /// if the file cannot be opened for appending or the thread not be started.
+    /// Opens the file and starts the writer; with `off` it does neither. The
+    /// path is taken as it stands. Fails if the file cannot be opened for
+    /// appending or the thread not be started.
     pub fn open(spec: &AccessLogSpec, metrics: &Metrics) -> io::Result<Self> {
         let Some(sink) = Sink::open(&spec.path)? else { return Ok(Self(None)) };
         let queue = Arc::new(Queue::new(spec.queue as usize, metrics.access_log_dropped()));

@@ -2,14 +2,17 @@
 
 use std::{
     fs,
+    os::fd::AsRawFd,
     path::Path,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
+use http::HeaderValue;
 use serde_json::Value;
 
-use super::*;
+use super::{queue::Batch, *};
+use crate::telemetry::{RequestId, TraceContext};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -20,10 +23,19 @@ fn open(path: &Path, queue: u32) -> (AccessLog, Arc<Metrics>) {
 }
 
 fn write(log: &AccessLog, id: &str) {
-    log.write(&Line {
+    write_path(log, id, "/");
+}
+
+fn write_path(log: &AccessLog, id: &str, path: &str) {
+    with_line(id, path, |line| log.write(line));
+}
+
+fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
+    let id = HeaderValue::from_str(id).unwrap();
+    take(&Line {
         time: SystemTime::UNIX_EPOCH,
-        request_id: id.as_bytes(),
-        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+        request_id: &RequestId::choose(Some(&id), true, [0; 16]),
+        trace: &TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [0; 12]),
         client: [203, 0, 113, 7].into(),
         listener: "public",
         protocol: "HTTP/1.1",
@@ -31,7 +43,7 @@ fn write(log: &AccessLog, id: &str) {
         server_name: None,
         method: "GET",
         host: b"api.example.com",
-        path: b"/",
+        path: path.as_bytes(),
         route: None,
         upstream: None,
         endpoint: None,
@@ -48,7 +60,7 @@ fn write(log: &AccessLog, id: &str) {
         upstream_first_byte: None,
         user_agent: None,
         generation: 1,
-    });
+    })
 }
 
 /// The ids in a file, each from a whole line.
@@ -112,6 +124,96 @@ fn a_full_queue_drops_and_counts_while_the_file_takes_nothing() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(log.close(SOON));
     assert_eq!(dropped.get(), 10_000);
+}
+
+#[test]
+fn one_thread_may_fill_the_whole_queue_and_wakes_the_writer_half_way() {
+    let metrics = Metrics::new().unwrap();
+    let queue = Queue::new(64, metrics.access_log_dropped());
+
+    let pushed: Vec<_> = (0..100).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+
+    let count = |what| pushed.iter().filter(|p| **p == what).count();
+    assert_eq!(count(Push::Dropped), 36);
+    // Once for each shard.
+    assert!((1..=8).contains(&count(Push::TakenAndHalfFull)), "{pushed:?}");
+    assert_eq!(metrics.access_log_dropped().get(), 36);
+}
+
+#[test]
+fn the_writer_is_woken_each_time_the_queue_fills_again() {
+    let metrics = Metrics::new().unwrap();
+    let (queue, mut batch) = (Queue::new(8, metrics.access_log_dropped()), Batch::default());
+
+    for _ in 0..5 {
+        let pushed: Vec<_> = (0..8).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+        queue.each(&mut batch, |batch| {
+            batch.empty();
+            true
+        });
+
+        assert!(pushed.contains(&Push::TakenAndHalfFull), "{pushed:?}");
+    }
+}
+
+#[test]
+fn long_lines_are_bounded_by_their_bytes() {
+    let (log, metrics) = open(Path::new("/dev/full"), 1_000);
+    let dropped = metrics.access_log_dropped();
+
+    // Six bytes for each: 12 KiB of the queue's 1,000 KiB, and as much again
+    // in the writer's hand at most.
+    (0..1_000).for_each(|_| write_path(&log, "x", &"\u{1}".repeat(2_048)));
+
+    assert!((830..=920).contains(&dropped.get()), "{}", dropped.get());
+}
+
+#[test]
+fn a_reader_that_stops_reading_holds_up_nobody() {
+    let (reader, writer) = io::pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let (log, metrics) = open(Path::new(&path), 1_000);
+
+    (0..20_000).for_each(|_| write(&log, "x"));
+    eventually("the pipe is full and so is the queue", || {
+        write(&log, "x");
+        metrics.access_log_dropped().get() > 1_000
+    });
+
+    assert!(!log.close(Duration::from_millis(1)));
+    drop(reader);
+    assert!(log.close(SOON));
+}
+
+#[test]
+fn lines_that_a_file_refused_go_to_the_one_that_is_opened_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, good) = (folder.path().join("access.log"), folder.path().join("good.log"));
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let (log, metrics) = open(&path, 1_000);
+    (0..100).for_each(|nth| write(&log, &nth.to_string()));
+
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&good, &path).unwrap();
+    log.reopen();
+    eventually("every line is in the new file", || ids(&good).len() == 100);
+
+    assert_eq!(metrics.access_log_dropped().get(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_again_stays_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("logs/access.log"), folder.path().join("old"));
+    fs::create_dir(folder.path().join("logs")).unwrap();
+    let (log, _) = open(&path, 100);
+
+    fs::rename(folder.path().join("logs"), &moved).unwrap();
+    log.reopen();
+    write(&log, "still-here");
+    assert!(log.close(SOON));
+
+    assert_eq!(ids(&moved.join("access.log")), ["still-here"]);
 }
 
 #[test]

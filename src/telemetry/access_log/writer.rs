@@ -177,9 +177,10 @@ const RETRY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{collections::VecDeque, fs, os::unix::fs::symlink};
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     /// Takes so many bytes at each call; `None` is a full disk.
     struct Disk {
@@ -270,6 +271,27 @@ mod tests {
 
         assert_eq!(output.to.has, b"first\n");
         assert_eq!((&*lines.bytes, lines.lines), (&b"second\nthird\n"[..], 2));
+    }
+
+    #[test]
+    fn a_new_file_begins_with_a_whole_line_and_the_torn_one_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, good) = (folder.path().join("access.log"), folder.path().join("good.log"));
+        symlink("/dev/full", &path).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let queue = Arc::new(Queue::new(10, metrics.access_log_dropped()));
+        let mut writer = Writer::new(queue, Sink::open(path.to_str().unwrap()).unwrap().unwrap());
+        writer.batch = batch(b"first\nsecond\nthird\n");
+        writer.output.done = 8;
+
+        assert!(!writer.round());
+        fs::remove_file(&path).unwrap();
+        symlink(&good, &path).unwrap();
+        writer.reopen();
+        assert!(writer.round());
+
+        assert_eq!(fs::read_to_string(&good).unwrap(), "third\n");
+        assert_eq!(metrics.access_log_dropped().get(), 1);
     }
 
     #[test]

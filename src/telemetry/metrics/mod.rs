@@ -92,9 +92,9 @@ impl Metrics {
     }
 
     /// Forgets every series but those of these (route, upstream) pairs, of
-    /// their upstreams and of [`NO_NAME`]. To be called after a new snapshot is
-    /// at work, and after one was refused (with the pairs of the old one): a
-    /// snapshot asks for series before it is known to be good.
+    /// their upstreams, and of their routes with [`NO_NAME`]. To be called after
+    /// a new snapshot is at work, and after one was refused (with the pairs of
+    /// the old one): a snapshot asks for series before it is known to be good.
     pub fn retain(&self, pairs: &[(&str, &str)]) {
         self.traffic.retain(pairs);
     }

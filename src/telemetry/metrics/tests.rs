@@ -120,7 +120,14 @@ fn the_same_names_are_the_same_series() {
 #[test]
 fn what_a_reload_removed_vanishes_and_what_it_left_goes_on() {
     let metrics = Metrics::new().unwrap();
-    let pairs = [("kept", "v1"), ("kept", "v2"), ("gone", "v3"), (NO_NAME, NO_NAME)];
+    let pairs = [
+        ("kept", "v1"),
+        ("kept", "v2"),
+        ("gone", "v3"),
+        ("gone", NO_NAME),
+        ("kept", NO_NAME),
+        (NO_NAME, NO_NAME),
+    ];
     for (route, upstream) in pairs {
         metrics.series(route, upstream).record(200, Duration::ZERO, 0, 0);
         metrics.upstream(upstream).attempt(AttemptResult::Reset);
@@ -133,6 +140,7 @@ fn what_a_reload_removed_vanishes_and_what_it_left_goes_on() {
     assert!(!["gone", "v2", "v3"].iter().any(|name| text.contains(name)), "{text}");
     let at = samples(&text);
     assert_eq!(at["tollgate_requests_total{route=\"kept\",upstream=\"v1\",status=\"2xx\"}"], 2.0);
+    assert_eq!(at["tollgate_requests_total{route=\"kept\",upstream=\"-\",status=\"2xx\"}"], 1.0);
     assert_eq!(at["tollgate_requests_total{route=\"-\",upstream=\"-\",status=\"2xx\"}"], 1.0);
     assert_eq!(at["tollgate_upstream_attempts_total{upstream=\"v1\",result=\"reset\"}"], 1.0);
 }

@@ -113,7 +113,8 @@ impl Traffic {
     }
 
     pub(super) fn retain(&self, pairs: &[(&str, &str)]) {
-        let pairs: HashSet<_> = pairs.iter().copied().chain([(NO_NAME, NO_NAME)]).collect();
+        let refused = pairs.iter().map(|(route, _)| *route).chain([NO_NAME]).map(|route| (route, NO_NAME));
+        let pairs: HashSet<_> = pairs.iter().copied().chain(refused).collect();
         let upstreams: HashSet<_> = pairs.iter().map(|(_, upstream)| *upstream).collect();
         lock(&self.routes).retain(|(route, upstream), _| pairs.contains(&(&**route, &**upstream)));
         lock(&self.upstreams).retain(|upstream, _| upstreams.contains(&**upstream));

@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-pub use tollgate::tls::testing::{Authority, Issued, Kind, VALID};
 use tollgate::tls::testing;
+pub use tollgate::tls::testing::{Authority, Issued, Kind, VALID};
 
 /// An authority of its own.
 pub fn authority() -> Authority {

@@ -9,7 +9,10 @@
 //! - `upstreams`: one for each origin, of its name;
 //! - `routes`: everything to the only origin, if there is one alone.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use super::{certs::Issued, origin::Origin, port::Port};
 
@@ -17,7 +20,7 @@ use super::{certs::Issued, origin::Origin, port::Port};
 pub struct Files {
     folder: tempfile::TempDir,
     placeholders: Vec<(String, String)>,
-    origins: Vec<String>,
+    origins: Vec<(String, Origin)>,
     fragments_route: bool,
     ports: Vec<Port>,
     has_tls: bool,
@@ -53,14 +56,20 @@ impl Files {
         if let Some(address) = origin.tls_address {
             self.placeholders.push((format!("{{{name}_tls}}"), address.to_string()));
         }
-        self.origins.push(name.to_owned());
+        self.origins.push((name.to_owned(), origin.clone()));
     }
 
     /// Writes `tls.pem` and `tls.key`, which the default listener at `{tls}` takes.
     pub fn certificate(&mut self, issued: &Issued) {
         self.write("tls.pem", &issued.chain);
-        self.write("tls.key", &issued.key);
+        self.write_key("tls.key", &issued.key);
         self.has_tls = true;
+    }
+
+    /// Writes a file that only its owner may read.
+    pub fn write_key(&self, name: &str, text: &str) {
+        self.write(name, text);
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// What a placeholder stands for; panics when there is none of this name.
@@ -129,13 +138,17 @@ impl Files {
     }
 
     fn upstreams(&self) -> String {
-        let one = |name: &String| format!("\n  - {{ name: {name}, endpoints: [{{ address: \"{{{name}}}\" }}] }}");
+        let one = |(name, _): &(String, Origin)| {
+            format!("\n  - {{ name: {name}, endpoints: [{{ address: \"{{{name}}}\" }}] }}")
+        };
         self.origins.iter().map(one).collect()
     }
 
     fn routes(&self) -> String {
         match &self.origins[..] {
-            [only] if !self.fragments_route => format!("\n  - {{ name: all, to: [{{ upstream: {only} }}] }}"),
+            [(only, _)] if !self.fragments_route => {
+                format!("\n  - {{ name: all, to: [{{ upstream: {only} }}] }}")
+            }
             _ => String::new(),
         }
     }

@@ -232,6 +232,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// A private key in its folder.
+    pub fn key(self, name: &str, text: &str) -> Self {
+        self.files.write_key(name, text);
+        self
+    }
+
     /// A variable of its environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -47,7 +47,11 @@ impl Metrics {
     }
 
     /// Samples of this name with (at least) these labels.
-    pub fn samples<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
+    pub fn samples<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&str, &str)],
+    ) -> impl Iterator<Item = &'a Sample> {
         let has = |sample: &Sample, (key, value): &(&str, &str)| {
             sample.labels.get(*key).is_some_and(|own| own == value)
         };

@@ -2,10 +2,19 @@
 //!
 //! Owns starting and asking it. Its script language is in `origin --help`.
 
-use std::{net::SocketAddr, process::Command};
+use std::{
+    net::SocketAddr,
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 use super::{
     PATIENCE,
@@ -18,19 +27,21 @@ use super::{
     response::Response,
 };
 
-/// An upstream's endpoint.
+/// An upstream's endpoint. It ends with its last clone; a gateway keeps one.
+#[derive(Clone)]
 pub struct Origin {
     /// Cleartext: HTTP/1, and HTTP/2 with prior knowledge.
     pub address: SocketAddr,
     /// With TLS; ALPN picks the protocol.
     pub tls_address: Option<SocketAddr>,
-    running: Running,
+    running: Arc<Mutex<Running>>,
 }
 
 enum Running {
     Process { process: Process, _files: Option<tempfile::TempDir> },
     Nothing { _port: Port },
     FullQueue { _sockets: Vec<Socket> },
+    Task { _task: JoinSet<()> },
 }
 
 impl Origin {
@@ -82,7 +93,7 @@ impl Origin {
     /// An address where nothing listens.
     pub fn dead() -> Self {
         let port = Port::reserve();
-        Self { address: port.address, tls_address: None, running: Running::Nothing { _port: port } }
+        Self { address: port.address, tls_address: None, running: shared(Running::Nothing { _port: port }) }
     }
 
     /// An address that neither accepts nor refuses: its queue is full.
@@ -100,8 +111,18 @@ impl Origin {
             let _ = waits.connect(&address);
             sockets.push(waits);
         }
-        let running = Running::FullQueue { _sockets: sockets };
+        let running = shared(Running::FullQueue { _sockets: sockets });
         Self { address: address.as_socket().unwrap(), tls_address: None, running }
+    }
+
+    /// Answers one request on each connection as if it were kept, and closes it
+    /// once the next one came: as a pool meets endpoints that were restarted.
+    pub async fn forgets_connections() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(answer_once_each(listener));
+        Self { address, tls_address: None, running: shared(Running::Task { _task: task }) }
     }
 
     /// With more than one thing to say.
@@ -140,11 +161,13 @@ impl Origin {
     }
 
     /// Ends it; its address stays its own, and nothing listens there.
-    pub async fn stop(&mut self) {
-        if let Running::Process { process, .. } = &self.running {
+    pub async fn stop(&self) {
+        let nobody = Running::Nothing { _port: Port::reserve() };
+        let running = std::mem::replace(&mut *self.running.lock().unwrap(), nobody);
+        if let Running::Process { process, .. } = running {
             process.signal(libc::SIGKILL);
             process.wait_exit(PATIENCE).await;
-            self.running = Running::Nothing { _port: Port::take(self.address) };
+            *self.running.lock().unwrap() = Running::Nothing { _port: Port::take(self.address) };
         }
     }
 
@@ -212,7 +235,7 @@ impl OriginBuilder {
             true => Some(listening("listening-tls: ").await),
             false => None,
         };
-        Origin { address, tls_address, running: Running::Process { process, _files: self.files } }
+        Origin { address, tls_address, running: shared(Running::Process { process, _files: self.files }) }
     }
 
     fn argument(mut self, name: &str, value: &str) -> Self {
@@ -226,5 +249,21 @@ impl OriginBuilder {
         std::fs::write(&path, text).unwrap();
         self.command.arg(name).arg(path);
         self
+    }
+}
+
+fn shared(running: Running) -> Arc<Mutex<Running>> {
+    Arc::new(Mutex::new(running))
+}
+
+async fn answer_once_each(listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            let _ = stream.read(&mut request).await;
+        });
     }
 }

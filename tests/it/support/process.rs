@@ -65,12 +65,7 @@ impl Process {
     pub async fn wait_exit(&self, deadline: Duration) -> Exit {
         let status = eventually(deadline, || async { self.ended() }).await;
         eventually(deadline, || async { self.stdout.is_complete() && self.stderr.is_complete() }).await;
-        Exit {
-            code: status.code(),
-            signal: status.signal(),
-            stdout: self.stdout(),
-            stderr: self.stderr(),
-        }
+        Exit { code: status.code(), signal: status.signal(), stdout: self.stdout(), stderr: self.stderr() }
     }
 }
 

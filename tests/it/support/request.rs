@@ -59,6 +59,11 @@ impl Request {
         Self { body: Body::Bytes(body.as_ref().to_vec()), ..Self::new("POST", target) }
     }
 
+    /// With another method.
+    pub fn method(self, method: &str) -> Self {
+        Self { method: method.to_owned(), ..self }
+    }
+
     /// For another host than `api.example.com`.
     pub fn host(self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self }
@@ -126,7 +131,8 @@ impl Request {
     fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let forged = FORGED.iter().copied().filter(|_| self.forged);
-        let forged = forged.filter(|(name, _)| !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        let forged =
+            forged.filter(|(name, _)| !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         own.chain(forged)
     }
 }

@@ -26,12 +26,17 @@ pub type Fields = Vec<(String, String)>;
 
 impl Response {
     /// The field's value; `None` when there is none, or more than one line.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         only(&self.headers, name)
     }
 
+    /// Every line of the field.
+    pub fn lines<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        lines(&self.headers, name).collect()
+    }
+
     /// The trailer's value; `None` when there is none, or more than one line.
-    pub fn trailer(&self, name: &str) -> Option<&str> {
+    pub fn trailer<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         only(&self.trailers, name)
     }
 
@@ -62,10 +67,9 @@ impl Response {
 
     /// What must hold of every answer; panics when it does not.
     pub fn assert_sound(&self) {
-        if self.body.starts_with(b"{\"origin\":") {
-            if let Ok(json) = serde_json::from_slice(&self.body) {
-                assert_no_internal_leak(&Echo(json));
-            }
+        let is_echo = self.body.starts_with(b"{\"origin\":");
+        if let (true, Ok(json)) = (is_echo, serde_json::from_slice(&self.body)) {
+            assert_no_internal_leak(&Echo(json));
         }
     }
 }
@@ -129,10 +133,11 @@ pub fn assert_no_internal_leak(echo: &Echo) {
     }
 }
 
-fn only<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let mut lines = fields.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    match (lines.next(), lines.next()) {
-        (Some((_, value)), None) => Some(value),
-        _ => None,
-    }
+fn only<'a>(fields: &'a [(String, String)], name: &'a str) -> Option<&'a str> {
+    let mut lines = lines(fields, name);
+    lines.next().filter(|_| lines.next().is_none())
+}
+
+fn lines<'a>(fields: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
+    fields.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }

@@ -43,7 +43,11 @@ impl Head {
 
 impl Incoming {
     /// Reads a whole answer, interim ones before it included.
-    pub async fn response(&mut self, from: &mut (impl AsyncRead + Unpin), to_head: bool) -> io::Result<Response> {
+    pub async fn response(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        to_head: bool,
+    ) -> io::Result<Response> {
         let mut interim = Vec::new();
         let head = loop {
             let head = self.head(from).await?;
@@ -60,7 +64,7 @@ impl Incoming {
             body = self.exactly(from, length.parse().map_err(invalid)?).await?;
         } else {
             to_the_end = true;
-            body = self.to_end(from).await?;
+            body = self.until_end(from).await?;
         }
         let closed = to_the_end || (head.status != 101 && self.is_over(from, head.closes()).await);
         Ok(Response { status: head.status, headers: head.headers, body, trailers, interim, closed })
@@ -78,7 +82,11 @@ impl Incoming {
     }
 
     /// Reads exactly so many bytes.
-    pub async fn exactly(&mut self, from: &mut (impl AsyncRead + Unpin), bytes: usize) -> io::Result<Vec<u8>> {
+    pub async fn exactly(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        bytes: usize,
+    ) -> io::Result<Vec<u8>> {
         while self.0.len() < bytes {
             self.more(from).await?;
         }
@@ -98,7 +106,7 @@ impl Incoming {
         self.0.extend_from_slice(bytes);
     }
 
-    async fn to_end(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    async fn until_end(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
         while from.read_buf(&mut self.0).await? > 0 {}
         Ok(std::mem::take(&mut self.0))
     }
