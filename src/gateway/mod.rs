@@ -137,10 +137,11 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
+        reply::frame(session, answer, ctx.head.version);
         headers::answer(answer, ctx);
         Ok(())
     }

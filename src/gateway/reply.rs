@@ -1,4 +1,5 @@
-//! Writes the gateway's own answers.
+//! Writes the gateway's own answers, and fits an upstream's to the client's
+//! connection.
 //!
 //! Pingora's `respond_error` closes the client's connection, so that a storm of
 //! refusals would become a storm of TLS handshakes. Here keep-alive stays,
@@ -6,7 +7,7 @@
 //! the way that is not worth reading.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::{Result, http::ResponseHeader};
 use pingora_proxy::Session;
 
@@ -46,6 +47,22 @@ pub async fn respond(session: &mut Session, ctx: &mut RequestContext, with: &Res
     let mut answer = ResponseHeader::build(with.status, Some(6))?;
     answer.insert_header(header::CONTENT_TYPE, with.content_type.clone())?;
     send(session, ctx, answer, with.body.clone()).await
+}
+
+/// Fits an upstream's answer to the connection that it goes out on.
+pub fn frame(session: &mut Session, answer: &mut ResponseHeader, version: Version) {
+    let (interim, old) = (answer.status.is_informational(), version == Version::HTTP_10);
+    if old && !interim && !answer.headers.contains_key(header::CONTENT_LENGTH) {
+        // HTTP/1.0 knows no chunks: the connection's end is the body's.
+        answer.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+    let client = session.as_downstream_mut();
+    // HTTP/1.0 knows no interim answers either (RFC 9110, 15.2).
+    client.set_ignore_info_resp(old);
+    // Pingora closes after an answer that comes before the whole body. A 100 is
+    // none: it asks for the body.
+    client.set_close_on_response_before_downstream_finish(!interim);
 }
 
 async fn send(
