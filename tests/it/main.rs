@@ -7,6 +7,7 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod desync;
 mod failures;
 mod forwarding;
 mod origins;

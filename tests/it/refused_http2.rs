@@ -131,6 +131,25 @@ async fn a_good_request_in_frames_is_served() {
 }
 
 #[tokio::test]
+async fn an_upload_right_behind_its_header_is_not_taken_for_a_header() {
+    let (origin, gateway) = start().await;
+    let mut fields = get("/");
+    fields[0].1 = b"POST".to_vec();
+    fields.push((b"x-origin".to_vec(), b"body=ok".to_vec()));
+    let body = frames::frame(frames::DATA, 0, 1, &[b'x'; 16_384]);
+    let last = frames::frame(frames::DATA, frames::END_STREAM, 1, &[b'x'; 16_000]);
+    let sent = [frames::headers(1, &frames::block(&fields), false), body.repeat(3), last].concat();
+
+    for _ in 0..20 {
+        let mut client = Frames::open(&gateway).await;
+        client.write(&sent).await.unwrap();
+
+        assert_eq!(client.outcome(1).await, Outcome::Answer(200, "ok".to_owned()));
+    }
+    assert_eq!(origin.stats().await["bytes_in"], 20 * (3 * 16_384 + 16_000));
+}
+
+#[tokio::test]
 async fn a_header_that_never_ends_ends_the_connection() {
     let (origin, gateway) = start().await;
     let before = gateway.rss_kib();

@@ -22,7 +22,7 @@ pub mod tls;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, gateway::Gateway, http2::Http2, origin::Origin, request::Request, response::Response,
+    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, request::Request, response::Response,
     tls::Tls, websocket::WebSocket,
 };
 
