@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -32,6 +32,8 @@ use crate::{
 pub struct Snapshot {
     /// Counts the snapshots of this process, from 1.
     pub generation: u64,
+    /// When it was built.
+    pub built: Instant,
     /// Names the files' content.
     pub hash: String,
     /// What it was built from.
@@ -77,6 +79,7 @@ impl Snapshot {
         };
         let snapshot = Self {
             generation,
+            built: Instant::now(),
             hash: loaded.hash.clone(),
             gate: Gate::new(&config.requests),
             series: SeriesTable::new(config, metrics),

@@ -14,6 +14,8 @@ use serde::{
     ser::SerializeMap,
 };
 
+use super::depth::is_too_deep;
+
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
@@ -50,6 +52,9 @@ pub(super) struct Syntax {
 
 /// Reads the one document of a text.
 pub(super) fn parse(text: &str) -> Result<Node, Syntax> {
+    if is_too_deep(text) {
+        return Err(Syntax { line: None, text: TOO_DEEP.to_owned() });
+    }
     let budget = Budget(Cell::new(Some(MOST_UNITS)));
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let first = documents.next().map(|document| Seed(&budget).deserialize(document));

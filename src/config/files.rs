@@ -69,7 +69,13 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, Unread> {
     if bytes.len() as u64 > most {
         return Err(too_large());
     }
-    String::from_utf8(bytes).map_err(|why| not_text(why.as_bytes(), why.utf8_error().valid_up_to()))
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|why| not_text(why.as_bytes(), why.utf8_error().valid_up_to()))?;
+    // Some editors begin a file with it; serde_yaml would see two documents.
+    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 // Not blocking: opening a pipe would otherwise wait for someone who writes.
@@ -121,6 +127,7 @@ fn is_fragment(path: &Path, problems: &mut Problems) -> bool {
     !hidden && extension == b"yaml"
 }
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
 const FRAGMENTS: &str = "conf.d";
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -129,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_beyond_its_ceiling_is_refused_without_being_read() {
+    fn a_file_beyond_its_ceiling_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("large.yaml");
         // Sparse: were it read, it would be 50 MB of NUL.

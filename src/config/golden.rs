@@ -44,16 +44,18 @@ fn every_good_configuration_prints_with_its_defaults_and_loads_again() {
 #[test]
 fn every_expectation_has_its_configuration() {
     for kind in ["bad", "good"] {
-        let expected = entries(&Path::new("tests/golden").join(kind), "expected");
+        let known = cases(kind).iter().map(|path| expectation(path)).collect::<Vec<_>>();
 
-        assert_eq!(expected, cases(kind).iter().map(|path| expectation(path)).collect::<Vec<_>>());
+        for path in entries(&Path::new("tests/golden").join(kind), "expected") {
+            assert!(known.contains(&path), "nothing is expected of {}", path.display());
+        }
     }
 }
 
 #[test]
 fn one_bogus_key_in_any_mapping_of_any_example_is_refused_by_its_name() {
     for path in cases("good").into_iter().chain(entries(Path::new("conf"), "yaml")) {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = files::read(&path, 1 << 20).unwrap();
         let tree = document::parse(&text).unwrap();
         for at in mappings(&tree, String::new()) {
             let mut tree = tree.clone();

@@ -135,3 +135,119 @@ fn hash(texts: &[Text], secrets: &Secrets) -> String {
 
 /// A sentence with a value in it; beyond it the value is no help.
 const MOST_CHARACTERS: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LISTENER: &str = "listeners: [{ name: web, address: '127.0.0.1:0' }]\n";
+
+    fn load_texts(texts: &[(&str, &str)]) -> Result<Loaded, Problems> {
+        let text =
+            |(path, text): &(&str, &str)| Text { path: Path::new(path).into(), text: (*text).to_owned() };
+        let texts = texts.iter().map(text).collect();
+        build(Path::new("main.yaml"), texts, &|_| None, Problems::default())
+    }
+
+    fn routes(count: usize, line: impl Fn(usize) -> String) -> String {
+        let lines = (0..count).map(line).collect::<String>();
+        format!("{LISTENER}routes:\n{lines}")
+    }
+
+    #[test]
+    fn problems_found_later_get_their_lines() {
+        let text = format!("{LISTENER}routes:\n  - name: a\n    to:\n      - upstream: none\n");
+        let loaded = load_texts(&[("main.yaml", &text)]).unwrap();
+        let mut problems = Problems::default();
+        let route = &loaded.config.routes[0].source;
+        problems.error(&route.key("to").entry(0).key("upstream"), "no such upstream");
+        problems.error(&loaded.config.main.key("listeners"), "cannot be bound");
+
+        loaded.locate(&mut problems);
+
+        let lines = problems.iter().map(|p| p.line).collect::<Vec<_>>();
+        assert_eq!(lines, [Some(1), Some(5)]);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_everything_read_in_its_place() {
+        let hash = |main: &str, part: &str| {
+            let texts = [("main.yaml", main), ("conf.d/a.yaml", part)];
+            load_texts(&texts).unwrap().hash
+        };
+
+        let one = hash(LISTENER, "#\nroutes: []\n");
+
+        assert_eq!(one.len(), 64);
+        assert_eq!(one, hash(LISTENER, "#\nroutes: []\n"));
+        assert_ne!(one, hash(LISTENER, "#\nroutes: []\n\n"));
+        assert_ne!(one, hash(&format!("{LISTENER}#\n"), "routes: []\n"));
+    }
+
+    #[test]
+    fn ten_thousand_routes_take_a_moment_not_a_coffee() {
+        let text = routes(10_000, |i| {
+            format!(
+                "  - {{ name: r{i}, match: {{ path: /p{i}, methods: [GET] }}, respond: {{ status: 200 }} }}\n"
+            )
+        });
+
+        let started = Instant::now();
+        let loaded = load_texts(&[("main.yaml", &text)]).unwrap();
+
+        assert_eq!(loaded.config.routes.len(), 10_000);
+        // 0.2 s in this profile; anything quadratic takes minutes.
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn beyond_two_hundred_problems_it_says_that_there_are_more() {
+        let text = routes(10_000, |_| "  - { name: a b, respond: { status: 200 } }\n".to_owned());
+
+        let problems = load_texts(&[("main.yaml", &text)]).unwrap_err();
+
+        assert_eq!(problems.iter().count(), Problems::MOST + 1);
+        assert!(problems.iter().last().unwrap().text.contains("there are more problems"));
+    }
+
+    fn any_bytes(path: &Path, bytes: &[u8]) {
+        std::fs::write(path, bytes).unwrap();
+        if let Err(problems) = load(path) {
+            assert!(problems.has_errors());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_a_configuration_or_problems(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let folder = tempfile::tempdir().unwrap();
+            any_bytes(&folder.path().join("main.yaml"), &bytes);
+        }
+
+        #[test]
+        fn any_yaml_is_a_configuration_or_problems(
+            text in "([a-z]{1,3}: |- |\n {0,4}|\\[|\\]|\\{|\\}|,|listeners: |routes: |name: |to: |match: |[&*!]a |\"|'|#|\\$\\{env:|[0-9]|~|\\?|:|<<: |%|---\n|\t|é){0,40}"
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            any_bytes(&folder.path().join("main.yaml"), text.as_bytes());
+        }
+
+        #[test]
+        fn any_damage_to_the_reference_is_a_configuration_or_problems(
+            at in 0.0..1.0, gone in 0_usize..40, new in "[\\[\\]{}:,&*!#'\"\n\t a-]{0,6}"
+        ) {
+            let mut text = std::fs::read("conf/demo.yaml").unwrap();
+            let at = (text.len() as f64 * at) as usize;
+            let end = (at + gone).min(text.len());
+            text.splice(at..end, new.bytes());
+            let folder = tempfile::tempdir().unwrap();
+            any_bytes(&folder.path().join("main.yaml"), &text);
+        }
+    }
+}

@@ -3,6 +3,12 @@
 //! Owns the text, the keys, their defaults and their well-formedness. Does not
 //! own whether names refer to anything or certificates fit their keys: that is
 //! `snapshot`'s, which reports into the same [`Problems`].
+//!
+//! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
+//! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
+//! `repair` reads each entry through `typed` into its spec and keeps every
+//! `fault`, `rules` and `clashes` look at what types cannot say, and `load` puts
+//! lines to everything that was found (`positions`).
 
 pub mod listener;
 pub mod problems;
@@ -12,6 +18,7 @@ pub mod types;
 pub mod upstream;
 
 mod clashes;
+mod depth;
 mod document;
 mod draft;
 mod fault;

@@ -2,7 +2,7 @@
 //! file, its key and what to write instead.
 //!
 //! The one error type of everything that builds from configuration. Finding
-//! lines is `document`'s work; telling is this file's.
+//! lines is `positions`' work; telling is this file's.
 
 use std::{
     fmt::{self, Write},

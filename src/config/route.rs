@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use super::types::{ByteSize, FieldName, FieldValue, HostPattern, Invalid, MethodName, Name, Pattern};
+use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
 /// `redirect` and `respond` says what.
@@ -75,8 +75,6 @@ pub struct MatchSpec {
 }
 
 /// A path to match, after normalisation: text is a prefix, or say which kind.
-///
-/// Each begins with `/`, but for a pattern.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PathSpec {
@@ -115,15 +113,15 @@ impl<'de> Visitor<'de> for PathVisitor {
         f.write_str("a prefix as `/orders`, or one of `{ exact: … }`, `{ prefix: … }`, `{ pattern: … }`")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<PathSpec, E> {
-        PathText::try_from(text.to_owned()).map(|path| PathSpec::Prefix(path.0)).map_err(E::custom)
+    fn visit_str<E>(self, text: &str) -> Result<PathSpec, E> {
+        Ok(PathSpec::Prefix(text.to_owned()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathSpec, A::Error> {
         let one = || A::Error::custom("write exactly one of: exact, prefix, pattern");
         let kind = match map.next_key()?.ok_or_else(one)? {
-            PathKey::Exact => PathKindSpec::Exact(map.next_value::<PathText>()?.0),
-            PathKey::Prefix => PathKindSpec::Prefix(map.next_value::<PathText>()?.0),
+            PathKey::Exact => PathKindSpec::Exact(map.next_value()?),
+            PathKey::Prefix => PathKindSpec::Prefix(map.next_value()?),
             PathKey::Pattern => PathKindSpec::Pattern(map.next_value()?),
         };
         match map.next_key::<PathKey>()? {
@@ -139,22 +137,6 @@ enum PathKey {
     Exact,
     Prefix,
     Pattern,
-}
-
-/// The text of a path that can match at all.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct PathText(String);
-
-impl TryFrom<String> for PathText {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        if text.starts_with('/') && !text.contains(['?', '#', ' ']) {
-            return Ok(Self(text));
-        }
-        Err(Invalid::new(format!("`{text}` is not a path; begin it with `/`, without query or space")))
-    }
 }
 
 /// A header field to match. Without `value` and `pattern` it has to be there.

@@ -95,7 +95,9 @@ impl Filler<'_> {
             files::read(&path, MOST_BYTES).map_err(|why| format!("{}: {}", path.display(), why.text))?;
         let trimmed = value.trim_end_matches(['\n', '\r']).len();
         value.truncate(trimmed);
-        self.secrets.files.push(path);
+        if !self.secrets.files.contains(&path) {
+            self.secrets.files.push(path);
+        }
         Ok(value)
     }
 }

@@ -110,6 +110,9 @@ impl File<'_> {
 
     fn rest(self, told: impl Fn(&str) -> String) {
         for (key, _) in self.entries {
+            if self.problems.is_full() {
+                return;
+            }
             let source = self.source.key(&key);
             self.problems.error(&source, told(&key));
         }

@@ -28,6 +28,8 @@ pub struct Connection {
     /// Microseconds after `opened`, plus one, when the header began that is
     /// being waited for; 0 while its first byte has not come.
     head_since: AtomicU64,
+    /// The same for the first byte of it: a first header is due before it began.
+    first_byte: AtomicU64,
     awaits_head: AtomicBool,
     /// Bytes that came since the header began that is being waited for.
     head_bytes: AtomicUsize,
@@ -47,6 +49,7 @@ impl Connection {
             client_value: address_value(client),
             opened: Instant::now(),
             head_since: AtomicU64::new(1),
+            first_byte: AtomicU64::new(0),
             awaits_head: AtomicBool::new(true),
             head_bytes: AtomicUsize::new(0),
             requests: AtomicU32::new(0),
@@ -58,18 +61,29 @@ impl Connection {
 
     /// A request's header was read whole: its deadline is off. `length` is how
     /// long it was (HTTP/1): what came beyond it is a body or a later request.
-    pub fn head_read(&self, length: Option<usize>) {
+    ///
+    /// Returns when its first byte came; `None` in HTTP/2, where requests share
+    /// the connection.
+    pub fn head_read(&self, length: Option<usize>) -> Option<Instant> {
+        let begun = length.and(self.instant_of(&self.first_byte));
         if length.is_some_and(|length| self.head_bytes.load(Ordering::Relaxed) > length) {
             self.note_overread();
         }
         self.awaits_head.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
+        begun
+    }
+
+    fn instant_of(&self, micros: &AtomicU64) -> Option<Instant> {
+        let since = micros.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.opened + Duration::from_micros(since))
     }
 
     /// The next request may come; its deadline begins with its first byte.
     pub(super) fn expect_head(&self) {
         self.head_since.store(0, Ordering::Relaxed);
+        self.first_byte.store(0, Ordering::Relaxed);
         self.overread.store(false, Ordering::Relaxed);
         self.awaits_head.store(true, Ordering::Relaxed);
     }
@@ -93,8 +107,12 @@ impl Connection {
     pub(super) fn head_bytes(&self, all: usize) {
         self.heard.store(true, Ordering::Relaxed);
         self.head_bytes.store(all, Ordering::Relaxed);
+        if self.first_byte.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+        self.first_byte.store(micros + 1, Ordering::Relaxed);
         if self.head_since.load(Ordering::Relaxed) == 0 {
-            let micros = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
             self.head_since.store(micros + 1, Ordering::Relaxed);
         }
     }
@@ -102,8 +120,7 @@ impl Connection {
     /// How long the header that is awaited has been on its way; `None` while
     /// none is.
     pub(super) fn head_age(&self, now: Instant) -> Option<Duration> {
-        let since = self.head_since.load(Ordering::Relaxed).checked_sub(1)?;
-        let begun = self.opened + Duration::from_micros(since);
+        let begun = self.instant_of(&self.head_since)?;
         self.awaits_head().then(|| now.saturating_duration_since(begun))
     }
 

@@ -22,18 +22,16 @@ pub(super) struct Authority<'r> {
 impl<'r> Authority<'r> {
     /// Reads the value of `Host` or `:authority`.
     pub fn read(raw: &'r [u8]) -> Result<Self, Refusal> {
-        let text = std::str::from_utf8(raw).map_err(|_| Refusal::Host)?;
-        if text.is_empty() {
+        if raw.is_empty() {
             return Err(Refusal::HostMissing);
         }
-        let (name, port) = split_port(text).ok_or(Refusal::Host)?;
-        let port = port.map(|digits| read_port(digits).ok_or(Refusal::Host)).transpose()?;
-        let host = match name.strip_prefix('[') {
-            Some(rest) => read_ipv6(name, rest),
-            None => read_name(name),
+        let (host, rest) = if raw.first() == Some(&b'[') { read_ipv6(raw) } else { read_name(raw) }?;
+        let port = match rest {
+            [] => None,
+            [b':', digits @ ..] => Some(read_port(digits).ok_or(Refusal::Host)?),
+            _ => return Err(Refusal::Host),
         };
-        let host = host.ok_or(Refusal::Host)?;
-        let canonical = *host == *name;
+        let canonical = raw.strip_suffix(rest) == Some(host.as_bytes());
         Ok(Self { host, port, canonical })
     }
 }
@@ -46,54 +44,58 @@ pub(super) fn text(host: &str, port: Option<u16>) -> String {
     }
 }
 
-/// Splits before the colon of the port, which is the first one outside
-/// brackets.
-pub(super) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
-    let name_end = match text.starts_with('[') {
-        true => text.find(']')? + 1,
-        false => text.find(':').unwrap_or(text.len()),
-    };
-    let (name, rest) = text.split_at_checked(name_end)?;
-    match rest.strip_prefix(':') {
-        Some(digits) => Some((name, Some(digits))),
-        None => rest.is_empty().then_some((name, None)),
+/// Takes the text of [`text`] apart again.
+pub(super) fn split(canonical: &str) -> Option<(&str, Option<u16>)> {
+    match canonical.rsplit_once(':') {
+        Some((host, digits)) if !digits.ends_with(']') => Some((host, Some(read_port(digits.as_bytes())?))),
+        _ => Some((canonical, None)),
     }
 }
 
 /// 1 to 65535, written one way only: no sign, no leading zero.
-pub(super) fn read_port(digits: &str) -> Option<u16> {
-    let plain = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+fn read_port(digits: &[u8]) -> Option<u16> {
+    let plain = digits.first() != Some(&b'0') && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
 }
 
-fn read_ipv6<'r>(name: &'r str, rest: &str) -> Option<Cow<'r, str>> {
-    let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
-    let text = format!("[{address}]");
-    Some(if text == name { Cow::Borrowed(name) } else { Cow::Owned(text) })
+/// A name or an IPv4 address, and what stands behind it. One pass: every
+/// request goes through here.
+fn read_name(raw: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Refusal> {
+    let mut has_upper = false;
+    let mut before = b'.';
+    let is_end = |byte: &u8| {
+        match *byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'A'..=b'Z' => has_upper = true,
+            b'.' if before != b'.' => {}
+            _ => return true,
+        }
+        before = *byte;
+        false
+    };
+    let end = raw.iter().position(is_end).unwrap_or(raw.len());
+    let (name, rest) = raw.split_at_checked(end).ok_or(Refusal::Host)?;
+    let name = str::from_utf8(name.strip_suffix(b".").unwrap_or(name)).map_err(|_| Refusal::Host)?;
+    if name.is_empty() || !fits_dns(name) {
+        return Err(Refusal::Host);
+    }
+    Ok((if has_upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) }, rest))
 }
 
-fn read_name(name: &str) -> Option<Cow<'_, str>> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let mut upper = false;
-    let mut label = 0;
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
-            b'A'..=b'Z' => {
-                label += 1;
-                upper = true;
-            }
-            b'.' if label > 0 => label = 0,
-            _ => return None,
-        }
-        if label > MAX_LABEL {
-            return None;
-        }
-    }
-    if label == 0 || name.len() > MAX_NAME {
-        return None;
-    }
-    Some(if upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
+/// An IPv6 address in its brackets, and what stands behind it.
+fn read_ipv6(raw: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Refusal> {
+    let end = raw.iter().position(|byte| *byte == b']').ok_or(Refusal::Host)? + 1;
+    let (name, rest) = raw.split_at_checked(end).ok_or(Refusal::Host)?;
+    let name = str::from_utf8(name).map_err(|_| Refusal::Host)?;
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let address: Ipv6Addr = address.and_then(|text| text.parse().ok()).ok_or(Refusal::Host)?;
+    let host = format!("[{address}]");
+    Ok((if host == name { Cow::Borrowed(name) } else { Cow::Owned(host) }, rest))
+}
+
+fn fits_dns(name: &str) -> bool {
+    let labels_fit = || name.split('.').all(|label| label.len() <= MAX_LABEL);
+    name.len() <= MAX_LABEL || (name.len() <= MAX_NAME && labels_fit())
 }
 
 /// RFC 1035 §2.3.4, octets without the root's dot.

@@ -64,7 +64,10 @@ impl LineInspector {
         let (state, rest) = match after {
             _ if length > self.max_target => (State::Failed(Refusal::TargetTooLong), piece),
             None => (State::Target { length }, Default::default()),
-            Some((b' ', rest)) if length > 0 => (State::Version { read: 0 }, rest),
+            Some((b' ', rest)) if length > 0 => match rest.strip_prefix(COMMON_END) {
+                Some(rest) => (State::Done, rest),
+                None => (State::Version { read: 0 }, rest),
+            },
             Some(_) => (State::Failed(Refusal::RequestLine), piece),
         };
         self.state = state;
@@ -137,6 +140,9 @@ impl State {
 
 const VERSION: &[u8] = b"HTTP/1.";
 
+/// How nearly all lines end: one comparison instead of ten steps.
+const COMMON_END: &[u8] = b"HTTP/1.1\r\n";
+
 /// One more than the RFC asks for: some old clients end a POST body with CRLF
 /// that its length does not count.
 const MAX_EMPTY_LINES: u8 = 2;
@@ -174,6 +180,7 @@ mod tests {
             "Extra lineGET / HTTP/1.1\r\n",
             "GET  / HTTP/1.1\r\n",
             "GET /  HTTP/1.1\r\n",
+            "GET  HTTP/1.1\r\n",
             "GET / HTTP/1.1 \r\n",
             "GET /\0 HTTP/1.1\r\n",
             "GET /\x7f HTTP/1.1\r\n",

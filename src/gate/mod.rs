@@ -14,7 +14,9 @@
 //! - `Underscore`, `FieldName`: a field name with `_` (`Content_Length`,
 //!   `X_Forwarded_For`: many servers read a dash), or that is no token
 //!   (HTTP/2's parser lets `"` pass).
-//! - `FieldValue`: a control character other than tab; space at an end (HTTP/2).
+//! - `FieldValue`: space at an end of a value (HTTP/2). Control characters other
+//!   than tab never come so far: no `HeaderValue` holds one, httparse (HTTP/1) and
+//!   `h2` refuse them, and a test holds Pingora to it.
 //! - `TransferEncoding`: anything but one `chunked` in HTTP/1.1, unknown codings
 //!   too (400, not 501: none can be told from a trick).
 //! - `TwoFramings`: with `Content-Length` beside it. Pingora takes the length
@@ -121,10 +123,10 @@ impl Gate {
         if !self.methods.contains(&request.method) {
             return Err(Refusal::MethodNotAllowed);
         }
-        let target = Target::read(request.raw_path(), self.slash)?;
+        let target = Target::read(request, self.slash)?;
         let authority = Authority::read(find_host(request, &fields, &target)?)?;
         Ok(Admitted {
-            target_is_canonical: target.canonical,
+            target_is_canonical: target.canonical && !request.uri.path().is_empty(),
             host_is_canonical: authority.canonical && fields.host.is_some(),
             uri_has_authority: request.uri.authority().is_some(),
             host: authority.host,
@@ -200,8 +202,11 @@ impl Rewrite {
         if let Some(target) = self.target {
             request.set_raw_path(target.as_bytes()).map_err(|_| Refusal::Target)?;
         } else if self.drop_authority {
-            let origin_form = request.uri.path_and_query().cloned().ok_or(Refusal::Target)?;
-            request.set_uri(Uri::from(origin_form));
+            let origin_form = Uri::from(request.uri.path_and_query().cloned().ok_or(Refusal::Target)?);
+            // HTTP/2's parser cuts a `:path` of `#x` down to nothing, which is
+            // forwarded as `/` but reads as "".
+            let is_lost = origin_form.path().is_empty();
+            request.set_uri(if is_lost { Uri::default() } else { origin_form });
         }
         if let Some(host) = self.host {
             let value = HeaderValue::try_from(host).map_err(|_| Refusal::Host)?;
@@ -216,15 +221,14 @@ impl Rewrite {
 /// `None` before that, when `Host` may be anything.
 pub fn host_of(request: &RequestHeader) -> Option<(&str, Option<u16>)> {
     let text = request.headers.get(header::HOST)?.to_str().ok()?;
-    let (host, port) = host::split_port(text)?;
-    Some((host, port.and_then(host::read_port)))
+    host::split(text)
 }
 
 fn read_fields<'r>(request: &'r RequestHeader, raw_head: Option<&[u8]>) -> Result<Fields<'r>, Refusal> {
     if let Some(raw) = raw_head {
         head::check(raw, &request.method, request.raw_path())?;
     }
-    let fields = Fields::read(&request.headers, request.version, raw_head.is_some())?;
+    let fields = Fields::read(&request.headers, request.version)?;
     if fields.is_chunked() && raw_head.is_some_and(|raw| head::has_field(raw, b"content-length")) {
         return Err(Refusal::TwoFramings);
     }

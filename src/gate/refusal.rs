@@ -37,7 +37,7 @@ pub enum Refusal {
     FieldName,
     /// A field name has an underscore, which many servers read as a dash.
     Underscore,
-    /// A field value has a control character, or (HTTP/2) space at an end.
+    /// A field value has space at an end (HTTP/2).
     FieldValue,
     /// A line ends with LF alone, or the header block is not what was parsed.
     LineEnding,

@@ -9,6 +9,8 @@
 
 use std::borrow::Cow;
 
+use pingora::http::RequestHeader;
+
 use super::refusal::Refusal;
 use crate::{config::server::EncodedSlash, gate::alphabet, route::path};
 
@@ -24,17 +26,9 @@ pub(super) struct Target<'r> {
 }
 
 impl<'r> Target<'r> {
-    /// Reads a whole target.
-    pub fn read(raw: &'r [u8], slash: EncodedSlash) -> Result<Self, Refusal> {
-        let text = std::str::from_utf8(raw).map_err(|_| Refusal::Target)?;
-        let (authority, rest) = match text.starts_with('/') {
-            true => (None, text),
-            false => split_absolute(text).ok_or(Refusal::Target)?,
-        };
-        let (written, query) = match rest.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (rest, None),
-        };
+    /// Reads the target of a request.
+    pub fn read(request: &'r RequestHeader, slash: EncodedSlash) -> Result<Self, Refusal> {
+        let Written { authority, path: written, query } = split(request).ok_or(Refusal::Target)?;
         if query.is_some_and(|query| !alphabet::all(query.as_bytes(), alphabet::is_target)) {
             return Err(Refusal::Target);
         }
@@ -46,13 +40,30 @@ impl<'r> Target<'r> {
     }
 }
 
-/// Splits `http://authority` from `/path?query`.
-fn split_absolute(text: &str) -> Option<(Option<&[u8]>, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
+/// A target in its parts, as the client wrote them.
+struct Written<'r> {
+    authority: Option<&'r [u8]>,
+    path: &'r str,
+    query: Option<&'r str>,
+}
+
+/// `None` for a target in another form.
+fn split(request: &RequestHeader) -> Option<Written<'_>> {
+    let raw = request.raw_path();
+    if let Some(parsed) = request.uri.path_and_query().filter(|parsed| parsed.as_str().as_bytes() == raw) {
+        // The common case: the URI holds the target as written, and knows where
+        // its query begins.
+        let written = Written { authority: None, path: parsed.path(), query: parsed.query() };
+        return raw.starts_with(b"/").then_some(written);
+    }
+    let (scheme, rest) = str::from_utf8(raw).ok()?.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at_checked(end)?;
-    Some((Some(authority.as_bytes()), rest))
+    let (authority, rest) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    Some(Written { authority: Some(authority.as_bytes()), path, query })
 }

@@ -112,6 +112,18 @@ fn a_fragment_that_the_parser_cut_off_is_found_in_the_bytes() {
     }
 }
 
+// Found by the fuzzer: the URI read "" and the wire "/".
+#[test]
+fn a_path_that_was_nothing_but_a_fragment_is_the_root_for_all() {
+    for description in ["GET https a #x\n", "GET https - #x\nhost:a\n"] {
+        let mut request = read_http2(description.as_bytes()).unwrap();
+
+        gate().admit(&mut request, None).unwrap();
+
+        assert_eq!((request.uri.path(), request.raw_path()), ("/", &b"/"[..]), "{description}");
+    }
+}
+
 #[test]
 fn a_query_of_visible_ascii_stays_as_it_is_and_another_is_refused() {
     assert_eq!(with_target("/?a=[\\d]{2}|'&%zz?/").as_deref(), Ok("GET a /?a=[\\d]{2}|'&%zz?/"));

@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use http::{HeaderMap, HeaderValue, header};
@@ -31,16 +31,17 @@ use crate::{
 pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     ctx.connection = connection(session);
     let raw_head = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-    if let Some(connection) = &ctx.connection {
-        connection.head_read(raw_head.as_ref().map(|raw| raw.len()));
-    }
+    let length = raw_head.as_ref().map(|raw| raw.len());
+    let begun = ctx.connection.as_ref().and_then(|connection| connection.head_read(length));
+    ctx.started = begun.unwrap_or_else(Instant::now);
+    ctx.wall = SystemTime::now();
     let trusted = sender(ctx) == Sender::TrustedProxy;
     ctx.client = client(session, ctx, trusted);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
     ctx.request_id = RequestId::choose(their_id, trusted, random());
-    ctx.trace = trace_of(&request.headers, marks);
+    ctx.trace = trace_of(&request.headers, marks, ctx.wall);
     ctx.head.marks = marks;
     let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
     ctx.head.method = request.method.clone();
@@ -68,7 +69,7 @@ fn forget_spelling(request: &mut RequestHeader) {
 }
 
 /// A field that came twice says nothing.
-fn trace_of(headers: &HeaderMap, marks: Marks) -> TraceContext {
+fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext {
     let only = |name, mark| {
         if !marks.any(mark) {
             return None;
@@ -77,7 +78,7 @@ fn trace_of(headers: &HeaderMap, marks: Marks) -> TraceContext {
         lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
     };
     let (parent, amazon) = (only(&TRACEPARENT, Marks::TRACE), only(&X_AMZN_TRACE_ID, Marks::AMAZON));
-    TraceContext::new(parent, amazon, SystemTime::now(), random())
+    TraceContext::new(parent, amazon, now, random())
 }
 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.

@@ -6,10 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use pingora::{Error, ErrorSource, ErrorType, protocols::Digest, upstreams::peer::HttpPeer};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    protocols::Digest,
+    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
+};
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext, rejection::Rejection};
+use super::{admission, context::RequestContext, marks::Marks, rejection::Rejection};
 use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
 
 /// Picks the endpoint of the next attempt and holds its lease.
@@ -32,6 +36,11 @@ pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<Http
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
     let mut peer = Box::new(upstream.endpoint(lease).ok_or(Rejection::Internal)?.peer());
+    if !ctx.head.marks.any(Marks::HOP) {
+        // Nothing speaks of the client's connection: Pingora need not look for
+        // ten fields, one after the other, that are not there.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+    }
     if admission::is_stream(session, ctx) {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {

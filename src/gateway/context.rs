@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderValue, Method, Uri};
@@ -22,8 +22,10 @@ use crate::{
 pub struct RequestContext {
     /// The configuration that rules this request, whatever is reloaded.
     pub snapshot: Arc<Snapshot>,
-    /// When its header had been read.
+    /// When its first byte came; in HTTP/2, when its header had been read.
     pub started: Instant,
+    /// The same on the wall's clock.
+    pub wall: SystemTime,
     /// The client's connection.
     pub connection: Option<Arc<Connection>>,
     /// Who asks, behind every trusted proxy.
@@ -92,8 +94,9 @@ impl RequestContext {
     /// A request whose header was just read.
     pub fn new(snapshot: Arc<Snapshot>, recorder: Arc<Recorder>) -> Self {
         Self {
+            started: snapshot.built,
             snapshot,
-            started: Instant::now(),
+            wall: SystemTime::UNIX_EPOCH,
             connection: None,
             client: Ipv4Addr::UNSPECIFIED.into(),
             head: Head::default(),

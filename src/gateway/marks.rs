@@ -26,6 +26,9 @@ impl Marks {
     /// What only a trusted proxy may claim and the gateway does not overwrite.
     pub const CLAIMS: Self = Self(1 << 6);
 
+    /// Something that speaks of one connection only (RFC 9110, 7.6.1).
+    pub const HOP: Self = Self(1 << 7);
+
     /// Looks at every name once.
     pub fn of(headers: &HeaderMap) -> Self {
         headers.keys().fold(Self::default(), |marks, name| Self(marks.0 | mark(name).0))
@@ -42,9 +45,13 @@ fn mark(name: &HeaderName) -> Marks {
     match text.as_bytes().first() {
         Some(b'x') if text.starts_with("x-") => mark_private(text),
         Some(b't') if text == "traceparent" || text == "tracestate" => Marks::TRACE,
+        Some(b't') if matches!(text, "te" | "trailer" | "transfer-encoding") => Marks::HOP,
         Some(b'c') if *name == header::CONTENT_LENGTH => Marks::LENGTH,
         Some(b'c') if *name == header::CONTENT_TYPE => Marks::STREAM,
-        Some(b'u') if *name == header::UPGRADE => Marks::STREAM,
+        Some(b'c') if *name == header::CONNECTION => Marks::HOP,
+        Some(b'u') if *name == header::UPGRADE => Marks(Marks::STREAM.0 | Marks::HOP.0),
+        Some(b'k' | b'p') if text == "keep-alive" || text.starts_with("proxy-") => Marks::HOP,
+        Some(b'h') if text == "http2-settings" => Marks::HOP,
         Some(b'a') if *name == header::ACCEPT => Marks::STREAM,
         Some(b'v') if *name == header::VIA => Marks::FORWARDED,
         Some(b'f') if *name == header::FORWARDED => Marks(Marks::FORWARDED.0 | Marks::CLAIMS.0),
@@ -91,6 +98,16 @@ mod tests {
             ("x-forwarded-port", Marks::CLAIMS),
             ("x-forwarded-anything", Marks::CLAIMS),
             ("x-real-ip", Marks::CLAIMS),
+            ("connection", Marks::HOP),
+            ("upgrade", Marks::HOP),
+            ("keep-alive", Marks::HOP),
+            ("proxy-connection", Marks::HOP),
+            ("proxy-authorization", Marks::HOP),
+            ("proxy-authenticate", Marks::HOP),
+            ("te", Marks::HOP),
+            ("trailer", Marks::HOP),
+            ("transfer-encoding", Marks::HOP),
+            ("http2-settings", Marks::HOP),
         ] {
             assert!(marks(&["host", name, "cookie"]).any(mark), "{name}");
         }

@@ -1,9 +1,6 @@
 //! What is written down of a request: metrics and one access-log line.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::Version;
 use pingora_proxy::Session;
@@ -82,7 +79,7 @@ fn line<'a>(
     let tls = digest.and_then(|digest| digest.extension.get::<TlsFacts>());
     let user_agent = session.and_then(|s| s.req_header().headers.get(http::header::USER_AGENT));
     Line {
-        time: SystemTime::now(),
+        time: ctx.wall + spent,
         request_id: &ctx.request_id,
         trace: &ctx.trace,
         client: ctx.client,

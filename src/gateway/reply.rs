@@ -77,8 +77,6 @@ async fn send(
     } else {
         session.set_keepalive(None);
     }
-    // Else Pingora would close whenever a body is left, small or not.
-    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
     super::headers::answer(&mut answer, ctx);
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {

@@ -13,7 +13,8 @@ use super::{
     conditions::Conditions,
     index::Index,
     segments::depth,
-    table::{ANY_HOST, Claim, Host, Kind, Table, Text, label_bit, slice},
+    table::{ANY_HOST, Claim, Host, Key, Kind, Table, label_bit},
+    text::{Text, slice},
 };
 
 /// A claim and the hash of its cell.
@@ -55,7 +56,9 @@ impl Table {
     /// The hash of a claim's cell; 0 without a literal path.
     pub(super) fn hash_of(&self, claim: &Claim) -> u64 {
         match claim.kind {
-            Kind::Exact | Kind::Prefix => self.hash.cell(claim.host, claim.kind, self.text(claim.path)),
+            Kind::Exact | Kind::Prefix => {
+                self.hash.cell(self.key(claim.host), claim.kind, self.text(claim.path))
+            }
             Kind::Pattern | Kind::Any => 0,
         }
     }
@@ -96,7 +99,7 @@ impl Table {
         let mut cells = Vec::with_capacity(sorted.len());
         for (number, (hash, claim)) in (0..).zip(sorted) {
             if !mem::replace(&mut inside, claim.more) && claim.kind <= Kind::Prefix {
-                cells.push((*hash, number));
+                cells.push((*hash, claim.path, number));
             }
         }
         self.cell_index = Index::new(&cells);
@@ -123,14 +126,15 @@ impl Table {
         let mut names = Vec::with_capacity(self.hosts.len());
         for (number, host) in (0..).zip(&self.hosts) {
             let name = slice(&self.text, host.name);
+            let hash = self.hash.text(name);
             if name == ANY_HOST {
-                self.any_host = Some(number);
+                self.any_host = Some(Key { number, hash });
                 continue;
             }
             if name.starts_with('.') {
                 self.wildcard_labels |= label_bit(name.split('.').skip(1).count());
             }
-            names.push((self.hash.text(name), number));
+            names.push((hash, host.name, number));
         }
         self.host_index = Index::new(&names);
     }

@@ -26,10 +26,11 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// `None` when one of them is not usable; why is in `problems`.
+    /// `None` when one of them is not usable; why is in `problems`. `source` is
+    /// the route's.
     pub(super) fn build(spec: &MatchSpec, source: &Source, problems: &mut Problems) -> Option<Self> {
-        let headers = each(&spec.headers, |i, h| header(h, &source.key("headers").entry(i), problems));
-        let query = each(&spec.query, |i, q| parameter(q, &source.key("query").entry(i), problems));
+        let headers = each(&spec.headers, |i, h| header(h, &source.key("match.headers").entry(i), problems));
+        let query = each(&spec.query, |i, q| parameter(q, &source.key("match.query").entry(i), problems));
         Some(Self { methods: methods(&spec.methods), headers: headers?, query: query? })
     }
 

@@ -85,7 +85,8 @@ impl<'a> Conflicts<'a> {
         if literal.whole {
             wider.extend([(Kind::Exact, head), (Kind::Prefix, head)]);
         }
-        let cells = wider.into_iter().filter_map(|(kind, path)| table.first(claim.host, kind, path));
+        let host = table.key(claim.host);
+        let cells = wider.into_iter().filter_map(|(kind, path)| table.first(host, kind, path));
         let mut claims = cells.flat_map(|first| table.cell(first));
         let covers = |above: &&Claim| {
             let conditions = self.conditions(above).zip(self.conditions(claim));
@@ -117,7 +118,7 @@ impl<'a> Conflicts<'a> {
         everywhere.sort_unstable_by_key(|(spot, _)| *spot);
         for ((route, spot), (_, above)) in everywhere {
             let (Some(own), Some(winner)) = (self.spec(route), self.spec(above.route)) else { continue };
-            let at = spot_source(&own.spec.matches, &own.source.key("match"), spot as usize);
+            let at = spot_source(&own.spec.matches, &own.source, spot as usize);
             let text = format!(
                 "it never matches: route `{}` ({}) takes all of it first, by {}",
                 winner.spec.name,

@@ -4,7 +4,8 @@
 //! the whole of precedence. Does not own how claims come about (`claims`) nor
 //! what routes do. A look-up allocates nothing, and costs a few hash probes for
 //! the host and one for each depth at which the host has a prefix, however many
-//! routes there are. Only patterns are tried one by one.
+//! routes there are. Only patterns, and claims on the same host and path, are
+//! tried one by one.
 
 use std::{
     fmt,
@@ -15,7 +16,13 @@ use std::{
 use ahash::RandomState;
 use regex::Regex;
 
-use super::{Facts, conditions::Conditions, index::Index, segments::Segments};
+use super::{
+    Facts,
+    conditions::Conditions,
+    index::Index,
+    segments::Segments,
+    text::{Text, slice},
+};
 
 /// Every claim of every route, in order of host, then path, then conditions.
 #[derive(Debug, Default)]
@@ -23,7 +30,7 @@ pub(super) struct Table {
     pub(super) hosts: Vec<Host>,
     pub(super) host_index: Index,
     /// The host pattern `*`.
-    pub(super) any_host: Option<u32>,
+    pub(super) any_host: Option<Key>,
     /// Bit n: there is a wildcard of n labels. Bit 63 is 63 and more.
     pub(super) wildcard_labels: u64,
     pub(super) claims: Vec<Claim>,
@@ -82,11 +89,12 @@ pub(super) enum Kind {
     Any,
 }
 
-/// A part of the table's text.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Text {
-    pub(super) at: u32,
-    pub(super) len: u32,
+/// A host: its number and the hash of its name. Cells are hashed with the name
+/// and not with the number, which is known only when memory has answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) number: u32,
+    pub(super) hash: u64,
 }
 
 impl Table {
@@ -109,18 +117,24 @@ impl Table {
     }
 
     /// The first claim with this host, kind (exact or prefix) and path.
-    pub(super) fn first(&self, host: u32, kind: Kind, path: &str) -> Option<u32> {
-        self.cell_index.find(self.hash.cell(host, kind, path), |number| {
+    pub(super) fn first(&self, host: Key, kind: Kind, path: &str) -> Option<u32> {
+        self.cell_index.find(self.hash.cell(host, kind, path), path, &self.text, |number| {
             let claim = self.claims.get(number as usize);
-            claim.is_some_and(|c| c.host == host && c.kind == kind && self.text(c.path) == path)
+            claim.is_some_and(|claim| claim.host == host.number && claim.kind == kind)
         })
     }
 
-    /// The number of a host by its name: `a.b`, or `.a.b` for `*.a.b`.
-    pub(super) fn host(&self, name: &str) -> Option<u32> {
-        self.host_index.find(self.hash.text(name), |number| {
-            self.hosts.get(number as usize).is_some_and(|host| self.text(host.name) == name)
-        })
+    /// A host by its name: `a.b`, or `.a.b` for `*.a.b`.
+    fn host(&self, name: &str) -> Option<Key> {
+        let hash = self.hash.text(name);
+        let number = self.host_index.find(hash, name, &self.text, |_| true)?;
+        Some(Key { number, hash })
+    }
+
+    /// The key of a host that is there.
+    pub(super) fn key(&self, number: u32) -> Key {
+        let name = self.hosts.get(number as usize).map(|host| self.text(host.name));
+        Key { number, hash: self.hash.text(name.unwrap_or_default()) }
     }
 
     /// A piece of text.
@@ -134,7 +148,7 @@ impl Table {
     }
 
     /// The wildcards that this host falls under, longest first.
-    fn wildcards(&self, host: &str) -> impl Iterator<Item = u32> {
+    fn wildcards(&self, host: &str) -> impl Iterator<Item = Key> {
         let dots = || host.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'.');
         let labels = if self.wildcard_labels == 0 { 0 } else { dots().count() };
         let suffixes = dots().zip((1..=labels).rev());
@@ -143,17 +157,17 @@ impl Table {
     }
 
     /// The first claim under a host that takes the request.
-    fn under(&self, number: u32, segments: &Segments, facts: &Facts<'_>) -> Option<&Claim> {
-        let host = self.hosts.get(number as usize)?;
-        let exact = || host.exact.then(|| self.in_cell(number, Kind::Exact, facts.path, facts))?;
+    fn under(&self, key: Key, segments: &Segments, facts: &Facts<'_>) -> Option<&Claim> {
+        let host = self.hosts.get(key.number as usize)?;
+        let exact = || host.exact.then(|| self.in_cell(key, Kind::Exact, facts.path, facts))?;
         let mut prefixes = segments.prefixes(facts.path, host.depths);
-        let prefix = || prefixes.find_map(|prefix| self.in_cell(number, Kind::Prefix, prefix, facts));
+        let prefix = || prefixes.find_map(|prefix| self.in_cell(key, Kind::Prefix, prefix, facts));
         let pattern = || self.range(&host.patterns).iter().find(|c| self.matches(c, facts));
         let any = || self.range(&host.any_path).iter().find(|c| self.holds(c, facts));
         exact().or_else(prefix).or_else(pattern).or_else(any)
     }
 
-    fn in_cell(&self, host: u32, kind: Kind, path: &str, facts: &Facts<'_>) -> Option<&Claim> {
+    fn in_cell(&self, host: Key, kind: Kind, path: &str, facts: &Facts<'_>) -> Option<&Claim> {
         let first = self.first(host, kind, path)?;
         self.cell(first).find(|claim| self.holds(claim, facts))
     }
@@ -213,18 +227,12 @@ impl Seeds {
         hasher.finish()
     }
 
-    pub(super) fn cell(&self, host: u32, kind: Kind, path: &str) -> u64 {
+    pub(super) fn cell(&self, host: Key, kind: Kind, path: &str) -> u64 {
         let mut hasher = self.0.build_hasher();
-        hasher.write_u64(u64::from(host) << 8 | kind as u64);
+        hasher.write_u64(host.hash ^ kind as u64);
         hasher.write(path.as_bytes());
         hasher.finish()
     }
-}
-
-/// A piece of a table's text.
-pub(super) fn slice(text: &str, piece: Text) -> &str {
-    let from = piece.at as usize;
-    text.get(from..from + piece.len as usize).unwrap_or_default()
 }
 
 /// The bit of a wildcard of so many labels.

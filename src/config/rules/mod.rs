@@ -1,11 +1,11 @@
 //! What the types alone cannot say about a section or entry: numbers in a range,
 //! one of several keys, keys that need each other.
 //!
-//! One file for each file of specs. Nothing here looks at another entry, another
-//! section or the disk.
+//! One file for each file of specs; routes have none, for what fits together in
+//! them the router finds when it is built. Nothing here looks at another entry,
+//! another section or the disk.
 
 mod listener;
-mod route;
 mod server;
 mod upstream;
 
@@ -13,12 +13,16 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-use super::{Problems, Source, types::HostPattern};
+use super::{Problems, Source, route::RouteSpec};
 
 /// A section or entry that is read from a file.
 pub(super) trait Rules: DeserializeOwned {
     /// Tells everything that is wrong with it.
     fn check(&self, at: &mut At<'_>);
+}
+
+impl Rules for RouteSpec {
+    fn check(&self, _: &mut At<'_>) {}
 }
 
 /// Where a section or entry is, and where what is wrong with it goes.
@@ -54,25 +58,6 @@ impl At<'_> {
             self.error(key, format!("`{value}` is out of range; write something from `{from}` to `{to}`"));
         }
     }
-
-    /// A host as it stands in a `Host` field: a name or an IP address, perhaps
-    /// with a port.
-    fn authority(&mut self, key: impl Display, value: &str) {
-        let host = match value.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && port.parse::<u16>().is_ok() => host,
-            _ => value,
-        };
-        if !matches!(host.parse(), Ok(HostPattern::Exact(_))) {
-            let text = format!("`{value}` is not a host; write `api.example.com` or `api.example.com:8443`");
-            self.error(key, text);
-        }
-    }
-
-    fn path(&mut self, key: impl Display, value: &str) {
-        if !value.starts_with('/') {
-            self.error(key, format!("`{value}` is not a path; begin it with `/`"));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -88,17 +73,5 @@ mod tests {
         assert!(!at.is_whole("endpoints"));
         assert!(at.is_whole("tl"));
         assert!(at.is_whole("tls.ca"));
-    }
-
-    #[test]
-    fn a_host_may_have_a_port_and_nothing_else() {
-        let told = |text: &str| {
-            let (source, mut problems) = (Source::file("f"), Problems::default());
-            At { source: &source, lost: &[], problems: &mut problems }.authority("host", text);
-            problems.has_errors()
-        };
-
-        assert!(["a.example", "a.example:80", "10.0.0.1", "[::1]:80"].iter().all(|text| !told(text)));
-        assert!(["", "a b", "*.a", "a:x", "a:", "a/b", ":80", "::1"].iter().all(|text| told(text)));
     }
 }

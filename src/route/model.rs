@@ -1,0 +1,124 @@
+//! Tests the table against what the documentation of `RouteSpec` says, done
+//! slowly: of all routes that match, the one with the greatest rank wins.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::testing::{Request, router};
+
+type Rank = ((u8, usize), (u8, usize), bool, usize);
+
+fn host_rank(pattern: Option<&str>, host: &str) -> Option<(u8, usize)> {
+    match pattern {
+        None => Some((0, 0)),
+        Some(wild) if wild.starts_with('*') => {
+            let suffix = &wild[1..];
+            (host.ends_with(suffix) && host.len() > suffix.len()).then_some((1, suffix.len()))
+        }
+        Some(exact) => (exact == host).then_some((2, 0)),
+    }
+}
+
+fn path_rank(kind: &str, text: &str, path: &str) -> Option<(u8, usize)> {
+    match kind {
+        "exact" => (path == text).then_some((3, 0)),
+        "prefix" => {
+            let bare = text.trim_end_matches('/');
+            let rest = path.strip_prefix(bare)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((2, bare.len()))
+        }
+        "pattern" => regex::Regex::new(text).unwrap().is_match(path).then_some((1, text.len())),
+        _ => Some((0, 0)),
+    }
+}
+
+fn rank(spec: &Spec, host: &str, path: &str, post: bool, gold: bool) -> Option<Rank> {
+    if (spec.post && !post) || (spec.gold && !gold) {
+        return None;
+    }
+    let host = host_rank(spec.host, host)?;
+    Some((host, path_rank(spec.path.0, spec.path.1, path)?, spec.post, usize::from(spec.gold)))
+}
+
+#[derive(Clone, Debug)]
+struct Spec {
+    host: Option<&'static str>,
+    path: (&'static str, &'static str),
+    post: bool,
+    gold: bool,
+}
+
+impl Spec {
+    fn json(&self, name: &str) -> Value {
+        let mut matches = json!({});
+        if let Some(host) = self.host {
+            matches["hosts"] = json!([host]);
+        }
+        if self.path.0 != "none" {
+            matches["path"] = json!({ self.path.0: self.path.1 });
+        }
+        if self.post {
+            matches["methods"] = json!(["POST"]);
+        }
+        if self.gold {
+            matches["headers"] = json!([{ "name": "gold" }]);
+        }
+        json!({ "name": name, "respond": { "status": 200 }, "match": matches })
+    }
+}
+
+const HOSTS: [&str; 6] = ["a.b.c", "x.b.c", "b.c", "x.y.c", "c", "z"];
+const PATTERNS: [Option<&str>; 5] = [None, Some("a.b.c"), Some("*.b.c"), Some("*.c"), Some("c")];
+const PATHS: [&str; 8] = ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/c", "/a/b/"];
+const MATCHERS: [(&str, &str); 11] = [
+    ("none", ""),
+    ("exact", "/a"),
+    ("exact", "/a/b"),
+    ("exact", "/"),
+    ("prefix", "/"),
+    ("prefix", "/a"),
+    ("prefix", "/a/"),
+    ("prefix", "/a/b"),
+    ("pattern", "^/a"),
+    ("pattern", "b$"),
+    ("pattern", "^/[ab/]+$"),
+];
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let parts = (
+        prop::sample::select(&PATTERNS[..]),
+        prop::sample::select(&MATCHERS[..]),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    parts.prop_map(|(host, path, post, gold)| Spec { host, path, post, gold })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_table_finds_what_the_documentation_says(specs in prop::collection::vec(spec(), 1..14)) {
+        let mut claims = std::collections::HashSet::new();
+        let key = |s: &Spec| (s.host, s.path.0, s.path.1.trim_end_matches('/').to_owned(), s.post, s.gold);
+        let specs: Vec<_> = specs.into_iter().filter(|s| claims.insert(key(s))).collect();
+        let name = |i: usize| format!("r{i:02}");
+        let router = router(specs.iter().enumerate().map(|(i, s)| s.json(&name(i))).collect());
+
+        for (host, path) in HOSTS.iter().flat_map(|host| PATHS.iter().map(move |path| (host, path))) {
+            for (post, gold) in [(false, false), (true, false), (false, true), (true, true)] {
+                let request = Request::get(host, path).method(if post { "POST" } else { "PUT" });
+                let request = if gold { request.header("gold", "1") } else { request };
+                let ranked = specs.iter().enumerate().filter_map(|(i, s)| {
+                    rank(s, host, path, post, gold).map(|rank| (rank, std::cmp::Reverse(name(i))))
+                });
+                let wanted = ranked.max().map(|(_, name)| name.0);
+
+                let found = router.find(&request.facts());
+                let found = found.map(|found| &*found.route.name);
+
+                prop_assert_eq!(found, wanted.as_deref(), "{} {} {} {}", host, path, post, gold);
+            }
+        }
+    }
+}
