@@ -131,7 +131,9 @@ async fn a_body_that_is_answered_early_is_not_the_next_request() {
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}Content-Length: 100000\r\n\r\n");
         let mut client = gateway.connect().await;
         client.write(head).await.unwrap();
-        let answer = client.read_response().await.unwrap();
+        let answer = client.read_head().await.unwrap();
+        let length = answer.header("content-length").unwrap().parse().unwrap();
+        client.read_exactly(length).await.unwrap();
         // It may be cut: nobody reads it any more.
         let _ = client.write(SMUGGLED.repeat(10)).await;
         let after = rest(&mut client).await;
