@@ -14,7 +14,7 @@ use crate::upstream::EndpointLive;
 /// The experience of this process, shared by every snapshot.
 #[derive(Default)]
 pub struct LiveState {
-    endpoints: Mutex<HashMap<(Arc<str>, SocketAddr), Arc<EndpointLive>>>,
+    endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointLive>>>,
 }
 
 impl LiveState {
@@ -31,6 +31,9 @@ impl LiveState {
         endpoints.retain(|_, live| Arc::strong_count(live) > 1);
     }
 }
+
+/// The upstream's name and the endpoint's address.
+type EndpointKey = (Arc<str>, SocketAddr);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! The floors of the house: a module imports only what stands below it, and
 //! subjects do not know each other. `src/lib.rs` draws the picture.
 
+// Helpers of tests stand outside `#[test]` functions; they may fail loudly.
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::Path};
 
 /// From the ground up; modules of one floor do not import each other.

@@ -145,6 +145,11 @@ impl Connection {
         let _ = self.ended.set(why);
     }
 
+    /// Whether the gateway ended it with requests under way.
+    pub fn was_cut(&self) -> bool {
+        matches!(self.ended(), Some(EarlyEnd::MaxAgeCut | EarlyEnd::DrainCut))
+    }
+
     pub(super) fn ended(&self) -> Option<EarlyEnd> {
         self.ended.get().copied()
     }

@@ -41,6 +41,8 @@ pub struct EdgeIo<S: IO + 'static> {
     head: HeadWatch,
     refusal: Option<Refusal>,
     peer_closed: bool,
+    /// Pingora said the end itself, as it does on HTTP/2.
+    half_closed: bool,
 }
 
 /// How much of a header may come, and whether it is HTTP/1 that comes.
@@ -72,7 +74,15 @@ impl<S: IO + 'static> EdgeIo<S> {
     pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
         let line = LineInspector::new(limits.target_bytes);
         let head = HeadWatch { limits, bytes: 0, lines: 0, line };
-        Self { inner: Some(inner), connection, guard: Some(guard), head, refusal: None, peer_closed: false }
+        Self {
+            inner: Some(inner),
+            connection,
+            guard: Some(guard),
+            head,
+            refusal: None,
+            peer_closed: false,
+            half_closed: false,
+        }
     }
 
     fn inspect(&mut self, new: &[u8]) -> Option<Refusal> {
@@ -131,8 +141,8 @@ enum HeadVerdict {
 
 impl HeadWatch {
     fn see(&mut self, new: &[u8]) -> HeadVerdict {
-        // There, bodies may come before the first request was looked at, and the
-        // library holds headers to its own limit.
+        // HTTP/2 reads on while a request waits for its turn: a header may be
+        // whole and most of what came its body.
         if self.limits.http2 {
             return HeadVerdict::Good;
         }
@@ -206,7 +216,10 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.get_mut().inner()?.poll_shutdown(cx)
+        let this = self.get_mut();
+        let done = ready!(this.inner()?.poll_shutdown(cx));
+        this.half_closed = true;
+        Poll::Ready(done)
     }
 
     fn poll_write_vectored(
@@ -226,23 +239,37 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !self.peer_closed => drop(runtime.spawn(linger(io, guard))),
+            Ok(runtime) if !self.peer_closed => drop(runtime.spawn(linger(io, guard, self.half_closed))),
             _ => close(io, guard),
         }
     }
 }
 
 /// Half-closes and reads on, so that what was written last arrives.
-async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>) {
-    let _ = tokio::time::timeout(LINGER, async {
-        if AsyncWriteExt::shutdown(&mut io).await.is_err() {
+async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>, half_closed: bool) {
+    let _ = tokio::time::timeout(LINGER_AT_MOST, async {
+        // Not twice: BoringSSL then calls the client's next bytes an error.
+        if !half_closed && AsyncWriteExt::shutdown(&mut io).await.is_err() {
             return;
         }
         let mut sink = [0; 2048];
-        while matches!(io.read(&mut sink).await, Ok(n) if n > 0) {}
+        loop {
+            match tokio::time::timeout(LINGER, io.read(&mut sink)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return,
+                Err(_) if is_delivered(&io) => return,
+                Err(_) => {}
+            }
+        }
     })
     .await;
     close(io, guard);
+}
+
+/// Whether the client's machine has everything that was written.
+fn is_delivered(io: &impl IO) -> bool {
+    let tcp = io.get_socket_digest().and_then(|socket| socket.tcp_info());
+    tcp.is_none_or(|tcp| tcp.tcpi_unacked == 0 && tcp.tcpi_notsent_bytes == 0)
 }
 
 /// The socket first: the process may exit when the last guard is gone.
@@ -282,7 +309,8 @@ impl<S: IO + 'static> Ssl for EdgeIo<S> {
 
 impl<S: IO + 'static> GetTimingDigest for EdgeIo<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.as_ref().map(GetTimingDigest::get_timing_digest).unwrap_or_default()
+        // Nobody asks for it, and each request would allocate two lists.
+        Vec::new()
     }
 }
 
@@ -306,8 +334,11 @@ impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
     }
 }
 
-/// As long as nginx lingers at the least; the reason is in the head doc.
+/// Silence of a client to which everything was delivered.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// As long as nginx; a client that is slower than that loses the end.
+const LINGER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// Its parser gives up at one more.
 const PINGORA_MAX_FIELDS: usize = 256;

@@ -103,12 +103,17 @@ impl Gate {
     }
 
     /// Checks a request and makes it say what was matched: see [`Rewrite`].
+    /// Returns how much of the `Host` that it then has is the host without the
+    /// port.
     ///
     /// `raw_head` is the HTTP/1 header block as read, request line included;
     /// `None` for HTTP/2.
-    pub fn admit(&self, request: &mut RequestHeader, raw_head: Option<&[u8]>) -> Result<(), Refusal> {
-        let rewrite = self.check(request, raw_head)?.rewrite();
-        rewrite.apply(request)
+    pub fn admit(&self, request: &mut RequestHeader, raw_head: Option<&[u8]>) -> Result<usize, Refusal> {
+        let admitted = self.check(request, raw_head)?;
+        let host_len = admitted.host.len();
+        let rewrite = admitted.rewrite();
+        rewrite.apply(request)?;
+        Ok(host_len)
     }
 
     /// Checks a request and says what it asks for, or why it is refused. See

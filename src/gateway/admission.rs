@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     edge::Connection,
-    gate,
     route::{Action, Facts},
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -47,9 +46,8 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.head.method = request.method.clone();
     ctx.head.version = request.version;
     ctx.head.uri = request.uri.clone();
-    admitted.map_err(Rejection::Malformed)?;
+    ctx.head.host_len = admitted.map_err(Rejection::Malformed)?;
     ctx.head.host = request.headers.get(header::HOST).cloned();
-    ctx.head.host_len = gate::host_of(request).map_or(0, |(host, _)| host.len());
     forget_spelling(request);
     Ok(())
 }
@@ -62,9 +60,7 @@ fn forget_spelling(request: &mut RequestHeader) {
         return;
     }
     let (blank, ()) = http::Request::new(()).into_parts();
-    let mut parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
-    // For what the gateway adds: else the copy that goes upstream grows twice.
-    parts.headers.reserve(ADDED_FIELDS);
+    let parts = http::request::Parts::from(std::mem::replace(request, blank.into()));
     *request = parts.into();
 }
 
@@ -163,8 +159,15 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// `headers::prepare` writes about as many.
-const ADDED_FIELDS: usize = 7;
+/// Whether the body may take a while to come. Over HTTP/2 Pingora waits for the
+/// answer from the request's header on, not from its body's end: silence of the
+/// endpoint during an upload is none.
+pub fn uploads(session: &mut Session, ctx: &RequestContext) -> bool {
+    content_length(session, ctx).is_none_or(|length| length > AT_ONCE) && !session.as_mut().is_body_empty()
+}
+
+/// A body up to this comes with its header, or soon after.
+const AT_ONCE: u64 = 64 * 1024;
 
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.

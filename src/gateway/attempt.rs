@@ -27,7 +27,7 @@ pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
 
 /// The endpoint of this attempt, ready to connect to: the one that admission
 /// picked, or the next.
-pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
+pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
     let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
@@ -45,8 +45,10 @@ pub fn next_peer(session: &Session, ctx: &mut RequestContext) -> Result<Box<Http
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
-        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?;
-        peer.options.read_timeout = Some(upstream.timeouts.read.min(left.max(LEAST_READ)));
+        let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
+        let http2 = peer.options.alpn.get_max_http_version() > 1;
+        let patient = http2 && admission::uploads(session, ctx);
+        peer.options.read_timeout = Some(if patient { left } else { upstream.timeouts.read.min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
@@ -67,6 +69,17 @@ pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>
     let layers = digest.map(|d| d.timing_digest.as_slice()).unwrap_or_default();
     let spent = layers.iter().flatten().filter_map(|layer| layer.establishment_duration);
     ctx.attempt.connect = Some(spent.sum());
+}
+
+/// The endpoint speaks another protocol from here on, if the client asked for
+/// it: Pingora would pass a 101 to any client, as one more interim answer.
+pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
+    if !session.is_upgrade_req() {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+    }
+    // The client's silence alone ends nothing: `stream_idle` looks at both sides.
+    session.as_downstream_mut().set_read_timeout(None);
+    Ok(())
 }
 
 /// No connection: nothing was sent, so every method may try elsewhere.

@@ -44,6 +44,8 @@ pub struct RequestContext {
     pub attempt: Attempt,
     /// Bytes of the body that came from the client.
     pub body_in: u64,
+    /// The status of the upstream's answer that was passed on; 0 before.
+    pub status: u16,
     /// Why the gateway answers itself.
     pub rejection: Option<Rejection>,
     /// Pingora's short name of a transport error.
@@ -106,6 +108,7 @@ impl RequestContext {
             upstream: None,
             attempt: Attempt::default(),
             body_in: 0,
+            status: 0,
             rejection: None,
             error: None,
             recorder: Some(recorder),

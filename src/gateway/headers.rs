@@ -41,6 +41,7 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &RequestCont
 
 fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> Result<()> {
     let headers = &mut parts.headers;
+    headers.reserve(ADDED_FIELDS);
     if session.is_http2() {
         join_cookies(headers);
     }
@@ -214,6 +215,9 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
+
+/// So many are written below; the map grows once.
+const ADDED_FIELDS: usize = 6;
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");

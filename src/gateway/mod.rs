@@ -122,11 +122,15 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        if !answer.status.is_informational() || answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        let switches = answer.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if switches {
+            attempt::switch_protocols(session)?;
+        }
+        if switches || !answer.status.is_informational() {
             ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
             if let Some(upstream) = ctx.upstream {
                 self.recorder.attempt(&ctx.snapshot, upstream, AttemptResult::Ok);
@@ -143,6 +147,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         reply::frame(session, answer, ctx.head.version);
         headers::answer(answer, ctx);
+        ctx.status = answer.status.as_u16();
         Ok(())
     }
 

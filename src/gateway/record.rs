@@ -41,7 +41,13 @@ impl Recorder {
     /// Writes a request down; `session` is `None` when it was cut.
     pub fn record(&self, ctx: &mut RequestContext, session: Option<&Session>) {
         let spent = ctx.started.elapsed();
-        let status = session.and_then(|s| s.response_written()).map_or(0, |answer| answer.status.as_u16());
+        let status =
+            session.and_then(|s| s.response_written()).map_or(ctx.status, |answer| answer.status.as_u16());
+        if ctx.rejection == Some(Rejection::ClientGone)
+            && ctx.connection.as_ref().is_some_and(|c| c.was_cut())
+        {
+            ctx.rejection = Some(Rejection::Cut);
+        }
         let bytes_out = session.map_or(0, |s| s.body_bytes_sent() as u64);
         self.count(ctx, status, spent, bytes_out);
         if self.log.is_on() {
@@ -58,10 +64,9 @@ impl Recorder {
         }
         let series = ctx.snapshot.series(ctx.route.as_deref().map(|route| route.index), ctx.upstream);
         series.record(status, spent, ctx.body_in, bytes_out);
-        if let (Some(first_byte), Some(upstream)) = (ctx.attempt.first_byte, ctx.upstream) {
-            if let Some(series) = ctx.snapshot.upstream_series(upstream) {
-                series.first_byte(first_byte);
-            }
+        let upstream = ctx.upstream.and_then(|upstream| ctx.snapshot.upstream_series(upstream));
+        if let (Some(first_byte), Some(series)) = (ctx.attempt.first_byte, upstream) {
+            series.first_byte(first_byte);
         }
     }
 }

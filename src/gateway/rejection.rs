@@ -38,6 +38,9 @@ pub enum Rejection {
     DeadlineExceeded,
     /// The client left before an answer; nothing is sent.
     ClientGone,
+    /// The connection was cut with the request under way: it was asked to end,
+    /// because of its age or a drain, and went on for too long.
+    Cut,
     /// A fault of the gateway.
     Internal,
 }
@@ -58,7 +61,7 @@ impl Rejection {
             Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::ClientGone => return None,
+            Self::ClientGone | Self::Cut => return None,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         })
     }
@@ -80,6 +83,7 @@ impl Rejection {
             Self::UpstreamTimeout => "upstream_timeout",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ClientGone => "client_gone",
+            Self::Cut => "cut",
             Self::Internal => "internal",
         }
     }
@@ -97,7 +101,7 @@ impl Rejection {
             Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => {
                 "The service did not answer in time."
             }
-            Self::ClientGone => "",
+            Self::ClientGone | Self::Cut => "",
             Self::Internal => "The gateway failed.",
         }
     }
@@ -107,13 +111,13 @@ impl Rejection {
     pub fn closes(self) -> bool {
         match self {
             Self::Malformed(refusal) => refusal.closes(),
-            Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone | Self::Internal => true,
+            Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone | Self::Cut | Self::Internal => true,
             _ => false,
         }
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 14] = [
+    pub const OWN: [Self; 15] = [
         Self::Misdirected,
         Self::NoRoute,
         Self::BodyTooLarge,
@@ -127,6 +131,7 @@ impl Rejection {
         Self::UpstreamTimeout,
         Self::DeadlineExceeded,
         Self::ClientGone,
+        Self::Cut,
         Self::Internal,
     ];
 }

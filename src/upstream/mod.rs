@@ -93,7 +93,7 @@ impl Upstream {
 
     fn draw(&self, random: u32) -> Option<usize> {
         let total = *self.cumulative.last().filter(|total| **total > 0)?;
-        let point = (u64::from(random) * u64::from(total) >> 32) as u32;
+        let point = ((u64::from(random) * u64::from(total)) >> 32) as u32;
         Some(self.cumulative.partition_point(|sum| *sum <= point))
     }
 

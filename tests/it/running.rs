@@ -47,7 +47,7 @@ async fn check_says_what_a_start_would_say() {
     assert_eq!(good.code, Some(0), "{good:?}");
     assert!(good.stdout.starts_with("ok: ") && good.stderr.is_empty(), "{good:?}");
     assert_eq!((checked.code, started.code), (Some(78), Some(78)));
-    let sentence = "routes[0].respond.status: `99`";
+    let sentence = "routes[0].respond.status: 99";
     assert!(
         checked.stderr.contains(sentence) && started.stderr.contains(sentence),
         "{checked:?} {started:?}"

@@ -7,7 +7,12 @@
 mod amount;
 mod field;
 
-use std::{borrow::Cow, fmt, net::SocketAddr, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 pub use amount::{ByteSize, Span};
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
@@ -62,7 +67,7 @@ macro_rules! text_value {
     };
 }
 
-pub(self) use text_value;
+use text_value;
 
 /// The name of a thing in the configuration; it stands in logs and metrics.
 /// 1 to 63 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
@@ -137,7 +142,7 @@ impl FromStr for HostPattern {
         let well_formed = labels.is_some_and(is_host_name) || (!wild && is_ip_literal(name));
         match (well_formed, wild) {
             (true, true) => Ok(Self::Wildcard(name.to_owned())),
-            (true, false) => Ok(Self::Exact(name.to_owned())),
+            (true, false) => Ok(Self::Exact(one_spelling(name))),
             (false, _) => Err(Invalid::new(format!(
                 "`{text}` is not a host; write `api.example.com`, `*.example.com` or `*`, without port or path"
             ))),
@@ -159,8 +164,16 @@ fn is_host_name(text: &str) -> bool {
 }
 
 fn is_ip_literal(text: &str) -> bool {
-    let bracketed = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    bracketed.is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
+    ipv6_of(text).is_some()
+}
+
+fn ipv6_of(text: &str) -> Option<Ipv6Addr> {
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// IPv6 as RFC 5952 writes it: so the gate writes a request's host.
+fn one_spelling(host: &str) -> String {
+    ipv6_of(host).map_or_else(|| host.to_owned(), |address| format!("[{address}]"))
 }
 
 /// An address that listens or is connected to: an IP address and a port.
@@ -210,7 +223,7 @@ mod tests {
     fn hosts_are_folded_and_checked() {
         assert_eq!("API.Example.com.".parse(), Ok(HostPattern::Exact("api.example.com".into())));
         assert_eq!("*.a.b".parse(), Ok(HostPattern::Wildcard(".a.b".into())));
-        assert_eq!("[::1]".parse(), Ok(HostPattern::Exact("[::1]".into())));
+        assert_eq!("[0:0::1]".parse(), Ok(HostPattern::Exact("[::1]".into())));
         for bad in ["", "a b", "a,b", "a:80", "http://a", "*a.b", "a..b", "**", "*.", "a/b"] {
             assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
         }
