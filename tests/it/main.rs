@@ -10,6 +10,7 @@ mod support;
 mod desync;
 mod failures;
 mod forwarding;
+mod hygiene;
 mod origins;
 mod refusals;
 mod refused_bodies;
