@@ -6,8 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use http::header;
 use pingora::{
     Error, ErrorSource, ErrorType,
+    http::ResponseHeader,
     protocols::Digest,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
@@ -80,6 +82,17 @@ pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
     // The client's silence alone ends nothing: `stream_idle` looks at both sides.
     session.as_downstream_mut().set_read_timeout(None);
     Ok(())
+}
+
+/// Refuses an answer whose body is in another coding than `chunked`: it would
+/// end with the connection (RFC 9112, 6.1), and the client's goes on.
+pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
+    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if known && codings.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
 }
 
 /// No connection: nothing was sent, so every method may try elsewhere.
