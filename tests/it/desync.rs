@@ -46,13 +46,17 @@ async fn two_framings_never_smuggle() {
     ];
 
     for spelling in spellings {
-        for body in [format!("Content-Length: {}\r\n\r\n{chunks}", length + 5), format!("Content-Length: 5\r\n\r\n{chunks}")]
-        {
+        for body in [
+            format!("Content-Length: {}\r\n\r\n{chunks}", length + 5),
+            format!("Content-Length: 5\r\n\r\n{chunks}"),
+        ] {
             let sent = format!("POST / HTTP/1.1\r\nHost: api.example.com\r\n{spelling}\r\n{body}");
             let answer = gateway.connect().await.send_raw(&sent).await;
             assert_eq!((answer.status, answer.closed), (400, true), "{sent:?} got {answer:?}");
 
-            let turned = sent.replace(&format!("{spelling}\r\n"), "").replace("\r\n\r\n0", &format!("\r\n{spelling}\r\n\r\n0"));
+            let turned = sent
+                .replace(&format!("{spelling}\r\n"), "")
+                .replace("\r\n\r\n0", &format!("\r\n{spelling}\r\n\r\n0"));
             let answer = gateway.connect().await.send_raw(&turned).await;
             assert_eq!((answer.status, answer.closed), (400, true), "{turned:?} got {answer:?}");
         }
@@ -188,7 +192,9 @@ async fn what_comes_while_a_request_is_served_is_looked_at_too() {
     let origin = Origin::script("delay=50ms").await;
     let gateway = Gateway::in_front_of(&origin).await;
 
-    for (nth, second) in ["GET /a b/smuggled HTTP/1.1\r\nHost: a\r\n\r\n", &format!("X{SMUGGLED}")].iter().enumerate() {
+    for (nth, second) in
+        ["GET /a b/smuggled HTTP/1.1\r\nHost: a\r\n\r\n", &format!("X{SMUGGLED}")].iter().enumerate()
+    {
         let mut client = gateway.connect().await;
         client.write("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         eventually(PATIENCE, || async { origin.requests().await == nth as u64 + 1 }).await;
@@ -205,7 +211,8 @@ async fn what_comes_while_a_request_is_served_is_looked_at_too() {
 async fn bytes_behind_an_upgrade_that_is_refused_go_nowhere() {
     let origin = Origin::script("status=200,body=no").await;
     let gateway = Gateway::in_front_of(&origin).await;
-    let websocket = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let websocket =
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
     for (connection, upgrade) in [
         ("Upgrade", websocket),
@@ -225,7 +232,8 @@ async fn bytes_behind_an_upgrade_that_is_refused_go_nowhere() {
 
 #[tokio::test]
 async fn an_answer_behind_an_answer_is_nobodys() {
-    let two = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nevil!";
+    let two =
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nevil!";
     let none = "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nevil!";
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nevil!";
     for raw in [two, none, chunks] {
@@ -271,7 +279,8 @@ async fn http_2_bodies_do_not_smuggle_into_http_1() {
     }
     let seen = origin.log().await;
     assert!(seen.iter().all(|seen| seen["target"] == "/"), "{seen:?}");
-    let good: Response = gateway.connect_http2(&Tls::default()).await.unwrap().send(&Request::post("/", SMUGGLED)).await;
+    let good: Response =
+        gateway.connect_http2(&Tls::default()).await.unwrap().send(&Request::post("/", SMUGGLED)).await;
     assert_eq!(good.echo().body(), SMUGGLED);
 }
 
@@ -301,4 +310,3 @@ async fn assert_never_smuggled(origin: &Origin, requests: u64) {
     assert!(!hidden, "{seen:?}");
     assert_eq!(origin.requests().await, requests, "{seen:?}");
 }
-

@@ -7,10 +7,12 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod answer_hygiene;
 mod desync;
 mod failures;
 mod forwarding;
 mod hygiene;
+mod log_hygiene;
 mod origins;
 mod refusals;
 mod refused_bodies;

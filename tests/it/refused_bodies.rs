@@ -144,7 +144,11 @@ async fn a_body_that_breaks_off_is_never_a_whole_request() {
         assert!(!said.starts_with(b"HTTP/1.1 2"), "{sent:?} got {}", String::from_utf8_lossy(&said));
     }
     eventually(PATIENCE, || async { gateway.access_log().len() == 3 }).await;
-    assert!(gateway.access_log().iter().all(|line| line["flag"] == "client_gone"), "{:?}", gateway.access_log());
+    assert!(
+        gateway.access_log().iter().all(|line| line["flag"] == "client_gone"),
+        "{:?}",
+        gateway.access_log()
+    );
     let refused: f64 = gateway.metrics().await.refused().values().sum();
     assert_eq!(refused, 3.0);
 }

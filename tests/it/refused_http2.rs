@@ -246,7 +246,11 @@ async fn assert_refused(cases: Vec<Case>) {
         match (case.comes, &outcome) {
             (Gate(status, flag), Outcome::Answer(answered, body)) => {
                 let told: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                assert_eq!((*answered, told["flag"].as_str()), (status, Some(flag)), "{sent:?} got {outcome:?}");
+                assert_eq!(
+                    (*answered, told["flag"].as_str()),
+                    (status, Some(flag)),
+                    "{sent:?} got {outcome:?}"
+                );
                 let id = told["request_id"].clone();
                 assert_eq!(gateway.line(|line| line["request_id"] == id).await["flag"], flag, "{sent:?}");
                 *counted.entry(format!("flag {flag}")).or_insert(0.0) += 1.0;

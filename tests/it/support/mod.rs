@@ -22,8 +22,8 @@ pub mod tls;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, request::Request, response::Response,
-    tls::Tls, websocket::WebSocket,
+    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, request::Request,
+    response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};
