@@ -96,8 +96,7 @@ impl Parts {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        let loaded = config::load(path).map_err(StartError::Config)?;
-        let (first, warnings) = Snapshot::build(loaded, 1, &live, &metrics).map_err(StartError::Config)?;
+        let (first, warnings) = Snapshot::load(path, 1, &live, &metrics).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());

@@ -5,6 +5,7 @@
 //! its first byte to its log line.
 
 use std::{
+    collections::HashSet,
     net::IpAddr,
     path::Path,
     sync::Arc,
@@ -15,7 +16,9 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::{
-    config::{Config, Loaded, Problems, Sourced, listener::ListenerSpec, upstream::UpstreamSpec},
+    config::{
+        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, upstream::UpstreamSpec,
+    },
     edge::Limits,
     gate::Gate,
     live::LiveState,
@@ -51,6 +54,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Reads and builds. Everything that is wrong is told at once: what could be
+    /// read of a broken configuration is looked at too.
+    pub fn load(
+        path: &Path,
+        generation: u64,
+        live: &LiveState,
+        metrics: &Metrics,
+    ) -> Result<(Self, Problems), Problems> {
+        match config::load_for_check(path) {
+            Ok(loaded) => Self::build(loaded, generation, live, metrics),
+            Err(broken) => Err(everything_wrong(broken, live)),
+        }
+    }
+
     /// Builds the whole of it. Warnings come back beside the value; errors
     /// come back alone.
     pub fn build(
@@ -61,17 +78,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let now = SystemTime::now();
-        let tls = config.listeners.iter().map(|l| table(l, config, now, &mut problems)).collect();
-        let upstreams: Vec<_> =
-            config.upstreams.iter().map(|u| upstream(u, config, now, live, &mut problems)).collect();
-        let names = config.upstreams.iter().enumerate();
-        let names = names.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect();
-        let defaults = Defaults {
-            max_body: config.requests.max_body.bytes(),
-            encoded_slash: config.requests.encoded_slash,
-        };
-        let router = Router::build(&config.routes, &defaults, &names, &mut problems);
+        let Parts { tls, upstreams, router } = Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -148,6 +155,54 @@ impl Snapshot {
         });
         metrics.certificates(shown.collect());
     }
+}
+
+/// What is built from more than one section or from other files.
+struct Parts {
+    tls: Vec<Option<Arc<TlsTable>>>,
+    upstreams: Vec<Arc<Upstream>>,
+    router: Option<Router>,
+}
+
+impl Parts {
+    fn build(config: &Config, live: &LiveState, problems: &mut Problems) -> Self {
+        let now = SystemTime::now();
+        let tls = config.listeners.iter().map(|l| table(l, config, now, problems)).collect();
+        let upstreams = config.upstreams.iter().map(|u| upstream(u, config, now, live, problems)).collect();
+        let names = config.upstreams.iter().enumerate();
+        let names = names.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect();
+        let defaults = Defaults {
+            max_body: config.requests.max_body.bytes(),
+            encoded_slash: config.requests.encoded_slash,
+        };
+        let router = Router::build(&config.routes, &defaults, &names, problems);
+        Self { tls, upstreams, router }
+    }
+}
+
+/// Adds what the parts of a broken configuration have wrong, without what may
+/// only follow from what is missing of it: nothing of an entry that is broken
+/// itself, no unknown upstream while an upstream is broken.
+fn everything_wrong(broken: config::Broken, live: &LiveState) -> Problems {
+    let mut problems = broken.problems;
+    let Some(rest) = broken.rest else { return problems };
+    let mut further = Problems::default();
+    Parts::build(&rest.config, live, &mut further);
+    rest.locate(&mut further);
+    let entry = |source: &Source| {
+        let end = source.key.find(']').map_or(source.key.len(), |at| at + 1);
+        (source.file.clone(), source.key.get(..end).unwrap_or_default().to_owned())
+    };
+    let bad: HashSet<_> = problems.iter().map(|problem| entry(&problem.source)).collect();
+    let upstream_is_bad = bad.iter().any(|(_, key)| key.is_empty() || key.starts_with("upstreams"));
+    for problem in further.iter() {
+        let follows = upstream_is_bad && problem.source.key.ends_with(".upstream");
+        if !follows && !bad.contains(&entry(&problem.source)) {
+            problems.add(problem.clone());
+        }
+    }
+    problems.sort();
+    problems
 }
 
 /// The snapshot that new requests pin.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -35,7 +35,7 @@ pub struct Check {
 impl Check {
     /// Exits 0 or 78.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let looked = config::load(&self.file).and_then(build);
+        let looked = build(&self.file);
         let (snapshot, problems) = match looked {
             Ok((snapshot, warnings)) => (Some(snapshot), warnings),
             Err(problems) => (None, problems),
@@ -71,9 +71,9 @@ impl Check {
     }
 }
 
-fn build(loaded: config::Loaded) -> Result<(Snapshot, Problems), Problems> {
+fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {
     let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
-    Snapshot::build(loaded, 0, &LiveState::default(), &metrics)
+    Snapshot::load(file, 0, &LiveState::default(), &metrics)
 }
 
 /// The problems as lines, coloured on a terminal, with their count at the end.

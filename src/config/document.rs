@@ -265,3 +265,41 @@ const TOO_LARGE: &str =
     "the file stands for more than 4 million values; write less, above all fewer aliases (`*name`)";
 const TOO_DEEP: &str = "values are nested more than 128 deep; write them flatter";
 const TAB: &str = "a tab indents this line; write spaces, YAML takes no tabs there";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_that_would_take_hours_are_refused_before_they_are_parsed() {
+        let why = parse(&"{a: ".repeat(1 << 16)).unwrap_err();
+
+        // With a line it was the parser that told, after half a minute.
+        assert_eq!(why, Syntax { line: None, text: TOO_DEEP.to_owned() });
+    }
+
+    #[test]
+    fn aliases_cost_what_they_stand_for() {
+        let wide = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(1 << 20), "*a, ".repeat(100));
+
+        assert_eq!(parse(&wide).unwrap_err().text, TOO_LARGE);
+        assert!(parse("a: &a [1, 2]\nb: *a").is_ok());
+    }
+
+    #[test]
+    fn a_tree_prints_in_its_order_and_reads_back() {
+        let text = "b: 1\na:\n- x: 'true'\n- 1.5\n";
+
+        let node = parse(text).unwrap();
+
+        assert_eq!(print(&node), text);
+    }
+
+    #[test]
+    fn a_key_path_leads_to_its_value() {
+        let mut node = parse("a: [{ b: [x, y] }]").unwrap();
+
+        assert_eq!(node.at("a[0].b[1]"), Some(&mut Node::Text("y".to_owned())));
+        assert_eq!(node.at("a[1].b"), None);
+    }
+}

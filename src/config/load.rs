@@ -29,6 +29,23 @@ pub struct Loaded {
     pub(super) secrets: Secrets,
 }
 
+/// What cannot be used, and what could be read of it all the same.
+#[derive(Debug)]
+pub struct Broken {
+    /// Everything that was found.
+    pub problems: Problems,
+    /// What is left without the bad parts: for looking further, not for use.
+    pub rest: Option<Box<Loaded>>,
+}
+
+/// [`load`], with what is left when it fails: so that what depends on other
+/// files can be looked at in the same go.
+pub fn load_for_check(path: &Path) -> Result<Loaded, Broken> {
+    let mut problems = Problems::default();
+    let texts = files::read_all(path, &mut problems);
+    build(path, texts, &|name| std::env::var_os(name), problems)
+}
+
 /// Reads a main file and the fragments in `conf.d/` beside it.
 ///
 /// Fails with every problem that can be found without looking at other files;
@@ -40,7 +57,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 pub(super) fn load_in(path: &Path, environment: Environment<'_>) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let texts = files::read_all(path, &mut problems);
-    build(path, texts, environment, problems)
+    build(path, texts, environment, problems).map_err(|broken| broken.problems)
 }
 
 /// Everything after the files were read.
@@ -49,7 +66,7 @@ pub(super) fn build(
     texts: Vec<Text>,
     environment: Environment<'_>,
     mut problems: Problems,
-) -> Result<Loaded, Problems> {
+) -> Result<Loaded, Broken> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut filler = Filler { folder, environment, secrets: Secrets::default() };
     let config = read(path, &texts, &mut filler, &mut problems);
@@ -62,13 +79,14 @@ pub(super) fn build(
     let secrets = filler.secrets;
     finish(&mut problems, &texts, &secrets);
     problems.cap(&Source::file(path));
-    match config {
-        Some(config) if !problems.has_errors() => {
-            let files = texts.iter().map(|text| text.path.to_path_buf()).chain(secrets.files.clone());
-            let (files, hash) = (files.collect(), hash(&texts, &secrets));
-            Ok(Loaded { config, warnings: problems, files, hash, texts, secrets })
-        }
-        _ => Err(problems),
+    let Some(config) = config else { return Err(Broken { problems, rest: None }) };
+    let files = texts.iter().map(|text| text.path.to_path_buf()).chain(secrets.files.clone());
+    let (files, hash) = (files.collect(), hash(&texts, &secrets));
+    let failed = problems.has_errors();
+    let loaded = Loaded { config, warnings: problems, files, hash, texts, secrets };
+    match failed {
+        true => Err(Broken { problems: loaded.warnings.clone(), rest: Some(Box::new(loaded)) }),
+        false => Ok(loaded),
     }
 }
 
@@ -150,7 +168,7 @@ mod tests {
         let text =
             |(path, text): &(&str, &str)| Text { path: Path::new(path).into(), text: (*text).to_owned() };
         let texts = texts.iter().map(text).collect();
-        build(Path::new("main.yaml"), texts, &|_| None, Problems::default())
+        build(Path::new("main.yaml"), texts, &|_| None, Problems::default()).map_err(|broken| broken.problems)
     }
 
     fn routes(count: usize, line: impl Fn(usize) -> String) -> String {

@@ -36,7 +36,7 @@ mod typed;
 #[cfg(test)]
 mod golden;
 
-pub use load::{Loaded, load};
+pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;

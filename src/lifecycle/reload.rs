@@ -109,15 +109,14 @@ impl Reloader {
     }
 
     fn swap(&self) -> Result<Reloaded, Refused> {
-        let loaded = config::load(&self.path).map_err(Refused::Problems)?;
         let before = self.current.load();
-        let fixed = fixed_keys_that_differ(before.config(), &loaded.config);
+        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
+        let (next, warnings) = built.map_err(Refused::Problems)?;
+        let fixed = fixed_keys_that_differ(before.config(), next.config());
         if !fixed.is_empty() {
             return Err(Refused::NeedsUpgrade(fixed));
         }
-        let changes = changes(before.config(), &loaded.config);
-        let built = Snapshot::build(loaded, before.generation + 1, &self.live, &self.metrics);
-        let (next, warnings) = built.map_err(Refused::Problems)?;
+        let changes = changes(before.config(), next.config());
         let done = Reloaded {
             generation: next.generation,
             hash: next.hash.clone(),

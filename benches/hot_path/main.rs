@@ -11,6 +11,8 @@
 // A benchmark that is set up wrongly has to stop at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod request;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     collections::HashMap,
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
     route_find(&mut criterion);
     route_rest(&mut criterion);
+    request::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -57,7 +60,7 @@ fn promises() -> bool {
         ),
         promise("choice of a sticky upstream", choice_allocations()),
     ];
-    kept.iter().all(|kept| *kept)
+    kept.iter().all(|kept| *kept) && request::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {
