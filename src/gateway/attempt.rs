@@ -105,10 +105,14 @@ pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box
 
 /// The connection failed under the request: only what may be sent twice is.
 pub fn failed_while_proxying(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
+    if *error.etype() == ErrorType::ReadTimedout && !session.is_body_done() {
+        // Of course the endpoint said nothing: it waited for the body too.
+        error.as_down();
+    }
     let upstream = matches!(error.esource(), ErrorSource::Upstream);
     if upstream {
         note(ctx, &error, result_of(error.etype()));
