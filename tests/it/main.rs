@@ -19,4 +19,5 @@ mod refused_bodies;
 mod refused_http2;
 mod routing;
 mod running;
+mod slow_clients;
 mod smoke;

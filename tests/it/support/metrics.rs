@@ -33,12 +33,15 @@ impl Metrics {
     /// Everything that was refused until now: counts by `flag …` of a request and
     /// by `reason …` of a connection, those that are not 0.
     pub fn refused(&self) -> BTreeMap<String, f64> {
-        let of = |name, label: &'static str| {
-            let counted = self.samples(name, &[]).filter(|sample| sample.value > 0.0);
-            counted.map(move |sample| (format!("{label} {}", sample.labels[label]), sample.value))
-        };
-        let requests = of("tollgate_rejections_total", "flag");
-        requests.chain(of("tollgate_connections_ended_early_total", "reason")).collect()
+        let mut counted = BTreeMap::new();
+        let of =
+            [("tollgate_rejections_total", "flag"), ("tollgate_connections_ended_early_total", "reason")];
+        for (name, label) in of {
+            for sample in self.samples(name, &[]).filter(|sample| sample.value > 0.0) {
+                *counted.entry(format!("{label} {}", sample.labels[label])).or_insert(0.0) += sample.value;
+            }
+        }
+        counted
     }
 
     /// Whether there is such a sample.
