@@ -12,6 +12,7 @@ mod desync;
 mod failures;
 mod forwarding;
 mod hygiene;
+mod idle_connections;
 mod log_hygiene;
 mod origins;
 mod refusals;
