@@ -131,6 +131,7 @@ impl ProxyHttp for Gateway {
         if switches {
             attempt::switch_protocols(session)?;
         }
+        attempt::check_coding(answer)?;
         if switches || !answer.status.is_informational() {
             ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
             if let Some(upstream) = ctx.upstream {

@@ -7,10 +7,12 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod answer_hygiene;
 mod bodies;
 mod certificates;
 mod churn;
 mod client_auth;
+mod desync;
 mod drain;
 mod edge;
 mod failures;
@@ -18,12 +20,19 @@ mod faults;
 mod forwarding;
 mod grpc;
 mod http2;
+mod hygiene;
+mod idle_connections;
 mod leaving;
+mod log_hygiene;
 mod origins;
 mod protocols;
+mod refusals;
+mod refused_bodies;
+mod refused_http2;
 mod reload;
 mod routing;
 mod running;
+mod slow_clients;
 mod smoke;
 mod streaming;
 mod tls;
