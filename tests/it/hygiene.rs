@@ -160,7 +160,7 @@ async fn who_was_before_us_is_kept_in_via() {
 #[tokio::test]
 async fn trailers_of_http_2_do_not_go_on() {
     let (_origin, gateway) = with_tls().await;
-    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
 
     let mut exchange =
         client.start(&Request::new("POST", "/").header("te", "trailers"), false).await.unwrap();
