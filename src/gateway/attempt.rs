@@ -109,7 +109,8 @@ pub fn failed_while_proxying(
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    if *error.etype() == ErrorType::ReadTimedout && !session.is_body_done() {
+    let uploads = !session.was_upgraded() && !session.is_body_done();
+    if *error.etype() == ErrorType::ReadTimedout && uploads {
         // Of course the endpoint said nothing: it waited for the body too.
         error.as_down();
     }
