@@ -10,6 +10,7 @@ mod support;
 mod answer_hygiene;
 mod desync;
 mod failures;
+mod floods;
 mod forwarding;
 mod hygiene;
 mod idle_connections;
