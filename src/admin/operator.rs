@@ -115,10 +115,6 @@ impl Operator {
                 let list: Vec<_> = problems.iter().collect();
                 json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
             }
-            Ok(Err(why)) => {
-                let told = serde_json::json!({ "needs_upgrade": why.to_string() });
-                json(session, StatusCode::UNPROCESSABLE_ENTITY, &told)
-            }
             Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
         }
     }

@@ -166,6 +166,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
             return connection.end(why);
         }
+        connection.ask_to_end();
         ask_to_end.send_replace(true);
         if timeout(limits.max_drain, requests).await.is_err() {
             connection.end(why);

@@ -117,18 +117,34 @@ pub fn failed_while_proxying(
     if upstream {
         note(ctx, &error, result_of(error.etype()));
     }
-    if upstream && ctx.attempt.reused {
+    let unseen = was_not_processed(&error);
+    if upstream && (ctx.attempt.reused || unseen) {
         // A connection out of the pool had ended: that says nothing about its endpoint.
         ctx.attempt.tried = Tried::default();
     }
     let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let repeatable = session.req_header().method.is_idempotent()
+    let repeatable = (unseen || session.req_header().method.is_idempotent())
         && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none()
+        && !is_answered(session)
         && !session.is_upgrade_req();
     let again = upstream && !silent && repeatable && may_try_again(ctx);
     error.set_retry(again);
     error
+}
+
+/// HTTP/2 says so of a request that it did not look at (RFC 9113, 8.7): by
+/// REFUSED_STREAM, or by a GOAWAY that does not reach up to it.
+fn was_not_processed(error: &Error) -> bool {
+    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let beyond = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    cause.is_remote() && (refused || beyond)
+}
+
+/// Whether the client got a header that is more than an interim answer.
+pub fn is_answered(session: &Session) -> bool {
+    let switches = http::StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().is_some_and(|a| !a.status.is_informational() || a.status == switches)
 }
 
 /// What a transport error means to the client. The one place where an error

@@ -13,8 +13,10 @@ use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, marks::Marks};
 use crate::{
+    config::server::Traceparent,
     gate,
     route::{HeaderEdits, Rewrite},
+    telemetry::random::random,
 };
 
 /// Who sent the request on, as far as their word counts.
@@ -69,6 +71,13 @@ fn trace(headers: &mut HeaderMap, ctx: &RequestContext) {
     if ctx.head.marks.any(Marks::TRACE) && !ctx.trace.keeps_traceparent() {
         headers.remove(&TRACEPARENT);
         headers.remove(&TRACESTATE);
+    }
+    let make = ctx.snapshot.config().tracing.traceparent;
+    if make != Traceparent::Keep && !ctx.trace.keeps_traceparent() {
+        let sampled = make == Traceparent::MakeSampled;
+        if let Some(made) = ctx.trace.new_traceparent(random(), sampled) {
+            headers.insert(&TRACEPARENT, made);
+        }
     }
     if let Some(made) = ctx.trace.new_amazon() {
         headers.insert(&X_AMZN_TRACE_ID, made);

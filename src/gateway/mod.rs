@@ -8,6 +8,7 @@ pub mod admission;
 pub mod attempt;
 pub mod context;
 pub mod headers;
+pub mod hops;
 pub mod marks;
 pub mod record;
 pub mod rejection;
@@ -146,7 +147,11 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
+        hops::clean(answer)?;
         reply::frame(session, answer, ctx.head.version);
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
+            session.set_keepalive(None);
+        }
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         Ok(())
@@ -184,7 +189,7 @@ impl ProxyHttp for Gateway {
         ctx.error.get_or_insert(error.etype().as_str());
         // Pingora does not reuse the connection after this, whatever we say.
         session.set_keepalive(None);
-        if session.response_written().is_none() {
+        if !attempt::is_answered(session) {
             // The client may be gone; then there is nobody to tell.
             let _ = reply::reject(session, ctx, why).await;
         }

@@ -64,6 +64,9 @@ struct Arguments {
     /// Certificate authorities, PEM; with it, TLS clients must bring a certificate
     #[arg(long)]
     client_ca: Option<PathBuf>,
+    /// TLS agrees on http/1.1 alone
+    #[arg(long)]
+    http1_only: bool,
     /// Told in every answer
     #[arg(long, default_value = "origin")]
     name: String,
@@ -106,7 +109,8 @@ async fn serve(arguments: Arguments) -> io::Result<()> {
     announce("listening", &clear)?;
     tokio::spawn(accept::cleartext(clear, Arc::clone(&origin)));
     if let (Some(address), Some(chain), Some(key)) = (arguments.listen_tls, arguments.cert, arguments.key) {
-        let acceptor = tls::acceptor(&chain, &key, arguments.client_ca.as_deref())?;
+        let protocols = if arguments.http1_only { tls::HTTP1 } else { tls::BOTH };
+        let acceptor = tls::acceptor(&chain, &key, arguments.client_ca.as_deref(), protocols)?;
         let secure = listen(address)?;
         announce("listening-tls", &secure)?;
         tokio::spawn(accept::tls(secure, acceptor, origin));

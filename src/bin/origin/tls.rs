@@ -16,15 +16,21 @@ use boring::{
 use crate::echo::TlsFacts;
 
 /// Makes the acceptor. With `client_ca`, clients must bring a certificate that
-/// one of its authorities signed. Errors name the file.
-pub fn acceptor(chain: &Path, key: &Path, client_ca: Option<&Path>) -> io::Result<SslAcceptor> {
+/// one of its authorities signed. `protocols` is what ALPN may agree on. Errors
+/// name the file.
+pub fn acceptor(
+    chain: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+    protocols: &'static [u8],
+) -> io::Result<SslAcceptor> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(io::Error::other)?;
     builder.set_options(SslOptions::NO_TICKET);
     builder.set_certificate_chain_file(chain).map_err(about(chain))?;
     builder.set_private_key_file(key, SslFiletype::PEM).map_err(about(key))?;
     builder.check_private_key().map_err(about(key))?;
-    builder.set_alpn_select_callback(|_, offered| {
-        select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
+    builder.set_alpn_select_callback(move |_, offered| {
+        select_next_proto(protocols, offered).ok_or(AlpnError::ALERT_FATAL)
     });
     if let Some(authorities) = client_ca {
         builder.set_ca_file(authorities).map_err(about(authorities))?;
@@ -56,4 +62,7 @@ fn about<E: std::fmt::Display>(file: &Path) -> impl FnOnce(E) -> io::Error {
     move |error| io::Error::other(format!("{}: {error}", file.display()))
 }
 
-const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
+/// Both protocols, HTTP/2 first.
+pub const BOTH: &[u8] = b"\x02h2\x08http/1.1";
+/// HTTP/1 alone.
+pub const HTTP1: &[u8] = b"\x08http/1.1";

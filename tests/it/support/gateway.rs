@@ -19,6 +19,7 @@ use super::{
     process::{Exit, Process},
     request::Request,
     response::Response,
+    stream::Stream,
     tls::HandshakeFailed,
 };
 
@@ -42,6 +43,13 @@ impl Gateway {
     /// Sends everything to one origin, `origin` as an upstream.
     pub async fn in_front_of(origin: &Origin) -> Self {
         Self::builder().origin("origin", origin).start().await
+    }
+
+    /// As [`in_front_of`](Self::in_front_of), with more keys of the upstream, as
+    /// `timeouts: { read: 1s }`.
+    pub async fn with_upstream(origin: &Origin, more: &str) -> Self {
+        let upstream = format!("{{ name: origin, endpoints: [{{ address: \"{{origin}}\" }}], {more} }}");
+        Self::builder().origin("origin", origin).yaml(&format!("upstreams: [{upstream}]")).start().await
     }
 
     /// Runs `tollgate check` on this text alone, without default sections.
@@ -110,6 +118,12 @@ impl Gateway {
     pub async fn ask(&self, arguments: &[&str]) -> Exit {
         let socket = self.files.path("admin.sock").display().to_string();
         Self::cli(&[arguments, &["--socket", &socket]].concat()).await
+    }
+
+    /// Asks over the operator's socket, as `POST` and `/reload`.
+    pub async fn admin(&self, method: &str, path: &str) -> Response {
+        let socket = tokio::net::UnixStream::connect(self.files.path("admin.sock")).await.unwrap();
+        Http1::over(Stream::Unix(socket)).send(&Request::new(method, path).honest()).await
     }
 
     /// Scrapes the metrics page.
@@ -228,6 +242,18 @@ impl GatewayBuilder {
     /// A TLS listener with this certificate, beside the cleartext one.
     pub fn certificate(mut self, issued: &Issued) -> Self {
         self.files.certificate(issued);
+        self
+    }
+
+    /// The files `NAME.pem` and `NAME.key`.
+    pub fn pair(self, name: &str, issued: &Issued) -> Self {
+        self.files.pair(name, issued);
+        self
+    }
+
+    /// A TLS listener with this section, in one line, beside the cleartext one.
+    pub fn tls(mut self, section: &str) -> Self {
+        self.files.tls(section);
         self
     }
 

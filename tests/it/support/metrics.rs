@@ -49,6 +49,11 @@ impl Metrics {
         self.samples(name, labels).next().is_some()
     }
 
+    /// Every sample.
+    pub fn all(&self) -> impl Iterator<Item = &Sample> {
+        self.0.iter()
+    }
+
     /// Samples of this name with (at least) these labels.
     pub fn samples<'a>(
         &'a self,

@@ -11,10 +11,13 @@ pub mod config;
 pub mod frames;
 pub mod gateway;
 pub mod http2;
+pub mod link;
+pub mod load;
 pub mod metrics;
 pub mod origin;
 pub mod port;
 pub mod process;
+pub mod puppet;
 pub mod request;
 pub mod response;
 pub mod stream;
@@ -22,8 +25,8 @@ pub mod tls;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, request::Request,
-    response::Response, tls::Tls, websocket::WebSocket,
+    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, puppet::Puppet,
+    request::Request, response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};

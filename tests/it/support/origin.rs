@@ -212,6 +212,12 @@ impl OriginBuilder {
             .file("--key", &certificate.key)
     }
 
+    /// Over TLS it agrees on HTTP/1 alone.
+    pub fn http1_only(mut self) -> Self {
+        self.command.arg("--http1-only");
+        self
+    }
+
     /// TLS clients must show a certificate of this authority.
     pub fn client_ca(self, authority: &Authority) -> Self {
         self.file("--client-ca", &authority.pem().unwrap())

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 use tokio_boring::SslStream;
@@ -23,13 +23,15 @@ pub enum Stream {
     Plain(TcpStream),
     /// After the handshake.
     Tls(Box<SslStream<TcpStream>>),
+    /// The operator's.
+    Unix(UnixStream),
 }
 
 impl Stream {
     /// The handshake's facts; panics on cleartext.
     pub fn ssl(&self) -> &boring::ssl::SslRef {
         match self {
-            Self::Plain(_) => panic!("there is no TLS on this connection"),
+            Self::Plain(_) | Self::Unix(_) => panic!("there is no TLS on this connection"),
             Self::Tls(stream) => stream.ssl(),
         }
     }
@@ -50,6 +52,7 @@ impl Stream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref(),
+            Self::Unix(_) => panic!("this is no connection of TCP"),
         }
     }
 }
@@ -59,6 +62,14 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// As [`connect`], with a receive buffer of about so many bytes: what the
+/// server writes beyond it waits in the server's kernel.
+pub async fn connect_narrow(address: SocketAddr, bytes: usize) -> io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(u32::try_from(bytes).unwrap())?;
+    timeout(PATIENCE, socket.connect(address)).await?
 }
 
 /// Connects without TLS, from this address of the loopback.
@@ -73,6 +84,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -82,6 +94,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -89,6 +102,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -96,6 +110,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

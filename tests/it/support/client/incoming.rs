@@ -96,6 +96,7 @@ impl Incoming {
     /// What is there, or else what comes next; empty at the end.
     pub async fn some(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
         if self.0.is_empty() {
+            self.0.reserve(PIECE);
             from.read_buf(&mut self.0).await?;
         }
         Ok(std::mem::take(&mut self.0))
@@ -184,6 +185,9 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
+
+/// Gigabytes come in pieces of this size.
+const PIECE: usize = 64 * 1024;
 
 /// A server that announced the end and has not ended by then keeps it open.
 const TO_CLOSE: Duration = Duration::from_secs(5);
