@@ -109,7 +109,8 @@ pub fn failed_while_proxying(
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    if *error.etype() == ErrorType::ReadTimedout && !session.is_body_done() {
+    let asking = session.response_written().is_none() && !session.is_upgrade_req();
+    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
         // Of course the endpoint said nothing: it waited for the body too.
         error.as_down();
     }
