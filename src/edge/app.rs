@@ -160,7 +160,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let mut requests = pin!(self.requests(io, http2, connection, limits, asked));
         let why = tokio::select! {
             biased;
-            () = &mut requests => return self.note_end(connection, http2),
+            () = &mut requests => return self.note_end(connection),
             why = Nudge::new(self.watch(connection, limits)) => why,
         };
         if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
@@ -231,11 +231,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    fn note_end(&self, connection: &Connection, http2: bool) {
+    fn note_end(&self, connection: &Connection) {
         match (connection.requests(), connection.heard()) {
             (0, false) => connection.end(EarlyEnd::Probe),
-            // Browsers connect ahead of need: they say hello and may ask nothing.
-            (0, true) if http2 => connection.end(EarlyEnd::Probe),
             (_, true) if connection.head_age(std::time::Instant::now()).is_some() => {
                 connection.end(EarlyEnd::BadRequest);
             }

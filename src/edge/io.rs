@@ -178,6 +178,10 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         let new = buf.filled().get(before..).unwrap_or_default();
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
+            if this.head.limits.http2 && this.connection.requests() == 0 {
+                // Browsers connect ahead of need: they say hello and may ask nothing.
+                this.connection.end(EarlyEnd::Probe);
+            }
         } else if this.connection.awaits_head() {
             this.refusal = this.inspect(new);
             if this.refusal.is_some() {

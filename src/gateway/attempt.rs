@@ -109,8 +109,8 @@ pub fn failed_while_proxying(
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    let uploads = !session.was_upgraded() && !session.is_body_done();
-    if *error.etype() == ErrorType::ReadTimedout && uploads {
+    let asking = session.response_written().is_none() && !session.is_upgrade_req();
+    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
         // Of course the endpoint said nothing: it waited for the body too.
         error.as_down();
     }

@@ -17,6 +17,7 @@ mod drain;
 mod edge;
 mod failures;
 mod faults;
+mod floods;
 mod forwarding;
 mod grpc;
 mod http2;

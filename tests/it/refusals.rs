@@ -242,6 +242,30 @@ async fn more_header_than_allowed_is_a_431() {
     .await;
 }
 
+#[tokio::test]
+async fn what_looks_odd_and_has_one_meaning_is_served_in_one_spelling() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::in_front_of(&origin).await;
+    for (sent, host, target) in [
+        ("GET http://a.example/b?c HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example", "/b?c"),
+        ("GET HTTPS://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example", "/"),
+        ("GET http://a.example?c HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example", "/?c"),
+        ("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n", "a.example", "/"),
+        ("\r\n\r\nGET / HTTP/1.1\r\nhost:a.example\r\n\r\n", "a.example", "/"),
+        ("GET / HTTP/1.1\r\nHOST: A.Example.:8080 \r\n\r\n", "a.example:8080", "/"),
+        ("GET / HTTP/1.1\r\nHost: [0::1]:80\r\n\r\n", "[::1]:80", "/"),
+        ("GET /a/../b//c/./d;e?x=/../%2F HTTP/1.1\r\nHost: a\r\n\r\n", "a", "/b/c/d;e?x=/../%2F"),
+        ("GET /%41%7e/%c3%a9%20 HTTP/1.1\r\nHost: a\r\n\r\n", "a", "/A~/%C3%A9%20"),
+        ("GET /[a]?b[]={c} HTTP/1.1\r\nHost: a\r\n\r\n", "a", "/%5Ba%5D?b[]={c}"),
+    ] {
+        let answer = gateway.connect().await.send_raw(sent).await;
+
+        assert_eq!(answer.status, 200, "{sent:?} got {answer:?}");
+        assert_eq!((answer.echo().host(), answer.echo().target()), (Some(host), target), "{sent:?}");
+        assert!(answer.echo().lines("host").len() == 1, "{sent:?}");
+    }
+}
+
 /// Sends each on a connection of its own; the answers.
 async fn assert_refused(cases: Vec<Case>) -> Vec<Response> {
     let origin = Origin::start().await;

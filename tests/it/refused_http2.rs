@@ -164,12 +164,13 @@ async fn a_header_that_never_ends_ends_the_connection() {
         let more = frames::frame(frames::CONTINUATION, 0, 9, &field);
         client.write(&open).await.unwrap();
 
-        let mut sent = 0;
-        while sent < 64 << 20 && client.write(&more).await.is_ok() {
-            sent += more.len();
+        // It may be cut off before; what comes after the end is read and dropped.
+        for _ in 0..500 {
+            let _ = client.write(&more).await;
         }
 
-        assert!(sent < 64 << 20, "the server took it all");
+        let outcome = client.outcome(9).await;
+        assert!(matches!(outcome, Outcome::GoAway(_) | Outcome::Closed), "{outcome:?}");
     }
     assert!(gateway.rss_kib() < before + 16 * 1024, "{} KiB became {}", before, gateway.rss_kib());
     assert!(origin.requests().await <= 1);

@@ -88,7 +88,11 @@ impl Frames {
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         let (mut status, mut body) = (0, Vec::new());
         loop {
-            let Ok(frame) = self.read().await else { return Outcome::Closed };
+            let frame = match self.read().await {
+                Ok(frame) => frame,
+                Err(why) if why.kind() == io::ErrorKind::TimedOut => panic!("stream {stream} is still open"),
+                Err(_) => return Outcome::Closed,
+            };
             let code = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
             match (frame.kind, frame.stream) {
                 (GOAWAY, 0) => return Outcome::GoAway(code(4)),
