@@ -58,7 +58,8 @@ async fn a_client_that_leaves_before_its_answer_is_written_down() {
 async fn a_part_of_a_body_is_never_taken_for_the_whole() {
     let (origin, gateway) = https().await;
     let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
-    let head = |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nHost: h.test\r\n{framing}\r\n\r\n");
+    let head =
+        |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nHost: h.test\r\n{framing}\r\n\r\n");
     for (path, framing, body) in [
         ("/length", "Content-Length: 100", "fifty"),
         ("/chunk", "Transfer-Encoding: chunked", "64\r\nfifty"),
@@ -81,7 +82,11 @@ async fn a_part_of_a_body_is_never_taken_for_the_whole() {
     eventually(PATIENCE, || async { gateway.access_log().len() == 7 }).await;
     for line in gateway.access_log() {
         // An origin that took a part for the whole would have answered.
-        assert_eq!((&line["flag"], &line["upstream_first_byte_us"]), (&"client_gone".into(), &().into()), "{line}");
+        assert_eq!(
+            (&line["flag"], &line["upstream_first_byte_us"]),
+            (&"client_gone".into(), &().into()),
+            "{line}"
+        );
     }
     eventually(PATIENCE, || async { origin.stats().await["open_connections"] == 1 }).await;
 }
@@ -118,7 +123,8 @@ async fn canaries(gateway: &Gateway, client: u64) -> usize {
     let mut answered = 0;
     for nth in 0..100 {
         let mark = format!("~{client:02}-{nth:03}");
-        let canary = Canary { kind: random.u8(..10), request: Request::new("GET", &format!("/{mark}")), mark };
+        let canary =
+            Canary { kind: random.u8(..10), request: Request::new("GET", &format!("/{mark}")), mark };
         let whole = match random.u8(..4) {
             0 => canary.over_http2(&mut http2).await,
             1 => canary.over_http1(&mut gateway.connect().await).await,
@@ -232,7 +238,9 @@ async fn https() -> (Origin, Gateway) {
     let gateway = Gateway::builder()
         .origin("origin", &origin)
         .certificate(&certs::server(&certs::authority(), &["api.example.com"]))
-        .yaml("upstreams: [{ name: origin, endpoints: [{ address: \"{origin}\" }], retries: { attempts: 2 } }]")
+        .yaml(
+            "upstreams: [{ name: origin, endpoints: [{ address: \"{origin}\" }], retries: { attempts: 2 } }]",
+        )
         .start()
         .await;
     (origin, gateway)

@@ -7,6 +7,7 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod bad_config;
 mod bodies;
 mod certificates;
 mod churn;
