@@ -172,7 +172,10 @@ async fn everything_that_is_wrong_is_told_at_once() {
           - { name: b, match: { path: /b }, respond: { status: 99 } }
         ",
     );
-    house.gateway.files.write("conf.d/10.yaml", "routes: [{ name: c, match: { path: /c }, to: [{ upstream: neither }] }]\n");
+    house
+        .gateway
+        .files
+        .write("conf.d/10.yaml", "routes: [{ name: c, match: { path: /c }, to: [{ upstream: neither }] }]\n");
     house.gateway.files.write("conf.d/20.yaml", "readiness: {}\n");
 
     let text = house

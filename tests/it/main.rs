@@ -26,6 +26,7 @@ mod reload;
 mod routing;
 mod running;
 mod smoke;
+mod starting;
 mod streaming;
 mod tls;
 mod upstreams;
