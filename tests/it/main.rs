@@ -7,10 +7,12 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod admin;
 mod bad_config;
 mod bodies;
 mod certificates;
 mod churn;
+mod cli;
 mod client_auth;
 mod drain;
 mod edge;
