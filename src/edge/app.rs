@@ -92,7 +92,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let connection = Arc::new(Connection::new(index, client));
         let _open = listener.series.open();
         match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
-            Ok(_permit) => self.accept(*stream, listener, &connection, &limits).await,
+            Ok(permit) => {
+                let guard = self.drain.enter(Some(permit));
+                self.accept((*stream, guard), listener, &connection, &limits).await;
+            }
             Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
             Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
         }
@@ -120,12 +123,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
 
     async fn accept(
         self: &Arc<Self>,
-        mut stream: L4Stream,
+        (mut stream, guard): (L4Stream, ConnectionGuard),
         listener: &EdgeListener,
         connection: &Arc<Connection>,
         limits: &Limits,
     ) {
-        let guard = self.drain.enter();
         let Ok(header) = ResponseHeader::build(200, Some(0)) else { return };
         let shared: Box<dyn std::any::Any + Send + Sync> = Box::new(connection.clone());
         stream.set_proxy_digest(ProxyDigest::new(Box::new(header), Some(shared)));
@@ -158,7 +160,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let mut requests = pin!(self.requests(io, http2, connection, limits, asked));
         let why = tokio::select! {
             biased;
-            () = &mut requests => return self.note_end(connection),
+            () = &mut requests => return self.note_end(connection, http2),
             why = Nudge::new(self.watch(connection, limits)) => why,
         };
         if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
@@ -229,9 +231,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         }
     }
 
-    fn note_end(&self, connection: &Connection) {
+    fn note_end(&self, connection: &Connection, http2: bool) {
         match (connection.requests(), connection.heard()) {
             (0, false) => connection.end(EarlyEnd::Probe),
+            // Browsers connect ahead of need: they say hello and may ask nothing.
+            (0, true) if http2 => connection.end(EarlyEnd::Probe),
             (_, true) if connection.head_age(std::time::Instant::now()).is_some() => {
                 connection.end(EarlyEnd::BadRequest);
             }

@@ -238,8 +238,13 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
 impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
+        // Nothing is under way to who says too little: whoever drips would only
+        // get more time.
+        let late = matches!(self.connection.ended(), Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout));
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !self.peer_closed => drop(runtime.spawn(linger(io, guard, self.half_closed))),
+            Ok(runtime) if !self.peer_closed && !late => {
+                drop(runtime.spawn(linger(io, guard, self.half_closed)))
+            }
             _ => close(io, guard),
         }
     }

@@ -6,8 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use http::header;
 use pingora::{
     Error, ErrorSource, ErrorType,
+    http::ResponseHeader,
     protocols::Digest,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
@@ -82,6 +84,17 @@ pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
     Ok(())
 }
 
+/// Refuses an answer whose body is in another coding than `chunked`: it would
+/// end with the connection (RFC 9112, 6.1), and the client's goes on.
+pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
+    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if known && codings.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
+}
+
 /// No connection: nothing was sent, so every method may try elsewhere.
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     note(ctx, &error, AttemptResult::ConnectError);
@@ -92,26 +105,46 @@ pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box
 
 /// The connection failed under the request: only what may be sent twice is.
 pub fn failed_while_proxying(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
+    if *error.etype() == ErrorType::ReadTimedout && !session.is_body_done() {
+        // Of course the endpoint said nothing: it waited for the body too.
+        error.as_down();
+    }
     let upstream = matches!(error.esource(), ErrorSource::Upstream);
     if upstream {
         note(ctx, &error, result_of(error.etype()));
     }
-    if upstream && ctx.attempt.reused {
+    let unseen = was_not_processed(&error);
+    if upstream && (ctx.attempt.reused || unseen) {
         // A connection out of the pool had ended: that says nothing about its endpoint.
         ctx.attempt.tried = Tried::default();
     }
     let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let repeatable = session.req_header().method.is_idempotent()
+    let repeatable = (unseen || session.req_header().method.is_idempotent())
         && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none()
+        && !is_answered(session)
         && !session.is_upgrade_req();
     let again = upstream && !silent && repeatable && may_try_again(ctx);
     error.set_retry(again);
     error
+}
+
+/// HTTP/2 says so of a request that it did not look at (RFC 9113, 8.7): by
+/// REFUSED_STREAM, or by a GOAWAY that does not reach up to it.
+fn was_not_processed(error: &Error) -> bool {
+    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let beyond = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    cause.is_remote() && (refused || beyond)
+}
+
+/// Whether the client got a header that is more than an interim answer.
+pub fn is_answered(session: &Session) -> bool {
+    let switches = http::StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().is_some_and(|a| !a.status.is_informational() || a.status == switches)
 }
 
 /// What a transport error means to the client. The one place where an error

@@ -131,6 +131,7 @@ impl ProxyHttp for Gateway {
         if switches {
             attempt::switch_protocols(session)?;
         }
+        attempt::check_coding(answer)?;
         if switches || !answer.status.is_informational() {
             ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
             if let Some(upstream) = ctx.upstream {
@@ -188,7 +189,7 @@ impl ProxyHttp for Gateway {
         ctx.error.get_or_insert(error.etype().as_str());
         // Pingora does not reuse the connection after this, whatever we say.
         session.set_keepalive(None);
-        if session.response_written().is_none() {
+        if !attempt::is_answered(session) {
             // The client may be gone; then there is nobody to tell.
             let _ = reply::reject(session, ctx, why).await;
         }

@@ -56,6 +56,11 @@ pub fn template(
     };
     // Pingora's default of 1 would make HTTP/2 a slower HTTP/1.
     options.max_h2_streams = 100;
+    // Pingora gives a stream as much as the connection, so that one client that
+    // stops reading would stop all of them. And h2 ends a connection with small
+    // frames for more than half of the connection's window.
+    options.h2_stream_window_size = Some(256 << 10);
+    options.h2_connection_window_size = Some(i32::MAX as u32);
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.connect.saturating_mul(2));
     options.read_timeout = Some(timeouts.read);

@@ -196,6 +196,25 @@ async fn a_header_beyond_all_measure_is_a_502_and_a_large_one_goes_through() {
 }
 
 #[tokio::test]
+async fn after_an_interim_answer_a_failure_is_still_answered() {
+    for (interim, request) in [
+        ("HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n", Request::get("/")),
+        ("HTTP/1.1 100 Continue\r\n\r\n", Request::post("/", "body").header("Expect", "100-continue")),
+    ] {
+        let puppet = Puppet::says(interim).await;
+        let gateway = Gateway::with_upstream(&puppet.origin, "timeouts: { read: 300ms }").await;
+
+        let answer = gateway.send(&request).await;
+
+        assert_eq!(
+            (answer.interim.len(), answer.status, answer.flag().as_str()),
+            (1, 504, "upstream_timeout")
+        );
+        assert_eq!(gateway.line_of(&answer).await["status"], 504);
+    }
+}
+
+#[tokio::test]
 async fn fields_of_the_upstreams_connection_stop_at_the_gateway() {
     let answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-private\r\nKeep-Alive: timeout=5\r\n\
         Proxy-Connection: keep-alive\r\nX-Private: 1\r\nUpgrade: h2c\r\nX-Public: 2\r\nContent-Length: 5\r\n\r\nhello";

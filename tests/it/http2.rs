@@ -219,6 +219,56 @@ async fn a_long_upload_to_an_http2_upstream_outlives_the_read_timeout() {
     assert_eq!((answer.status, answer.echo().body()), (200, "x".repeat(11).as_str()));
 }
 
+#[tokio::test]
+async fn clients_that_stop_reading_hold_nobody_else_of_an_upstream_connection() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "protocol: http2").await;
+    let mut stalled = Vec::new();
+    for _ in 0..10 {
+        let mut client = gateway.connect().await;
+        client.write(Request::get("/large").script("size=1000000000").to_http1()).await.unwrap();
+        client.read_some().await.unwrap();
+        stalled.push(client);
+    }
+
+    for _ in 0..20 {
+        let answer = gateway.send(&Request::get("/small").script("size=100000")).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    }
+    assert_eq!(origin.stats().await["connections"], 2, "all of them share one, and one is this question");
+}
+
+#[tokio::test]
+async fn an_answer_in_many_small_frames_ends_no_connection() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "protocol: http2").await;
+    let other = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut events = other.start(&Request::get("/events").script("sse=1000/10ms"), true).await.unwrap();
+    events.piece().await.unwrap().expect("an event");
+
+    let answer = gateway.send(&Request::get("/").script("size=100000,chunked,drip=0ms/1")).await;
+
+    assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    for _ in 0..10 {
+        events.piece().await.unwrap().expect("another event");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_many_small_frames_ends_no_connection() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "").await;
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut exchange = client.start(&Request::new("POST", "/"), false).await.unwrap();
+
+    for _ in 0..50_000 {
+        exchange.write("a telemetry point", false).await.unwrap();
+    }
+    exchange.write("", true).await.unwrap();
+
+    assert_eq!(exchange.response().await.unwrap().echo().0["body_bytes"], 50_000 * 17);
+}
+
 /// In front of one origin, with a TLS listener and more of the upstream's keys.
 async fn https(origin: &Origin, more: &str) -> Gateway {
     let authority = certs::authority();

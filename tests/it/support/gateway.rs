@@ -163,6 +163,11 @@ impl Gateway {
         eventually(PATIENCE, || async { self.access_log().into_iter().find(|line| like(line)) }).await
     }
 
+    /// What it wrote to standard output until now: the access log.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
     /// What it wrote to standard error until now.
     pub fn stderr(&self) -> String {
         self.process.stderr()

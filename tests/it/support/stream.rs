@@ -72,6 +72,13 @@ pub async fn connect_narrow(address: SocketAddr, bytes: usize) -> io::Result<Tcp
     timeout(PATIENCE, socket.connect(address)).await?
 }
 
+/// Connects without TLS, from this address of the loopback.
+pub async fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    timeout(PATIENCE, socket.connect(to)).await.unwrap().unwrap()
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
