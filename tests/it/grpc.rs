@@ -144,7 +144,7 @@ async fn gateways() -> [InFront; 2] {
         "endpoints: [{ address: \"{origin_tls}\" }], tls: { server_name: orders.internal, ca: ca.pem }",
     ] {
         let origin = Origin::builder().tls(&certs::server(&authority, &["orders.internal"])).start().await;
-        let timeouts = "timeouts: { read: 500ms, stream_idle: 300s }";
+        let timeouts = "timeouts: { read: 500ms, request: 500ms, stream_idle: 300s }";
         let gateway = Gateway::builder()
             .origin("origin", &origin)
             .certificate(&certs::server(&authority, &["api.example.com"]))

@@ -204,7 +204,7 @@ async fn a_client_that_stops_reading_stops_its_origin_and_nobody_else() {
     for _ in 0..20 {
         assert_eq!(gateway.get("/other").await.status, 200);
     }
-    assert_eq!(puppet.written(), stopped_at);
+    assert!(puppet.written() < SIZE / 2, "still {stopped_at}: {}", puppet.written());
     let mut got = 64 * 1024;
     while puppet.written() < 4 * SIZE {
         match timeout(Duration::from_millis(100), clients[0].read_some()).await {
