@@ -7,9 +7,10 @@ use boring::{pkey::PKey, symm::Cipher};
 use tokio::time::Instant;
 
 use crate::support::{
-    Gateway, certs,
+    Gateway, PATIENCE, certs,
     certs::{Kind, VALID},
     config::Files,
+    eventually,
 };
 
 #[tokio::test]
@@ -155,7 +156,7 @@ async fn what_is_no_file_is_told_alike_by_check_start_and_reload() {
         fs::remove_file(fragments.join("team.yaml")).unwrap();
         house.gateway.files.write("conf.d/team.yaml", "routes: []\n");
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(fragments.join("team.yaml"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(fragments.join("team.yaml"), fs::Permissions::from_mode(0o0)).unwrap();
         house.refuses(&["conf.d/team.yaml: ", "permission denied"]).await;
     }
 }
@@ -233,8 +234,9 @@ impl House {
         }
         assert_eq!(errors(&checked.stderr), errors(&started.stderr));
         assert_eq!(errors(&checked.stderr), errors(&reloaded.stderr));
-        let (log, last) = (self.gateway.stderr(), errors(&reloaded.stderr));
-        assert!(last.iter().all(|line| log.contains(line)), "{last:?} is not in {log}");
+        let last = errors(&reloaded.stderr);
+        let is_logged = || last.iter().all(|line| self.gateway.stderr().contains(line));
+        eventually(PATIENCE, || async { is_logged() }).await;
         assert_eq!(self.gateway.get("/").await.text(), "good");
         assert_eq!(self.gateway.metric("tollgate_config_last_reload_successful", &[]).await, 0.0);
         assert_eq!(self.gateway.status().await["generation"], 1);
@@ -254,7 +256,7 @@ fn may_read_everything() -> bool {
     let files = Files::new();
     files.write("locked", "");
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(files.path("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(files.path("locked"), fs::Permissions::from_mode(0o0)).unwrap();
     fs::read(files.path("locked")).is_ok()
 }
 

@@ -144,7 +144,9 @@ async fn what_cannot_be_understood_is_exit_code_2() {
 async fn every_file_under_conf_is_fine_as_far_as_its_files_are_there() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/");
     let reference = Gateway::cli(&["check", &format!("{folder}tollgate.yaml")]).await;
-    let demo = json(&Gateway::cli(&["check", "--json", &format!("{folder}demo.yaml")]).await, 78);
+    let demo = Gateway::cli(&["check", "--json", &format!("{folder}demo.yaml")]).await;
+    // 0 where `make run` has made the certificate already.
+    let demo = json(&demo, demo.code.filter(|code| *code == 0).unwrap_or(78));
 
     assert_eq!(reference.code, Some(0), "{reference:?}");
     // The demo's certificate is made when it runs.
