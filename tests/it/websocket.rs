@@ -138,9 +138,9 @@ async fn either_side_that_leaves_takes_the_other_with_it() {
     open().await.http.reset();
     eventually(PATIENCE, || async { origin.stats().await["open_connections"] == 1 }).await;
     let mut left = open().await;
-    drop(origin);
+    origin.stop().await;
 
-    assert_eq!(left.http.read_to_end().await.unwrap_or_default(), b"");
+    assert_eq!(left.http.read_to_end().await.unwrap(), b"");
 }
 
 #[tokio::test]
