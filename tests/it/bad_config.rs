@@ -7,9 +7,10 @@ use boring::{pkey::PKey, symm::Cipher};
 use tokio::time::Instant;
 
 use crate::support::{
-    Gateway, certs,
+    Gateway, PATIENCE, certs,
     certs::{Kind, VALID},
     config::Files,
+    eventually,
 };
 
 #[tokio::test]
@@ -233,8 +234,9 @@ impl House {
         }
         assert_eq!(errors(&checked.stderr), errors(&started.stderr));
         assert_eq!(errors(&checked.stderr), errors(&reloaded.stderr));
-        let (log, last) = (self.gateway.stderr(), errors(&reloaded.stderr));
-        assert!(last.iter().all(|line| log.contains(line)), "{last:?} is not in {log}");
+        let last = errors(&reloaded.stderr);
+        let is_logged = || last.iter().all(|line| self.gateway.stderr().contains(line));
+        eventually(PATIENCE, || async { is_logged() }).await;
         assert_eq!(self.gateway.get("/").await.text(), "good");
         assert_eq!(self.gateway.metric("tollgate_config_last_reload_successful", &[]).await, 0.0);
         assert_eq!(self.gateway.status().await["generation"], 1);
