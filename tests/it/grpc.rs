@@ -44,7 +44,7 @@ async fn a_failed_call_has_its_status_in_the_header_and_no_body() {
 #[tokio::test]
 async fn messages_of_both_sides_interleave() {
     for gateway in gateways().await {
-        let mut client = gateway.connect().await;
+        let client = gateway.connect().await;
         let mut exchange = client.start(&call("BidiStream"), false).await.unwrap();
 
         for nth in 0..20_u8 {
@@ -144,7 +144,7 @@ async fn gateways() -> [InFront; 2] {
         "endpoints: [{ address: \"{origin_tls}\" }], tls: { server_name: orders.internal, ca: ca.pem }",
     ] {
         let origin = Origin::builder().tls(&certs::server(&authority, &["orders.internal"])).start().await;
-        let timeouts = "timeouts: { read: 500ms, stream_idle: 300s }";
+        let timeouts = "timeouts: { read: 500ms, request: 500ms, stream_idle: 300s }";
         let gateway = Gateway::builder()
             .origin("origin", &origin)
             .certificate(&certs::server(&authority, &["api.example.com"]))

@@ -7,10 +7,13 @@
 #[allow(dead_code)] // The vocabulary is there before all of its tests.
 mod support;
 
+mod admin;
 mod answer_hygiene;
+mod bad_config;
 mod bodies;
 mod certificates;
 mod churn;
+mod cli;
 mod client_auth;
 mod desync;
 mod drain;
@@ -35,6 +38,7 @@ mod routing;
 mod running;
 mod slow_clients;
 mod smoke;
+mod starting;
 mod streaming;
 mod tls;
 mod upstreams;

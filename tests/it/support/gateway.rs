@@ -290,13 +290,13 @@ impl GatewayBuilder {
     }
 
     /// Starts it and waits until it has ended; panics when it goes on.
-    pub async fn run_to_end(self) -> Exit {
+    pub async fn run_to_end(&self) -> Exit {
         let process = self.spawn();
         process.wait_exit(PATIENCE).await
     }
 
     /// Runs `tollgate check` on what `start` would run.
-    pub async fn check(self, arguments: &[&str]) -> Exit {
+    pub async fn check(&self, arguments: &[&str]) -> Exit {
         self.files.write_main(&self.yaml);
         let main = self.files.main().display().to_string();
         Gateway::cli(&[&["check", &main], arguments].concat()).await
