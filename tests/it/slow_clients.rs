@@ -154,7 +154,9 @@ async fn a_body_that_stops_coming_is_a_408() {
             (408, "client_timeout", true),
             "{body:?}"
         );
-        assert!(began.elapsed() >= DEADLINE.mul_f64(0.9), "{:?}", began.elapsed());
+        // Not by the endpoint's deadline, which comes at 15 s.
+        let took = began.elapsed();
+        assert!(took >= DEADLINE.mul_f64(0.9) && took < Duration::from_secs(10), "{took:?}");
         assert_eq!(gateway.line_of(&answer).await["status"], 408);
     }
     assert_eq!(gateway.metrics().await.refused(), [("flag client_timeout".to_owned(), 3.0)].into());
