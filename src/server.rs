@@ -4,13 +4,13 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use pingora::{
-    apps::{HttpServerOptions, ServerApp},
+    apps::HttpServerOptions,
     listeners::ListenerConfig,
     protocols::{
         http::v2::server::default_h2_options,
@@ -18,7 +18,7 @@ use pingora::{
         tls::SslStream,
     },
     server::{RunArgs, Server, configuration::ServerConf},
-    services::{ServiceHandle, listening::Service},
+    services::{ServiceHandle, ServiceWithDependents, listening::Service},
 };
 use pingora_proxy::HttpProxy;
 
@@ -27,7 +27,7 @@ use crate::{
     config::{self, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake},
     gateway::{Gateway, record::Recorder},
-    lifecycle::{BindError, Reloader, Shutdown, Signals, Sockets},
+    lifecycle::{BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -75,8 +75,8 @@ impl std::error::Error for StartError {}
 /// Serves the configuration at `path` until a signal ends it.
 pub fn run(path: &Path) -> Result<(), StartError> {
     let parts = Parts::prepare(path)?;
-    let sockets = parts.bind()?;
-    let (server, signals) = parts.assemble(sockets)?;
+    let (sockets, doors) = parts.bind()?;
+    let (server, signals) = parts.assemble(sockets, doors)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
@@ -111,7 +111,7 @@ impl Parts {
         Ok(Self { path: path.to_owned(), current, live, metrics, access_log, drain: Arc::default() })
     }
 
-    fn bind(&self) -> Result<Sockets, StartError> {
+    fn bind(&self) -> Result<(Sockets, Doors), StartError> {
         let now = self.current.load();
         let config = now.config();
         let sockets = Sockets::default();
@@ -119,6 +119,7 @@ impl Parts {
             let name = listener.spec.name.as_str();
             sockets.tcp(name, listener.spec.address.socket()).map_err(StartError::Bind)?;
         }
+        let doors = sockets.doors().map_err(StartError::Bind)?;
         if let Some(readiness) = &config.readiness {
             sockets.tcp("readiness", readiness.address.socket()).map_err(StartError::Bind)?;
         }
@@ -126,10 +127,10 @@ impl Parts {
             sockets.tcp("admin.metrics", metrics.socket()).map_err(StartError::Bind)?;
         }
         sockets.unix(&config.resolve(&config.admin.socket)).map_err(StartError::Bind)?;
-        Ok(sockets)
+        Ok((sockets, doors))
     }
 
-    fn assemble(&self, sockets: Sockets) -> Result<(Server, Signals), StartError> {
+    fn assemble(&self, sockets: Sockets, doors: Doors) -> Result<(Server, Signals), StartError> {
         let now = self.current.load();
         let config = now.config();
         let admin_socket = config.resolve(&config.admin.socket);
@@ -145,11 +146,11 @@ impl Parts {
         add(&mut server, edge, &sockets);
         if let Some(readiness) = &config.readiness {
             let app = Readiness { drain: self.drain.clone() };
-            add(&mut server, small("readiness", app, &readiness.address.to_string()), &sockets);
+            add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
         }
         if let Some(address) = config.admin.metrics {
             let app = MetricsPage { metrics: self.metrics.clone() };
-            add(&mut server, small("metrics", app, &address.to_string()), &sockets);
+            add(&mut server, Lasting(small("metrics", app, &address.to_string())), &sockets);
         }
         let operator = Operator {
             current: self.current.clone(),
@@ -157,11 +158,16 @@ impl Parts {
             drain: self.drain.clone(),
             started: Instant::now(),
         };
-        add(&mut server, operator_service(operator, &admin_socket), &sockets);
+        add(&mut server, Lasting(operator_service(operator, &admin_socket)), &sockets);
         log_start(config);
         let shutdown =
             Shutdown::new(self.drain.clone(), self.access_log.clone(), self.current.clone(), admin_socket);
-        let signals = Signals { reloader, access_log: self.access_log.clone(), shutdown: Arc::new(shutdown) };
+        let signals = Signals {
+            reloader,
+            access_log: self.access_log.clone(),
+            shutdown: Arc::new(shutdown),
+            doors: Mutex::new(doors),
+        };
         Ok((server, signals))
     }
 
@@ -258,11 +264,7 @@ fn early_end(failure: HandshakeFailure) -> EarlyEnd {
     }
 }
 
-fn add<A: ServerApp + Send + Sync + 'static>(
-    server: &mut Server,
-    service: Service<A>,
-    sockets: &ServiceHandle,
-) {
+fn add(server: &mut Server, service: impl ServiceWithDependents + 'static, sockets: &ServiceHandle) {
     server.add_service(service).add_dependency(sockets);
 }
 

@@ -106,7 +106,7 @@ impl ServeHttp for Operator {
 }
 
 impl Operator {
-    async fn reload(&self, session: &ServerSession) -> Response<Vec<u8>> {
+    async fn reload(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let reloader = self.reloader.clone();
         match tokio::task::spawn_blocking(move || reloader.reload()).await {
             Ok(Ok(done)) => json(session, StatusCode::OK, &done),
@@ -114,10 +114,6 @@ impl Operator {
             Ok(Err(Refused::Problems(problems))) => {
                 let list: Vec<_> = problems.iter().collect();
                 json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
-            }
-            Ok(Err(why)) => {
-                let told = serde_json::json!({ "needs_upgrade": why.to_string() });
-                json(session, StatusCode::UNPROCESSABLE_ENTITY, &told)
             }
             Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
         }
@@ -175,7 +171,7 @@ fn days_between(from: std::time::SystemTime, to: std::time::SystemTime) -> i64 {
     to.duration_since(from).map_or_else(|past| -days(past.duration()), days)
 }
 
-fn json(session: &ServerSession, status: StatusCode, value: &impl Serialize) -> Response<Vec<u8>> {
+fn json(session: &mut ServerSession, status: StatusCode, value: &impl Serialize) -> Response<Vec<u8>> {
     let body = serde_json::to_string_pretty(value).unwrap_or_default();
     let mut page = text(session, status, &body);
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
 use crate::{edge::Drain, telemetry::Metrics};
@@ -53,7 +53,11 @@ impl ServeHttp for MetricsPage {
 }
 
 /// A page of text; to a `HEAD` without the text.
-pub(super) fn text(session: &ServerSession, status: StatusCode, body: &str) -> Response<Vec<u8>> {
+pub(super) fn text(session: &mut ServerSession, status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    if session.req_header().version == Version::HTTP_10 {
+        // It may read to the end; Pingora would keep it open for a minute.
+        session.set_keepalive(None);
+    }
     let length = HeaderValue::from(body.len());
     let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body.into() };
     let mut page = Response::new(body);

@@ -66,9 +66,6 @@ fn refused(told: &Value) -> String {
         let key = if key.is_empty() { String::new() } else { format!(": {key}") };
         text.push_str(&format!("{}: {}{line}{key}: {}\n", field("severity"), field("file"), field("text")));
     }
-    if let Some(why) = told.get("needs_upgrade").and_then(Value::as_str) {
-        text.push_str(why);
-    }
     text + "refused: the gateway goes on with what it had\n"
 }
 

@@ -48,6 +48,7 @@ use route::RouteSpec;
 use serde::Serialize;
 use server::{
     AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+    TracingSpec,
 };
 use upstream::UpstreamSpec;
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub requests: RequestsSpec,
     /// Whose word counts about where a request came from.
     pub forwarded: ForwardedSpec,
+    /// What is done for traces.
+    pub tracing: TracingSpec,
     /// Where the access log goes.
     pub access_log: AccessLogSpec,
     /// Groups of endpoints, of the main file and of every fragment.

@@ -11,6 +11,7 @@ use super::{
     route::RouteSpec,
     server::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+        TracingSpec,
     },
     upstream::UpstreamSpec,
 };
@@ -43,6 +44,8 @@ struct Tollgate {
     requests: RequestsSpec,
     /// Whose word counts about where a request came from.
     forwarded: ForwardedSpec,
+    /// What is done for traces.
+    tracing: TracingSpec,
     /// Where the access log goes.
     access_log: AccessLogSpec,
     /// Groups of endpoints.

@@ -58,7 +58,7 @@ pub struct ConnectionsSpec {
     /// request from the connection's start.
     pub header_timeout: Span,
     /// Silence between two requests. Below the 350 s after which an NLB
-    /// forgets a flow.
+    /// forgets a flow. Changing it needs an upgrade.
     pub idle: Span,
     /// Silence of a client inside a request body.
     pub read: Span,
@@ -70,7 +70,7 @@ pub struct ConnectionsSpec {
     /// How long a connection that was asked to end may go on with what it does;
     /// then it is cut.
     pub max_drain: Span,
-    /// HTTP/2 streams of one connection at a time.
+    /// HTTP/2 streams of one connection at a time. Changing it needs an upgrade.
     pub max_streams: u32,
 }
 
@@ -174,6 +174,30 @@ impl TryFrom<String> for Network {
             ))
         })
     }
+}
+
+/// What is done for traces. A well-formed `traceparent` and `X-Amzn-Trace-Id`
+/// always go on, and a missing `X-Amzn-Trace-Id` is made.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracingSpec {
+    /// What a request without a `traceparent` gets.
+    pub traceparent: Traceparent,
+}
+
+/// What a request without a well-formed `traceparent` gets. One cannot say
+/// "undecided": unsampled switches tracing off in services that follow their
+/// caller (OpenTelemetry's default), sampled records everything.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Traceparent {
+    /// None: the service behind begins the trace.
+    #[default]
+    Keep,
+    /// One that is not recorded.
+    MakeUnsampled,
+    /// One that is recorded.
+    MakeSampled,
 }
 
 /// Where the access log goes: one JSON line for each request.

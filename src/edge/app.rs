@@ -92,7 +92,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let connection = Arc::new(Connection::new(index, client));
         let _open = listener.series.open();
         match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
-            Ok(_permit) => self.accept(*stream, listener, &connection, &limits).await,
+            Ok(permit) => {
+                let guard = self.drain.enter(Some(permit));
+                self.accept((*stream, guard), listener, &connection, &limits).await;
+            }
             Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
             Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
         }
@@ -120,12 +123,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
 
     async fn accept(
         self: &Arc<Self>,
-        mut stream: L4Stream,
+        (mut stream, guard): (L4Stream, ConnectionGuard),
         listener: &EdgeListener,
         connection: &Arc<Connection>,
         limits: &Limits,
     ) {
-        let guard = self.drain.enter();
         let Ok(header) = ResponseHeader::build(200, Some(0)) else { return };
         let shared: Box<dyn std::any::Any + Send + Sync> = Box::new(connection.clone());
         stream.set_proxy_digest(ProxyDigest::new(Box::new(header), Some(shared)));
@@ -164,6 +166,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
             return connection.end(why);
         }
+        connection.ask_to_end();
         ask_to_end.send_replace(true);
         if timeout(limits.max_drain, requests).await.is_err() {
             connection.end(why);

@@ -37,6 +37,7 @@ pub struct Connection {
     heard: AtomicBool,
     /// Bytes may have come that belong to a later request.
     overread: AtomicBool,
+    asked_to_end: AtomicBool,
     ended: OnceLock<EarlyEnd>,
 }
 
@@ -55,6 +56,7 @@ impl Connection {
             requests: AtomicU32::new(0),
             heard: AtomicBool::new(false),
             overread: AtomicBool::new(false),
+            asked_to_end: AtomicBool::new(false),
             ended: OnceLock::new(),
         }
     }
@@ -128,6 +130,17 @@ impl Connection {
     /// HTTP/2 connection never is: Pingora ends idle ones itself.
     pub(super) fn is_idle(&self) -> bool {
         self.awaits_head() && self.head_since.load(Ordering::Relaxed) == 0
+    }
+
+    /// The next answer whose header is written is the last one.
+    pub(super) fn ask_to_end(&self) {
+        self.asked_to_end.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has to end because of its age or a drain. Pingora only knows
+    /// when a request begins.
+    pub fn is_asked_to_end(&self) -> bool {
+        self.asked_to_end.load(Ordering::Relaxed)
     }
 
     /// Requests whose header was read.

@@ -8,6 +8,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 
+use super::caps::Permit;
+
 /// The drain of this process.
 pub struct Drain {
     flag: watch::Sender<bool>,
@@ -43,20 +45,23 @@ impl Drain {
         let _ = self.flag.subscribe().wait_for(|begun| *begun).await;
     }
 
-    /// Counts one connection until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> ConnectionGuard {
+    /// Counts one connection until the guard is dropped, which holds its permit.
+    pub fn enter(self: &Arc<Self>, permit: Option<Permit>) -> ConnectionGuard {
         self.open.fetch_add(1, Ordering::Relaxed);
-        ConnectionGuard(self.clone())
+        ConnectionGuard { drain: self.clone(), _permit: permit }
     }
 }
 
 /// One open connection. Dropped last, after the socket was closed: the process
-/// may exit when none is left.
-pub struct ConnectionGuard(Arc<Drain>);
+/// may exit when none is left, and the caps have room for another one.
+pub struct ConnectionGuard {
+    drain: Arc<Drain>,
+    _permit: Option<Permit>,
+}
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.drain.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,8 +82,8 @@ mod tests {
     #[test]
     fn guards_count_open_connections() {
         let drain = Arc::new(Drain::default());
-        let first = drain.enter();
-        let second = drain.enter();
+        let first = drain.enter(None);
+        let second = drain.enter(None);
         assert_eq!(drain.open(), 2);
 
         drop((first, second));

@@ -11,7 +11,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,9 +19,13 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{connection::Connection, drain::ConnectionGuard};
+use super::{
+    connection::Connection,
+    drain::ConnectionGuard,
+    linger::{close, linger},
+};
 use crate::{
     gate::{
         Refusal as GateRefusal,
@@ -178,6 +181,10 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         let new = buf.filled().get(before..).unwrap_or_default();
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
+            if this.head.limits.http2 && this.connection.requests() == 0 {
+                // Browsers connect ahead of need: they say hello and may ask nothing.
+                this.connection.end(EarlyEnd::Probe);
+            }
         } else if this.connection.awaits_head() {
             this.refusal = this.inspect(new);
             if this.refusal.is_some() {
@@ -238,44 +245,16 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
 impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
+        // Nothing is under way to who says too little: whoever drips would only
+        // get more time.
+        let late = matches!(self.connection.ended(), Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout));
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !self.peer_closed => drop(runtime.spawn(linger(io, guard, self.half_closed))),
+            Ok(runtime) if !self.peer_closed && !late => {
+                drop(runtime.spawn(linger(io, guard, self.half_closed)))
+            }
             _ => close(io, guard),
         }
     }
-}
-
-/// Half-closes and reads on, so that what was written last arrives.
-async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>, half_closed: bool) {
-    let _ = tokio::time::timeout(LINGER_AT_MOST, async {
-        // Not twice: BoringSSL then calls the client's next bytes an error.
-        if !half_closed && AsyncWriteExt::shutdown(&mut io).await.is_err() {
-            return;
-        }
-        let mut sink = [0; 2048];
-        loop {
-            match tokio::time::timeout(LINGER, io.read(&mut sink)).await {
-                Ok(Ok(1..)) => {}
-                Ok(_) => return,
-                Err(_) if is_delivered(&io) => return,
-                Err(_) => {}
-            }
-        }
-    })
-    .await;
-    close(io, guard);
-}
-
-/// Whether the client's machine has everything that was written.
-fn is_delivered(io: &impl IO) -> bool {
-    let tcp = io.get_socket_digest().and_then(|socket| socket.tcp_info());
-    tcp.is_none_or(|tcp| tcp.tcpi_unacked == 0 && tcp.tcpi_notsent_bytes == 0)
-}
-
-/// The socket first: the process may exit when the last guard is gone.
-fn close<S>(io: S, guard: Option<ConnectionGuard>) {
-    drop(io);
-    drop(guard);
 }
 
 #[async_trait]
@@ -333,12 +312,6 @@ impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
         write!(f, "EdgeIo({})", self.connection.client)
     }
 }
-
-/// Silence of a client to which everything was delivered.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// As long as nginx; a client that is slower than that loses the end.
-const LINGER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// Its parser gives up at one more.
 const PINGORA_MAX_FIELDS: usize = 256;

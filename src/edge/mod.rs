@@ -11,6 +11,7 @@ mod caps;
 mod connection;
 mod drain;
 mod io;
+mod linger;
 mod nudge;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};

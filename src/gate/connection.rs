@@ -39,7 +39,7 @@ const FORWARDED: &[u8] = b"x-forwarded-";
 /// Who asks, for what, how long the body is, by which way. Fields that only we
 /// set, such as the signed token, need no place here: they are inserted after
 /// the removal.
-const PROTECTED: [&[u8]; 12] = [
+const PROTECTED: [&[u8]; 13] = [
     b"host",
     b"content-length",
     b"transfer-encoding",
@@ -52,6 +52,7 @@ const PROTECTED: [&[u8]; 12] = [
     b"x-request-id",
     b"traceparent",
     b"tracestate",
+    b"x-amzn-trace-id",
 ];
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use http::header;
 use pingora::{
     Error, ErrorSource, ErrorType,
+    http::ResponseHeader,
     protocols::Digest,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
@@ -82,6 +84,17 @@ pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
     Ok(())
 }
 
+/// Refuses an answer whose body is in another coding than `chunked`: it would
+/// end with the connection (RFC 9112, 6.1), and the client's goes on.
+pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
+    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if known && codings.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
+}
+
 /// No connection: nothing was sent, so every method may try elsewhere.
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     note(ctx, &error, AttemptResult::ConnectError);
@@ -92,10 +105,15 @@ pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box
 
 /// The connection failed under the request: only what may be sent twice is.
 pub fn failed_while_proxying(
-    session: &Session,
+    session: &mut Session,
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
+    let asking = session.response_written().is_none() && !session.is_upgrade_req();
+    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
+        // Of course the endpoint said nothing: it waited for the body too.
+        error.as_down();
+    }
     let upstream = matches!(error.esource(), ErrorSource::Upstream);
     if upstream {
         note(ctx, &error, result_of(error.etype()));

@@ -131,6 +131,7 @@ impl ProxyHttp for Gateway {
         if switches {
             attempt::switch_protocols(session)?;
         }
+        attempt::check_coding(answer)?;
         if switches || !answer.status.is_informational() {
             ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
             if let Some(upstream) = ctx.upstream {
@@ -148,6 +149,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         hops::clean(answer)?;
         reply::frame(session, answer, ctx.head.version);
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
+            session.set_keepalive(None);
+        }
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         Ok(())

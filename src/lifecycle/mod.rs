@@ -1,10 +1,14 @@
 //! The life of the process: reload, signals, drain, listening sockets.
 
+mod doors;
+mod lasting;
 mod reload;
 mod shutdown;
 mod signals;
 mod sockets;
 
+pub use doors::Doors;
+pub use lasting::Lasting;
 pub use reload::{Refused, Reloaded, Reloader};
 pub use shutdown::Shutdown;
 pub use signals::Signals;

@@ -7,14 +7,14 @@ use std::{
     collections::BTreeSet,
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::SystemTime,
 };
 
 use serde::Serialize;
 
 use crate::{
-    config::{self, Config, Problems, Sourced},
+    config::{Config, Problems, Source, Sourced},
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::Metrics,
@@ -48,8 +48,6 @@ pub struct Reloaded {
 pub enum Refused {
     /// The configuration cannot be used.
     Problems(Problems),
-    /// These keys only change with an upgrade.
-    NeedsUpgrade(Vec<String>),
     /// Another reload is under way.
     Busy,
 }
@@ -58,9 +56,6 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problems(problems) => problems.fmt(f),
-            Self::NeedsUpgrade(keys) => {
-                writeln!(f, "error: needs a restart or an upgrade: {}", keys.join(", "))
-            }
             Self::Busy => writeln!(f, "error: another reload is under way; try again when it is done"),
         }
     }
@@ -77,11 +72,21 @@ impl Reloader {
     /// Reads, builds, swaps. Blocks for as long as the files take; call it off
     /// the request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        let _alone = match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(Refused::Busy),
-            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
-            Ok(alone) => alone,
-        };
+        match self.busy.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
+            Err(TryLockError::Poisoned(broken)) => self.reload_alone(broken.into_inner()),
+            Ok(alone) => self.reload_alone(alone),
+        }
+    }
+
+    /// As [`reload`](Self::reload), after the one that is under way: it may
+    /// have read the files before they were what they are now, and who sent a
+    /// signal cannot be told to try again.
+    pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
+        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reload_alone(&self, _alone: MutexGuard<'_, ()>) -> Result<Reloaded, Refused> {
         let outcome = self.swap();
         self.count(&outcome);
         match &outcome {
@@ -112,9 +117,10 @@ impl Reloader {
         let before = self.current.load();
         let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
         let (next, warnings) = built.map_err(Refused::Problems)?;
-        let fixed = fixed_keys_that_differ(before.config(), next.config());
-        if !fixed.is_empty() {
-            return Err(Refused::NeedsUpgrade(fixed));
+        let mut frozen = frozen(before.config(), next.config());
+        if frozen.has_errors() {
+            next.loaded.locate(&mut frozen);
+            return Err(Refused::Problems(frozen));
         }
         let changes = changes(before.config(), next.config());
         let done = Reloaded {
@@ -131,24 +137,34 @@ impl Reloader {
     }
 }
 
-/// Keys that this process cannot change any more.
-fn fixed_keys_that_differ(old: &Config, new: &Config) -> Vec<String> {
-    let shape = |c: &Config| -> Vec<_> {
-        let listener = |l: &Sourced<config::listener::ListenerSpec>| {
-            (l.spec.name.clone(), l.spec.address, l.spec.tls.is_some())
-        };
-        c.listeners.iter().map(listener).collect()
+/// What this process cannot change any more, as problems of the new files.
+fn frozen(old: &Config, new: &Config) -> Problems {
+    let mut problems = Problems::default();
+    let mut must_stay = |differs: bool, source: &Source| {
+        if differs {
+            problems.error(
+                source,
+                "this changes by a restart or an upgrade alone; write it as it was until then",
+            );
+        }
     };
-    let differs = [
-        ("listeners (name, address, tls on or off)", shape(old) != shape(new)),
-        ("readiness.address", old.readiness != new.readiness),
-        ("admin", old.admin != new.admin),
-        ("runtime", old.runtime != new.runtime),
-        ("access_log", old.access_log != new.access_log),
-        ("connections.max_streams", old.connections.max_streams != new.connections.max_streams),
-        ("connections.idle", old.connections.idle != new.connections.idle),
-    ];
-    differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()).collect()
+    let names = |c: &Config| c.listeners.iter().map(|l| l.spec.name.clone()).collect::<Vec<_>>();
+    must_stay(names(old) != names(new), &new.main.key("listeners"));
+    if names(old) == names(new) {
+        for (old, new) in old.listeners.iter().zip(&new.listeners) {
+            must_stay(old.spec.address != new.spec.address, &new.source.key("address"));
+            must_stay(old.spec.tls.is_some() != new.spec.tls.is_some(), &new.source.key("tls"));
+        }
+    }
+    let (was, is) = (&old.connections, &new.connections);
+    let connections = new.main.key("connections");
+    must_stay(old.readiness != new.readiness, &new.main.key("readiness"));
+    must_stay(old.admin != new.admin, &new.main.key("admin"));
+    must_stay(old.runtime != new.runtime, &new.main.key("runtime"));
+    must_stay(old.access_log != new.access_log, &new.main.key("access_log"));
+    must_stay(was.max_streams != is.max_streams, &connections.key("max_streams"));
+    must_stay(was.idle != is.idle, &connections.key("idle"));
+    problems
 }
 
 /// What a reload changes, a line each.
@@ -161,6 +177,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("connections", old.connections != new.connections),
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
+        ("tracing", old.tracing != new.tracing),
     ];
     lines.extend(sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("changed: {name}")));
     lines

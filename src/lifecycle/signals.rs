@@ -1,13 +1,13 @@
 //! What the process hears: HUP reloads, TERM and QUIT drain, INT ends at once,
 //! USR1 opens the access log anew. A second TERM, QUIT or INT ends at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{reload::Reloader, shutdown::Shutdown};
+use super::{doors::Doors, reload::Reloader, shutdown::Shutdown};
 use crate::telemetry::AccessLog;
 
 /// Pingora's main loop waits here until the process has to end.
@@ -18,6 +18,8 @@ pub struct Signals {
     pub access_log: Arc<AccessLog>,
     /// What TERM begins.
     pub shutdown: Arc<Shutdown>,
+    /// What TERM closes first.
+    pub doors: Mutex<Doors>,
 }
 
 #[async_trait]
@@ -34,8 +36,8 @@ impl ShutdownSignalWatch for Signals {
                 _ = heard.interrupt.recv() => {
                     self.shutdown.now("interrupt");
                 }
-                _ = heard.terminate.recv() => return self.drain("terminate", heard),
-                _ = heard.quit.recv() => return self.drain("quit", heard),
+                _ = heard.terminate.recv() => return self.drain("terminate", heard).await,
+                _ = heard.quit.recv() => return self.drain("quit", heard).await,
             }
         }
     }
@@ -45,13 +47,18 @@ impl Signals {
     fn reload(&self) {
         let reloader = self.reloader.clone();
         // The outcome stands in log and metrics.
-        tokio::task::spawn_blocking(move || drop(reloader.reload()));
+        tokio::task::spawn_blocking(move || drop(reloader.reload_in_turn()));
     }
 
     /// Pingora stops accepting when this returns; our own monitor ends the
     /// process, since Pingora's would sleep its whole grace period.
-    fn drain(&self, why: &'static str, mut heard: Heard) -> ShutdownSignal {
+    async fn drain(&self, why: &'static str, mut heard: Heard) -> ShutdownSignal {
         self.shutdown.begin(why);
+        let doors = std::mem::take(&mut *self.doors.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::select! {
+            () = doors.close() => {}
+            () = heard.any_end() => self.shutdown.now("second signal"),
+        }
         let shutdown = self.shutdown.clone();
         let watched = std::thread::Builder::new().name("drain".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

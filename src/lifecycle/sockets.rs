@@ -24,6 +24,8 @@ use pingora::{
 };
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::doors::Doors;
+
 /// The sockets of this process, until Pingora takes them.
 #[derive(Default)]
 pub struct Sockets(Mutex<Vec<(String, OwnedFd)>>);
@@ -78,6 +80,16 @@ impl Sockets {
         let listener = bind_unix(path).map_err(failed)?;
         self.keep(path.display().to_string(), listener.into());
         Ok(())
+    }
+
+    /// The sockets that were bound until now, to be closed without a loss.
+    pub fn doors(&self) -> Result<Doors, BindError> {
+        let sockets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut doors = Doors::default();
+        for (address, fd) in sockets.iter() {
+            doors.add(fd).map_err(|cause| BindError { what: address.clone(), cause })?;
+        }
+        Ok(doors)
     }
 
     fn keep(&self, address: String, fd: OwnedFd) {

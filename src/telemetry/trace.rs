@@ -62,6 +62,17 @@ impl TraceContext {
         self.keeps_traceparent
     }
 
+    /// A `traceparent` for a request that brought none, with this span as parent.
+    pub fn new_traceparent(&self, span: [u8; 8], sampled: bool) -> Option<HeaderValue> {
+        let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        value.get_mut(3..35)?.copy_from_slice(&self.trace_id);
+        hex::write(value.get_mut(36..52)?, &span);
+        // An all-zero span is none (W3C Trace Context, 3.2.2.4).
+        *value.get_mut(51)? = if span == [0; 8] { b'1' } else { *value.get(51)? };
+        *value.last_mut()? = if sampled { b'1' } else { b'0' };
+        HeaderValue::from_bytes(&value).ok()
+    }
+
     /// What `X-Amzn-Trace-Id` is to be instead of what came; `None`: it goes on
     /// as it came.
     pub fn new_amazon(&self) -> Option<HeaderValue> {
@@ -166,6 +177,18 @@ mod tests {
             now,
             *b"\x01\xff..........",
         )
+    }
+
+    #[test]
+    fn a_made_traceparent_is_well_formed_and_names_the_same_trace() {
+        let context = TraceContext::new(None, None, SystemTime::now(), [7; 12]);
+
+        for (span, sampled, end) in [([1; 8], true, "-01"), ([0; 8], false, "-00")] {
+            let made = context.new_traceparent(span, sampled).unwrap();
+
+            assert_eq!(parse_traceparent(made.as_bytes()), Some(context.trace_id));
+            assert!(made.to_str().unwrap().ends_with(end));
+        }
     }
 
     #[test]

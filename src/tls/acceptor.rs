@@ -65,7 +65,7 @@ impl Acceptor {
         let handshake = Arc::new(Handshake::default());
         let shaking = handshake_with_callback(&self.front, stream, &*handshake);
         match HANDSHAKE.scope(handshake.clone(), shaking).await {
-            Ok(stream) => handshake.still_valid(stream),
+            Ok(stream) => handshake.checked(stream),
             Err(error) => {
                 let detail = error.context.as_ref().map_or("", |context| context.as_str());
                 let failure = HandshakeFailure::of(detail, handshake.hello.get().is_some());
@@ -86,6 +86,8 @@ struct Hello {
     server_name: Option<Box<str>>,
     /// `None` when no certificate answers.
     policy: Option<PolicyId>,
+    /// Whether the host demands a client certificate.
+    demanding: bool,
 }
 
 impl Handshake {
@@ -97,18 +99,24 @@ impl Handshake {
         HandshakeError { failure, server_name, detail: detail.into() }
     }
 
-    /// Refuses a resumed session whose client certificate has expired meanwhile:
-    /// BoringSSL verifies it only when the session is made, and a session lives
-    /// for days.
-    fn still_valid<S>(&self, stream: SslStream<S>) -> Result<SslStream<S>, HandshakeError> {
+    /// Looks at the client certificate once more, for resumed sessions: BoringSSL
+    /// verified it when the session was made, which may be days ago.
+    fn checked<S>(&self, stream: SslStream<S>) -> Result<SslStream<S>, HandshakeError> {
         let digest = stream.ssl_digest();
         let facts = digest.as_ref().and_then(|digest| digest.extension.get::<TlsFacts>());
-        let certificate = facts.and_then(|facts| facts.client_certificate.as_ref());
-        if certificate.is_some_and(|certificate| certificate.not_after < SystemTime::now()) {
-            let failure = HandshakeFailure::ClientCertificateBad;
-            return Err(self.failed(failure, "the certificate of the resumed session has expired"));
+        let demanding = self.hello.get().is_none_or(|hello| hello.demanding);
+        match facts.and_then(|facts| facts.client_certificate.as_ref()) {
+            Some(certificate) if certificate.not_after < SystemTime::now() => {
+                let failure = HandshakeFailure::ClientCertificateBad;
+                Err(self.failed(failure, "the certificate of the resumed session has expired"))
+            }
+            // The session-id context prevents it; this is the second lock.
+            None if demanding => {
+                let failure = HandshakeFailure::ClientCertificateMissing;
+                Err(self.failed(failure, "the resumed session has no readable certificate"))
+            }
+            _ => Ok(stream),
         }
-        Ok(stream)
     }
 }
 
@@ -138,8 +146,10 @@ fn select(table: Option<&TlsTable>, hello: &mut ClientHello<'_>) -> Result<(), S
             ssl.set_options(SslOptions::NO_TICKET);
         }
     }
+    let demanding = choice.as_ref().is_some_and(|(_, choice)| choice.demanding());
     let policy = choice.map(|(_, choice)| choice.policy);
-    let known = HANDSHAKE.try_with(|shake| shake.hello.set(Hello { server_name, policy }).is_ok());
+    let hello = Hello { server_name, policy, demanding };
+    let known = HANDSHAKE.try_with(|shake| shake.hello.set(hello).is_ok());
     // Outside of `accept`, nobody could tell the policy: no connection then.
     if known == Ok(true) { Ok(()) } else { Err(SelectCertError::ERROR) }
 }

@@ -109,6 +109,13 @@ pub(super) struct Choice<'a> {
     pub policy: PolicyId,
 }
 
+impl Choice<'_> {
+    /// Whether there is no connection without a client certificate.
+    pub fn demanding(&self) -> bool {
+        self.verify.contains(SslVerifyMode::FAIL_IF_NO_PEER_CERT)
+    }
+}
+
 /// What operators want to know of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificateFacts {

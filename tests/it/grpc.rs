@@ -44,7 +44,7 @@ async fn a_failed_call_has_its_status_in_the_header_and_no_body() {
 #[tokio::test]
 async fn messages_of_both_sides_interleave() {
     for gateway in gateways().await {
-        let mut client = gateway.connect().await;
+        let client = gateway.connect().await;
         let mut exchange = client.start(&call("BidiStream"), false).await.unwrap();
 
         for nth in 0..20_u8 {

@@ -8,7 +8,7 @@ use crate::support::{Gateway, Origin, Request, Tls, WebSocket, certs};
 async fn streams_of_one_connection_do_not_wait_for_each_other() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "").await;
-    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut endless = client.start(&Request::get("/endless").script("sse=1000/100ms"), true).await.unwrap();
     endless.piece().await.unwrap().expect("the first event");
 
@@ -198,7 +198,7 @@ async fn an_http2_upstream_that_says_goaway_loses_no_request() {
 async fn a_long_upload_to_an_http2_upstream_outlives_the_read_timeout() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "protocol: http2, timeouts: { read: 500ms }").await;
-    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut slow = gateway.connect().await;
     let body = [b"Content-Length: 10\r\n\r\n".as_slice(), b"ten bytes."].concat();
 
@@ -271,7 +271,7 @@ async fn a_socket_cannot_be_opened_where_only_http2_is_spoken() {
 async fn an_answer_in_many_small_frames_ends_no_connection() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "protocol: http2").await;
-    let mut other = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let other = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut events = other.start(&Request::get("/events").script("sse=1000/10ms"), true).await.unwrap();
     events.piece().await.unwrap().expect("an event");
 
@@ -287,7 +287,7 @@ async fn an_answer_in_many_small_frames_ends_no_connection() {
 async fn an_upload_in_many_small_frames_ends_no_connection() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "").await;
-    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut exchange = client.start(&Request::new("POST", "/"), false).await.unwrap();
 
     for _ in 0..50_000 {

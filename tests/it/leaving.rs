@@ -38,7 +38,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_answer_is_written_down() {
 async fn a_client_that_leaves_before_its_answer_is_written_down() {
     let (origin, gateway) = https().await;
     let request = |path: &str| Request::get(path).script("never_answers");
-    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut exchange = http2.start(&request("/stream"), true).await.unwrap();
     let mut reset = gateway.connect().await;
     reset.write(request("/reset").to_http1()).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_client_that_leaves_before_its_answer_is_written_down() {
 #[tokio::test]
 async fn a_part_of_a_body_is_never_taken_for_the_whole() {
     let (origin, gateway) = https().await;
-    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     let head =
         |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nHost: h.test\r\n{framing}\r\n\r\n");
     let mut came = 0;

@@ -14,7 +14,7 @@ async fn events_arrive_as_they_come() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "").await;
     let mut http1 = gateway.connect().await;
-    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     // All of them would take a quarter of an hour.
     let request = Request::get("/").header("Accept", "text/event-stream").script("sse=10000/100ms");
 
@@ -84,7 +84,7 @@ async fn a_client_that_leaves_its_events_frees_the_upstream() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "").await;
     let request = Request::get("/").header("Accept", "text/event-stream").script("sse=10000/100ms");
-    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut http1 = gateway.connect().await;
     http1.write(request.to_http1()).await.unwrap();
     http1.read_some().await.unwrap();
@@ -152,7 +152,7 @@ async fn a_gigabyte_up_over_http2_is_whole_and_not_held() {
     let origin = Origin::start().await;
     let gateway = https(&origin, "").await;
     let memory = Memory::of(&gateway).await;
-    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
     let (mut digest, block) = (Sha256::new(), block());
 
     let mut exchange = client.start(&Request::new("POST", "/"), false).await.unwrap();

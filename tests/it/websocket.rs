@@ -168,7 +168,7 @@ async fn either_side_that_leaves_takes_the_other_with_it() {
     let mut left = open().await;
     origin.stop().await;
 
-    left.http.ended().await;
+    assert_eq!(left.http.read_to_end().await.unwrap(), b"");
 }
 
 #[tokio::test]

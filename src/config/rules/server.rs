@@ -6,6 +6,7 @@ use super::{At, Rules};
 use crate::config::{
     server::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
+        TracingSpec,
     },
     types::ByteSize,
 };
@@ -15,6 +16,10 @@ impl Rules for ReadinessSpec {
 }
 
 impl Rules for ForwardedSpec {
+    fn check(&self, _: &mut At<'_>) {}
+}
+
+impl Rules for TracingSpec {
     fn check(&self, _: &mut At<'_>) {}
 }
 

@@ -63,7 +63,7 @@ closed_set! {
         ConnectionCap = "connection_cap",
         /// The client's address has as many connections as it may.
         ClientCap = "client_cap",
-        /// It connected and left without a byte: a load balancer's probe.
+        /// It connected and left without a request: a load balancer's probe.
         Probe = "probe",
         /// The TLS handshake took too long.
         HandshakeTimeout = "handshake_timeout",

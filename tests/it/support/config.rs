@@ -23,7 +23,8 @@ pub struct Files {
     origins: Vec<(String, Origin)>,
     fragments_route: bool,
     ports: Vec<Port>,
-    has_tls: bool,
+    /// The `tls` section of the listener `public`, if there is one.
+    tls: Option<String>,
 }
 
 impl Files {
@@ -37,7 +38,7 @@ impl Files {
             origins: Vec::new(),
             fragments_route: false,
             ports: Vec::new(),
-            has_tls: false,
+            tls: None,
         };
         ["plain", "tls", "metrics", "readiness"].iter().for_each(|name| files.port(name));
         files
@@ -61,9 +62,19 @@ impl Files {
 
     /// Writes `tls.pem` and `tls.key`, which the default listener at `{tls}` takes.
     pub fn certificate(&mut self, issued: &Issued) {
-        self.write("tls.pem", &issued.chain);
-        self.write_key("tls.key", &issued.key);
-        self.has_tls = true;
+        self.pair("tls", issued);
+        self.tls("{ certificates: [{ chain: tls.pem, key: tls.key }] }");
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    pub fn pair(&self, name: &str, issued: &Issued) {
+        self.write(&format!("{name}.pem"), &issued.chain);
+        self.write_key(&format!("{name}.key"), &issued.key);
+    }
+
+    /// The default listener at `{tls}` takes this as its `tls` section.
+    pub fn tls(&mut self, section: &str) {
+        self.tls = Some(section.to_owned());
     }
 
     /// Writes a file that only its owner may read.
@@ -93,7 +104,10 @@ impl Files {
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
-        std::fs::write(path, self.fill(text)).unwrap();
+        // As deployments do it: who reads it meanwhile reads a whole file.
+        let part = path.with_extension("part");
+        std::fs::write(&part, self.fill(text)).unwrap();
+        std::fs::rename(part, path).unwrap();
     }
 
     /// Writes a fragment.
@@ -131,8 +145,8 @@ impl Files {
 
     fn listeners(&self) -> String {
         let mut text = "\n  - { name: plain, address: \"{plain}\" }".to_owned();
-        if self.has_tls {
-            text.push_str("\n  - name: public\n    address: \"{tls}\"\n    tls: { certificates: [{ chain: tls.pem, key: tls.key }] }");
+        if let Some(section) = &self.tls {
+            text.push_str(&format!("\n  - name: public\n    address: \"{{tls}}\"\n    tls: {section}"));
         }
         text
     }

@@ -19,6 +19,7 @@ use super::{
     process::{Exit, Process},
     request::Request,
     response::Response,
+    stream::Stream,
     tls::HandshakeFailed,
 };
 
@@ -119,6 +120,12 @@ impl Gateway {
         Self::cli(&[arguments, &["--socket", &socket]].concat()).await
     }
 
+    /// Asks over the operator's socket, as `POST` and `/reload`.
+    pub async fn admin(&self, method: &str, path: &str) -> Response {
+        let socket = tokio::net::UnixStream::connect(self.files.path("admin.sock")).await.unwrap();
+        Http1::over(Stream::Unix(socket)).send(&Request::new(method, path).honest()).await
+    }
+
     /// Scrapes the metrics page.
     pub async fn metrics(&self) -> Metrics {
         let page = Http1::open(self.address("metrics")).await.send(&Request::get("/metrics").honest()).await;
@@ -154,6 +161,11 @@ impl Gateway {
     /// The first access-log line like this; waits until it is written.
     pub async fn line(&self, like: impl Fn(&Value) -> bool) -> Value {
         eventually(PATIENCE, || async { self.access_log().into_iter().find(|line| like(line)) }).await
+    }
+
+    /// What it wrote to standard output until now: the access log.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
     }
 
     /// What it wrote to standard error until now.
@@ -233,6 +245,18 @@ impl GatewayBuilder {
         self
     }
 
+    /// The files `NAME.pem` and `NAME.key`.
+    pub fn pair(self, name: &str, issued: &Issued) -> Self {
+        self.files.pair(name, issued);
+        self
+    }
+
+    /// A TLS listener with this section, in one line, beside the cleartext one.
+    pub fn tls(mut self, section: &str) -> Self {
+        self.files.tls(section);
+        self
+    }
+
     /// Any other file in its folder.
     pub fn file(self, name: &str, text: &str) -> Self {
         self.files.write(name, text);
@@ -266,13 +290,13 @@ impl GatewayBuilder {
     }
 
     /// Starts it and waits until it has ended; panics when it goes on.
-    pub async fn run_to_end(self) -> Exit {
+    pub async fn run_to_end(&self) -> Exit {
         let process = self.spawn();
         process.wait_exit(PATIENCE).await
     }
 
     /// Runs `tollgate check` on what `start` would run.
-    pub async fn check(self, arguments: &[&str]) -> Exit {
+    pub async fn check(&self, arguments: &[&str]) -> Exit {
         self.files.write_main(&self.yaml);
         let main = self.files.main().display().to_string();
         Gateway::cli(&[&["check", &main], arguments].concat()).await

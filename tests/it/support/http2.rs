@@ -72,10 +72,10 @@ impl Http2 {
 
     /// Opens a stream with this header; its body is the caller's to write,
     /// unless `end` says that there is none.
-    pub async fn start(&mut self, request: &Request, end: bool) -> Result<Exchange, Cut> {
+    pub async fn start(&self, request: &Request, end: bool) -> Result<Exchange, Cut> {
         let ready = timeout(PATIENCE, self.requests.clone().ready()).await.map_err(Cut::late)?;
-        self.requests = ready.map_err(Cut::of)?;
-        let (answer, body) = self.requests.send_request(request.to_http2(), end).map_err(Cut::of)?;
+        let mut requests = ready.map_err(Cut::of)?;
+        let (answer, body) = requests.send_request(request.to_http2(), end).map_err(Cut::of)?;
         Ok(Exchange { answer: Some(answer), write: body, read: None, seen: Response::default() })
     }
 

@@ -30,9 +30,28 @@ impl Metrics {
         self.samples(name, labels).map(|sample| sample.value).sum()
     }
 
+    /// Everything that was refused until now: counts by `flag …` of a request and
+    /// by `reason …` of a connection, those that are not 0.
+    pub fn refused(&self) -> BTreeMap<String, f64> {
+        let mut counted = BTreeMap::new();
+        let of =
+            [("tollgate_rejections_total", "flag"), ("tollgate_connections_ended_early_total", "reason")];
+        for (name, label) in of {
+            for sample in self.samples(name, &[]).filter(|sample| sample.value > 0.0) {
+                *counted.entry(format!("{label} {}", sample.labels[label])).or_insert(0.0) += sample.value;
+            }
+        }
+        counted
+    }
+
     /// Whether there is such a sample.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.samples(name, labels).next().is_some()
+    }
+
+    /// Every sample.
+    pub fn all(&self) -> impl Iterator<Item = &Sample> {
+        self.0.iter()
     }
 
     /// Samples of this name with (at least) these labels.

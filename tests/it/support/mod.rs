@@ -8,8 +8,11 @@
 pub mod certs;
 pub mod client;
 pub mod config;
+pub mod frames;
 pub mod gateway;
 pub mod http2;
+pub mod link;
+pub mod load;
 pub mod metrics;
 pub mod origin;
 pub mod port;
@@ -22,8 +25,8 @@ pub mod tls;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, gateway::Gateway, http2::Http2, origin::Origin, puppet::Puppet, request::Request,
-    response::Response, tls::Tls, websocket::WebSocket,
+    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, puppet::Puppet,
+    request::Request, response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};

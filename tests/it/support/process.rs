@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// A running child.
 pub struct Process {
@@ -95,9 +95,11 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Runs a command to its end.
+    /// Runs a command to its end; panics when it has none.
     pub async fn of(command: Command) -> Self {
-        let output = tokio::process::Command::from(command).output().await.unwrap();
+        let mut command = tokio::process::Command::from(command);
+        let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("it goes on: {command:?}")).unwrap();
         Self {
             code: output.status.code(),
             signal: output.status.signal(),

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 use tokio_boring::SslStream;
@@ -23,13 +23,15 @@ pub enum Stream {
     Plain(TcpStream),
     /// After the handshake.
     Tls(Box<SslStream<TcpStream>>),
+    /// The operator's.
+    Unix(UnixStream),
 }
 
 impl Stream {
     /// The handshake's facts; panics on cleartext.
     pub fn ssl(&self) -> &boring::ssl::SslRef {
         match self {
-            Self::Plain(_) => panic!("there is no TLS on this connection"),
+            Self::Plain(_) | Self::Unix(_) => panic!("there is no TLS on this connection"),
             Self::Tls(stream) => stream.ssl(),
         }
     }
@@ -50,6 +52,7 @@ impl Stream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref(),
+            Self::Unix(_) => panic!("this is no connection of TCP"),
         }
     }
 }
@@ -61,11 +64,27 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// As [`connect`], with a receive buffer of about so many bytes: what the
+/// server writes beyond it waits in the server's kernel.
+pub async fn connect_narrow(address: SocketAddr, bytes: usize) -> io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(u32::try_from(bytes).unwrap())?;
+    timeout(PATIENCE, socket.connect(address)).await?
+}
+
+/// Connects without TLS, from this address of the loopback.
+pub async fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    timeout(PATIENCE, socket.connect(to)).await.unwrap().unwrap()
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -75,6 +94,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -82,6 +102,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -89,6 +110,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

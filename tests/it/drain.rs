@@ -1,0 +1,182 @@
+//! The end of a gateway: it finishes what was sent, refuses what comes later,
+//! and is gone as soon as nothing is left, or at once when told so.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::support::{
+    Gateway, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    load::{Asks, Load},
+    stream,
+};
+
+#[tokio::test]
+async fn a_drain_answers_everything_that_was_sent_and_ends_when_nothing_is_left() {
+    let (_origin, gateway) = start("").await;
+    let load = Load::new();
+    let plain = Asks::of(gateway.plain, Request::get("/"));
+    let secure = Asks::of(gateway.tls, Request::get("/")).tls(Tls::default());
+    let h2 = Asks::of(gateway.tls, Request::get("/")).tls(Tls::default().alpn(&["h2"]));
+    let slow = Asks::of(gateway.plain, Request::get("/slow").script("delay=400ms"));
+    let (often, seldom) = (Duration::from_millis(2), Duration::from_millis(700));
+    let mut clients = JoinSet::new();
+    for asks in [&plain, &secure] {
+        for _ in 0..3 {
+            clients.spawn(load.clone().http1(asks.clone().pause(often)));
+            clients.spawn(load.clone().fresh(asks.clone()));
+        }
+        clients.spawn(load.clone().http1(asks.clone().pause(seldom)));
+    }
+    for _ in 0..3 {
+        clients.spawn(load.clone().http1(slow.clone()));
+        clients.spawn(load.clone().http2(h2.clone().pause(often), 3));
+    }
+    clients.spawn(load.clone().http2(h2.clone().pause(seldom), 1));
+    // Accepted, and their first request is sent after the drain has begun; one
+    // has not even begun its handshake.
+    let mut waiting = vec![gateway.connect().await, gateway.connect_tls(&Tls::default()).await.unwrap()];
+    let waiting_h2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let unshaken = stream::connect(gateway.tls).await.unwrap();
+    // Half of their bodies come after it.
+    let mut upload = gateway.connect().await;
+    upload.write(UPLOAD_BEGUN).await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut upload_h2 = http2.start(&Request::new("POST", "/"), false).await.unwrap();
+    upload_h2.write("half", false).await.unwrap();
+    sleep(Duration::from_millis(800)).await;
+
+    load.may_be_refused();
+    gateway.signal(libc::SIGTERM);
+    let told = Instant::now();
+    eventually(PATIENCE, || async { stream::connect(gateway.plain).await.is_err() }).await;
+
+    for http in &mut waiting {
+        let answer = http.send(&Request::get("/")).await;
+        assert_eq!((answer.status, answer.header("connection"), answer.closed), (200, Some("close"), true));
+    }
+    // The edge meets it in the drain: it gets a short life, lest its client
+    // comes back for each request.
+    let unshaken = Tls::default().shake_hands(unshaken).await.unwrap();
+    load.clone().http1_over(unshaken, &secure.clone().pause(often)).await;
+    let answer = upload.send_raw("half").await;
+    assert_eq!((answer.echo().body(), answer.header("connection")), ("halfhalf", Some("close")));
+    upload_h2.write("half", true).await.unwrap();
+    assert_eq!(upload_h2.response().await.unwrap().echo().body(), "halfhalf");
+    http2.ended().await.unwrap();
+    let mut answered = waiting_h2.start(&Request::get("/"), true).await;
+    // GOAWAY may be here already: then the request was not sent.
+    if let Ok(exchange) = &mut answered {
+        assert_eq!(exchange.response().await.unwrap_or_else(|cut| panic!("{cut}")).status, 200);
+    }
+    drop(waiting_h2);
+    clients.join_all().await;
+    let exit = gateway.wait_exit(PATIENCE).await;
+
+    assert_eq!(load.lost(), [""; 0]);
+    assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+    assert!(told.elapsed() < Duration::from_secs(60), "{:?}", told.elapsed());
+    assert!(load.answered.load(Ordering::Relaxed) > 300, "{load:?}");
+    let lines = exit.stdout.lines().filter(|line| line.contains("\"status\":200")).count();
+    assert_eq!(
+        lines as u64,
+        load.answered.load(Ordering::Relaxed) + waiting.len() as u64 + 2 + u64::from(answered.is_ok())
+    );
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
+    let (_origin, gateway) = start("connections: { max_drain: 1s }").await;
+    let events =
+        |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
+    let mut http1 = gateway.connect().await;
+    http1.write(events("/one").to_http1()).await.unwrap();
+    assert_eq!(http1.read_head().await.unwrap().status, 200);
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut two = http2.start(&events("/two"), true).await.unwrap();
+    assert_eq!(two.head().await.unwrap().status, 200);
+    let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/three")).await.unwrap();
+    let mut idle = gateway.connect().await;
+    idle.send(&Request::get("/four")).await;
+    let _silent = gateway.connect_tls(&Tls::default()).await.unwrap();
+
+    gateway.signal(libc::SIGTERM);
+    let told = Instant::now();
+    let exit = gateway.wait_exit(PATIENCE).await;
+
+    assert!((1.0..6.0).contains(&told.elapsed().as_secs_f64()), "{:?}", told.elapsed());
+    assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+    assert!(http1.read_to_end().await.is_ok_and(|rest| !rest.ends_with(b"0\r\n\r\n")));
+    assert!(two.response().await.is_err() && socket.receive().await.is_err());
+    let lines: Vec<serde_json::Value> =
+        exit.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{}", exit.stdout);
+    for path in ["/one", "/two", "/three"] {
+        let line = lines.iter().find(|line| line["path"] == path).unwrap();
+        assert_eq!(line["flag"], "cut", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_private_goes_on_in_a_drain_and_tells_of_it() {
+    let (_origin, gateway) = start("").await;
+    let mut open = gateway.connect().await;
+    open.write(Request::get("/").script("sse=1000/50ms").to_http1()).await.unwrap();
+    open.read_head().await.unwrap();
+    assert_eq!(gateway.status().await["draining"], false);
+
+    gateway.signal(libc::SIGTERM);
+    eventually(PATIENCE, || async { stream::connect(gateway.plain).await.is_err() }).await;
+
+    // A load balancer resets the connections of a target that turns unhealthy.
+    let ready = gateway.readiness("/readyz").await;
+    assert_eq!((ready.status, ready.text().as_str()), (200, "ready, draining\n"));
+    assert_eq!(gateway.readiness("/livez").await.status, 200);
+    let status = gateway.status().await;
+    assert_eq!((&status["draining"], &status["connections"]), (&true.into(), &1.into()));
+    assert!(gateway.ask(&["status"]).await.stdout.contains("DRAINING"));
+    assert_eq!(gateway.metric("tollgate_connections_open", &[("listener", "plain")]).await, 1.0);
+    assert!(open.read_some().await.is_ok_and(|events| !events.is_empty()));
+    drop(open);
+    assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
+    assert!(!gateway.files.path("admin.sock").exists());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once_and_so_does_an_interrupt() {
+    for signals in [&[libc::SIGTERM, libc::SIGTERM][..], &[libc::SIGQUIT, libc::SIGINT], &[libc::SIGINT]] {
+        let (_origin, gateway) = start("").await;
+        let mut open = gateway.connect().await;
+        open.write(Request::get("/").script("sse=1000/50ms").to_http1()).await.unwrap();
+        open.read_head().await.unwrap();
+        let (last, first) = signals.split_last().unwrap();
+        for signal in first {
+            gateway.signal(*signal);
+            eventually(PATIENCE, || async { gateway.status().await["draining"] == true }).await;
+            assert!(open.read_some().await.is_ok_and(|events| !events.is_empty()));
+        }
+
+        gateway.signal(*last);
+        let told = Instant::now();
+        let exit = gateway.wait_exit(PATIENCE).await;
+
+        // Not its ceiling of five minutes; not even the linger of a second.
+        assert!(told.elapsed() < Duration::from_secs(3), "{signals:?}: {:?}", told.elapsed());
+        assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+        assert!(exit.stderr.contains("ending at once"), "{exit:?}");
+        assert!(!gateway.files.path("admin.sock").exists());
+    }
+}
+
+/// A gateway in front of one origin, cleartext and TLS.
+async fn start(yaml: &str) -> (Origin, Gateway) {
+    let origin = Origin::start().await;
+    let certificate = certs::server(&certs::authority(), &["api.example.com"]);
+    let builder = Gateway::builder().origin("origin", &origin).certificate(&certificate).yaml(yaml);
+    (origin, builder.start().await)
+}
+
+const UPLOAD_BEGUN: &str = "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 8\r\n\r\nhalf";
