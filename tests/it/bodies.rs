@@ -151,7 +151,7 @@ async fn http_1_trailers_are_dropped_both_ways() {
 async fn a_body_that_stops_coming_is_refused_after_its_silence() {
     let origin = Origin::start().await;
     let gateway =
-        Gateway::builder().origin("origin", &origin).yaml("connections: { read: 300ms }").start().await;
+        Gateway::builder().origin("origin", &origin).yaml("connections: { read: 2s }").start().await;
     let mut slow = gateway.connect().await;
     let mut stopped = gateway.connect().await;
 
@@ -161,6 +161,8 @@ async fn a_body_that_stops_coming_is_refused_after_its_silence() {
     stopped.write([head, "four"].concat()).await.unwrap();
     let answer = stopped.read_response().await.unwrap();
 
-    assert_eq!(slow.read_response().await.unwrap().echo().body(), "8 in all");
+    let whole = slow.read_response().await.unwrap();
+    assert_eq!(whole.status, 200, "{} {:?}", whole.text(), gateway.access_log());
+    assert_eq!(whole.echo().body(), "8 in all");
     assert_eq!((answer.status, answer.flag().as_str(), answer.closed), (408, "client_timeout", true));
 }

@@ -44,6 +44,8 @@ enum Lines {
     Say(Arc<[u8]>, Arc<[u8]>),
     /// A body of this length, as fast as it is taken.
     Pour(u64),
+    /// These bytes before anything was asked.
+    Blurt(Arc<[u8]>),
 }
 
 impl Puppet {
@@ -55,6 +57,11 @@ impl Puppet {
     /// As [`says`](Self::says), and more bytes when the first are long read.
     pub async fn says_more(bytes: impl AsRef<[u8]>, later: impl AsRef<[u8]>) -> Self {
         Self::listen(Lines::Say(bytes.as_ref().into(), later.as_ref().into())).await
+    }
+
+    /// Says these bytes to every connection, before it is asked, and nothing else.
+    pub async fn blurts(bytes: impl AsRef<[u8]>) -> Self {
+        Self::listen(Lines::Blurt(bytes.as_ref().into())).await
     }
 
     /// Answers with a body of so many bytes, all `x`.
@@ -114,6 +121,9 @@ impl Drop for Puppet {
 async fn serve(mut connection: TcpStream, lines: Lines, seen: &Seen) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let mut header = Vec::new();
+    if let Lines::Blurt(bytes) = &lines {
+        connection.write_all(bytes).await.ok()?;
+    }
     loop {
         while let Some(end) = header.windows(4).position(|four| four == b"\r\n\r\n") {
             header.drain(..end + 4);
@@ -127,6 +137,7 @@ async fn serve(mut connection: TcpStream, lines: Lines, seen: &Seen) -> Option<(
                         seen.written.fetch_add(later.len() as u64, Ordering::SeqCst);
                     }
                 }
+                Lines::Blurt(_) => {}
                 Lines::Pour(bytes) => pour(&mut connection, *bytes, seen).await?,
             }
         }
