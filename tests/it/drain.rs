@@ -14,6 +14,8 @@ use crate::support::{
     stream,
 };
 
+// One drain, and everyone who can be under way in it.
+#[allow(clippy::too_many_lines)]
 #[tokio::test]
 async fn a_drain_answers_everything_that_was_sent_and_ends_when_nothing_is_left() {
     let (_origin, gateway) = start("").await;
