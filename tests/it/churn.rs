@@ -5,7 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Gateway, Origin, PATIENCE, Request, Response, Tls, certs, eventually,
+    Gateway, Origin, PATIENCE, Request, Response, Tls,
+    certs::{self, Issued},
+    eventually,
     load::{Asks, Load},
     metrics::Sample,
 };
@@ -13,8 +15,9 @@ use crate::support::{
 #[tokio::test]
 async fn a_thousand_reloads_lose_no_request_and_leak_nothing() {
     let origin = Origin::start().await;
-    let certificate = certs::server(&certs::authority(), &["api.example.com"]);
-    let builder = Gateway::builder().origin("origin", &origin).certificate(&certificate);
+    let authority = certs::authority();
+    let pairs = [(); 2].map(|()| certs::server(&authority, &["api.example.com"]));
+    let builder = Gateway::builder().origin("origin", &origin).certificate(&pairs[0]);
     let gateway = builder.yaml(&marked("even")).start().await;
     let fds = gateway.open_fds();
     let load = Load::new();
@@ -27,16 +30,19 @@ async fn a_thousand_reloads_lose_no_request_and_leak_nothing() {
         clients.spawn(load.clone().http1(plain.clone().pause(often)));
         clients.spawn(load.clone().fresh(plain.clone().pause(often)));
     }
-    clients.spawn(load.clone().fresh(Asks { tls: Some(Tls::default()), ..h2.clone() }.pause(often)));
+    clients.spawn(
+        load.clone()
+            .fresh(Asks { tls: Some(Tls::default().trusting(&authority)), ..h2.clone() }.pause(often)),
+    );
     clients.spawn(load.clone().http2(h2.clone().pause(often), 3));
 
     gateway.write_config(&marked("odd"));
     assert_eq!(gateway.admin("POST", "/reload").await.status, 200);
     assert_eq!(gateway.get("/odd").await.status, 200);
     eventually(PATIENCE, || async { of_odd(&gateway).await.len() > 5 }).await;
-    reload(&gateway, 199).await;
+    reload(&gateway, &pairs, 199).await;
     let warm = gateway.rss_kib();
-    reload(&gateway, 800).await;
+    reload(&gateway, &pairs, 800).await;
     let grown = gateway.rss_kib().saturating_sub(warm);
     load.end();
     clients.join_all().await;
@@ -60,9 +66,11 @@ async fn of_odd(gateway: &Gateway) -> Vec<String> {
     metrics.all().filter(of_odd).map(|sample| sample.name.clone()).collect()
 }
 
-/// So many reloads, the last one of the even configuration.
-async fn reload(gateway: &Gateway, times: u32) {
+/// So many reloads, each with a renewed certificate, the last one of the even
+/// configuration.
+async fn reload(gateway: &Gateway, pairs: &[Issued; 2], times: usize) {
     for left in (0..times).rev() {
+        gateway.files.pair("tls", &pairs[left % 2]);
         gateway.write_config(&marked(if left % 2 == 0 { "even" } else { "odd" }));
         let told = gateway.admin("POST", "/reload").await;
         assert_eq!(told.status, 200, "{told:?}");
