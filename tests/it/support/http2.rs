@@ -175,7 +175,8 @@ impl Exchange {
         let waiting = std::future::poll_fn(|cx| self.write.poll_capacity(cx));
         match timeout(PATIENCE, waiting).await.map_err(Cut::late)? {
             Some(room) => room.map_err(Cut::of),
-            None => Err(Cut::of("the stream takes no more")),
+            // The answer knows why, unless there is a good one.
+            None => Err(self.head().await.err().unwrap_or_else(|| Cut::of("the stream takes no more"))),
         }
     }
 }
