@@ -63,6 +63,7 @@ async fn who_was_connected_before_a_drain_is_served_in_it() {
     let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut upload_h2 = http2.start(&Request::new("POST", "/"), false).await.unwrap();
     upload_h2.write("half", false).await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 6 }).await;
 
     gateway.signal(libc::SIGTERM);
     eventually(PATIENCE, || async { stream::connect(gateway.plain).await.is_err() }).await;
