@@ -56,7 +56,7 @@
 //! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
 //! | `request_body_filter` | the body cap | 413 |
 //! | `fail_to_connect`, `error_while_proxy` | another attempt, if it is safe | |
-//! | `response_filter` | the route's header edits, request id | |
+//! | `response_filter` | fields of the upstream's connection off, the route's header edits, request id | |
 //! | `fail_to_proxy` | the one place where a transport error becomes a status | 408 502 503 504 |
 //! | `logging` | metrics and one access-log line; a cut request's line is written by its context's `Drop` | |
 

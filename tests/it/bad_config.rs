@@ -36,7 +36,7 @@ async fn what_is_wrong_in_the_text_is_told_alike_by_check_start_and_reload() {
 
         house.refuses(told).await;
 
-        assert!(begun.elapsed() < Duration::from_secs(6), "{told:?}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{told:?}: {:?}", begun.elapsed());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::support::{Gateway, Origin, Request, Tls, certs};
+use crate::support::{Gateway, Origin, Request, Tls, WebSocket, certs};
 
 #[tokio::test]
 async fn streams_of_one_connection_do_not_wait_for_each_other() {
@@ -236,6 +236,35 @@ async fn clients_that_stop_reading_hold_nobody_else_of_an_upstream_connection() 
         assert_eq!((answer.status, answer.body.len()), (200, 100_000));
     }
     assert_eq!(origin.stats().await["connections"], 2, "all of them share one, and one is this question");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_never_answered_is_a_504_and_ends_no_other() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "protocol: http2, timeouts: { read: 500ms, stream_idle: 300s }").await;
+    let mut client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let asked = Request::get("/events").header("accept", "text/event-stream").script("sse=1000/10ms");
+    let mut events = client.start(&asked, true).await.unwrap();
+    events.piece().await.unwrap().expect("an event");
+
+    let silent = client.send(&Request::get("/").script("never_answers")).await;
+
+    assert_eq!((silent.status, silent.flag().as_str()), (504, "upstream_timeout"));
+    for _ in 0..10 {
+        events.piece().await.unwrap().expect("another event");
+    }
+    assert_eq!(client.send(&Request::get("/next")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_socket_cannot_be_opened_where_only_http2_is_spoken() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "protocol: http2").await;
+
+    let refused = WebSocket::open(gateway.connect().await, &Request::get("/")).await.err().unwrap();
+
+    // The origin gets an ordinary request: nothing is left that asks for a socket.
+    assert_eq!((refused.status, refused.echo().header("upgrade")), (200, None));
 }
 
 #[tokio::test]

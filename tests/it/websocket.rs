@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Gateway, Origin, PATIENCE, Request, WebSocket, eventually, websocket::Frame};
+use crate::support::{
+    Gateway, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually, websocket::Frame,
+};
 
 #[tokio::test]
 async fn messages_of_every_kind_come_back() {
@@ -67,6 +69,32 @@ async fn frames_that_follow_the_handshake_at_once_are_not_lost() {
 
     assert_eq!(client.read_head().await.unwrap().status, 101);
     assert_eq!(WebSocket { http: client }.receive().await.unwrap(), Frame::Text("hi".into()));
+}
+
+#[tokio::test]
+async fn sockets_go_through_tls_on_both_sides() {
+    let authority = certs::authority();
+    let origin = Origin::builder().tls(&certs::server(&authority, &["chat.internal"])).start().await;
+    let gateway = Gateway::builder()
+        .origin("origin", &origin)
+        .certificate(&certs::server(&authority, &["api.example.com"]))
+        .file("ca.pem", &authority.pem().unwrap())
+        .yaml(
+            r#"
+            upstreams:
+              - name: origin
+                endpoints: [{ address: "{origin_tls}" }]
+                tls: { server_name: chat.internal, ca: ca.pem }
+            "#,
+        )
+        .start()
+        .await;
+    let client = gateway.connect_tls(&Tls::default().alpn(&["http/1.1"])).await.unwrap();
+
+    let mut socket = WebSocket::open(client, &Request::get("/")).await.unwrap();
+    socket.send_text("secret").await.unwrap();
+
+    assert_eq!(socket.receive().await.unwrap(), Frame::Text("secret".into()));
 }
 
 #[tokio::test]

@@ -94,6 +94,6 @@ impl<T> Met for Option<T> {
 
 /// How long anything may take that should happen at once: the machine may be
 /// busy with other tests, so that only something that never happens fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
