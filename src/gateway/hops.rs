@@ -56,7 +56,7 @@ fn remove_named(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
 }
 
-const OF_A_CONNECTION: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+const OF_A_CONNECTION: [&str; 5] = ["keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"];
 
 /// Without them nobody knows where the body ends, whoever names them.
 const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
