@@ -41,7 +41,7 @@ release: packages ## the binary as it ships: fat LTO, 6 to 10 minutes; TARGET_CP
 	$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate --example bare_pingora
 
 bench: packages ## route look-up, pick, log line, headers; allocations counted
-	$(CARGO) bench --locked --bench hot_path
+	$(CARGO) bench --locked --bench hot_path --profile release -- --quick
 
 compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3

@@ -4,14 +4,14 @@
 //! goes upstream, after Pingora took the hop-by-hop fields off, so that no
 //! `Connection:` nomination can take ours away again.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request::Parts};
 use pingora::{
     ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
 };
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext, marks::Marks};
+use super::{admission, context::RequestContext, hops, marks::Marks};
 use crate::{
     config::server::Traceparent,
     gate,
@@ -163,28 +163,12 @@ fn join_cookies(headers: &mut HeaderMap) {
 pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
     let (blank, ()) = http::Response::new(()).into_parts();
     let mut parts = http::response::Parts::from(std::mem::replace(answer, blank.into()));
-    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        forget_connection(&mut parts.headers);
-    }
+    hops::clean(&mut parts.headers, parts.status);
     if let Some(route) = &ctx.route {
         edit(&mut parts.headers, &route.response_headers);
     }
     parts.headers.insert(&X_REQUEST_ID, ctx.request_id.header());
     *answer = parts.into();
-}
-
-/// Takes away what speaks of the endpoint's connection (RFC 9110, 7.6.1). How the
-/// body is framed is Pingora's to say.
-fn forget_connection(headers: &mut HeaderMap) {
-    let mut gone: Vec<_> = headers.keys().filter(|name| HOP.contains(&name.as_str())).cloned().collect();
-    for line in headers.get_all(header::CONNECTION) {
-        let tokens = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        gone.extend(tokens.filter_map(|token| HeaderName::from_bytes(token).ok()));
-    }
-    let frames = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    for name in gone.iter().filter(|name| !frames.contains(name)) {
-        headers.remove(name);
-    }
 }
 
 /// A route's changes.
@@ -246,8 +230,6 @@ static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
 const ADDED_FIELDS: usize = 6;
 
 /// Of an answer.
-const HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"];
-
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 const VIA_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");

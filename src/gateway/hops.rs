@@ -1,50 +1,62 @@
 //! What an upstream's answer says of its own connection, which is nobody else's.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::{Result, http::ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// Takes off an answer what concerns the upstream's connection alone (RFC 9110,
 /// 7.6.1), and leaves one line of a length that came several times. A switch to
 /// another protocol stays as it is.
-pub fn clean(answer: &mut ResponseHeader) -> Result<()> {
-    let (mut hops, mut lengths) = (false, 0);
-    for (name, value) in &answer.headers {
+///
+/// One pass over the names: nearly every answer has `Connection` at the most.
+pub fn clean(headers: &mut HeaderMap, status: StatusCode) {
+    let (mut lengths, mut named, mut others) = (0, false, false);
+    for (name, value) in headers.iter() {
         if *name == header::CONTENT_LENGTH {
             lengths += if value.as_bytes().contains(&b',') { 2 } else { 1 };
+        } else if *name == header::CONNECTION {
+            named = true;
         } else {
-            hops |= *name == header::CONNECTION || OF_A_CONNECTION.contains(&name.as_str());
+            others |= OF_A_CONNECTION.contains(&name.as_str());
         }
     }
     if lengths > 1 {
-        one_length(answer)?;
+        one_length(headers);
     }
-    if hops && answer.status != StatusCode::SWITCHING_PROTOCOLS {
-        remove(answer);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
     }
-    Ok(())
+    if named {
+        remove_named(headers);
+    }
+    if others {
+        OF_A_CONNECTION.iter().for_each(|name| drop(headers.remove(*name)));
+    }
 }
 
 /// Pingora read the answer because all of them say the same.
-fn one_length(answer: &mut ResponseHeader) -> Result<()> {
-    let first = answer.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+fn one_length(headers: &mut HeaderMap) {
+    let first = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let first = first.and_then(|text| HeaderValue::from_str(text.split(',').next()?.trim()).ok());
-    first.map_or(Ok(()), |first| answer.insert_header(header::CONTENT_LENGTH, first))
+    if let Some(first) = first {
+        headers.insert(header::CONTENT_LENGTH, first);
+    }
 }
 
-fn remove(answer: &mut ResponseHeader) {
-    let lines = answer.headers.get_all(header::CONNECTION).iter();
+/// Removes `Connection` and every field that it names.
+fn remove_named(headers: &mut HeaderMap) {
+    let plain = |line: &HeaderValue| {
+        let line = line.as_bytes();
+        line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close")
+    };
+    let lines = headers.get_all(header::CONNECTION).iter().filter(|line| !plain(line));
     let words = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
     let named: Vec<_> = words.filter_map(|word| word.trim().parse::<HeaderName>().ok()).collect();
     for name in named.iter().filter(|name| !FRAMING.contains(name)) {
-        answer.remove_header(name);
+        headers.remove(name);
     }
-    for name in OF_A_CONNECTION {
-        answer.remove_header(name);
-    }
-    answer.remove_header(&header::CONNECTION);
+    headers.remove(header::CONNECTION);
 }
 
-const OF_A_CONNECTION: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+const OF_A_CONNECTION: [&str; 5] = ["keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"];
 
 /// Without them nobody knows where the body ends, whoever names them.
 const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -54,14 +66,15 @@ mod tests {
     use super::*;
 
     fn cleaned(status: u16, fields: &[(&'static str, &str)]) -> Vec<String> {
-        let mut answer = ResponseHeader::build(status, None).unwrap();
+        let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            answer.append_header(*name, *value).unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        clean(&mut answer).unwrap();
+        clean(&mut headers, StatusCode::from_u16(status).unwrap());
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
-        answer.headers.iter().map(line).collect()
+        headers.iter().map(line).collect()
     }
 
     #[test]

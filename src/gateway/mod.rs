@@ -147,7 +147,6 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        hops::clean(answer)?;
         reply::frame(session, answer, ctx.head.version);
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
             session.set_keepalive(None);
