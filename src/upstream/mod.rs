@@ -20,7 +20,7 @@ use std::{
 use pingora::upstreams::peer::HttpPeer;
 pub use tried::Tried;
 
-use crate::config::upstream::{EndpointSpec, Protocol, TimeoutsSpec, UpstreamSpec};
+use crate::config::upstream::{EndpointSpec, TimeoutsSpec, UpstreamSpec};
 
 /// A named group of endpoints that answer alike.
 pub struct Upstream {
@@ -196,11 +196,6 @@ impl From<&TimeoutsSpec> for Timeouts {
             idle: spec.idle.duration(),
         }
     }
-}
-
-/// Whether an upstream is spoken to in HTTP/2 at least sometimes.
-pub fn speaks_http2(protocol: Protocol) -> bool {
-    !matches!(protocol, Protocol::Http1)
 }
 
 #[cfg(test)]
