@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     caps::{Caps, Full},
-    connection::Connection,
+    connection::{Caller, Connection},
     drain::{ConnectionGuard, Drain},
     io::{EdgeIo, HeadLimits},
     nudge::Nudge,
@@ -89,7 +89,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let (index, client) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
         let limits = (self.limits)();
-        let connection = Arc::new(Connection::new(index, client));
+        let connection = Arc::new(Connection::new(index, Caller::direct(client)));
         let _open = listener.series.open();
         match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
             Ok(permit) => {
@@ -101,7 +101,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         }
         if let Some(why) = connection.ended() {
             listener.series.ended_early(why);
-            log::debug!("connection ended early: reason={} client={}", why.word(), connection.client);
+            log::debug!("connection ended early: reason={} client={}", why.word(), connection.caller.client);
         }
         None
     }

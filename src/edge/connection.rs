@@ -19,9 +19,10 @@ use crate::telemetry::metrics::EarlyEnd;
 pub struct Connection {
     /// The listener's place in the configuration.
     pub listener: usize,
-    /// Who connected.
-    pub client: SocketAddr,
-    /// The same as a header value, for every request's `X-Forwarded-For`.
+    /// Who is at its other end.
+    pub caller: Caller,
+    /// The client's address as a header value, for every request's
+    /// `X-Forwarded-For`.
     pub client_value: HeaderValue,
     /// When it was accepted.
     pub opened: Instant,
@@ -41,13 +42,25 @@ pub struct Connection {
     ended: OnceLock<EarlyEnd>,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who connected here: the load balancer, if one stands in between.
+    pub peer: SocketAddr,
+    /// Who wants something: `peer`, unless a PROXY header names another.
+    pub client: SocketAddr,
+    /// The VPC endpoint that the client came through (PrivateLink). The client's
+    /// address means something only together with it.
+    pub vpc_endpoint: Option<Box<str>>,
+}
+
 impl Connection {
     /// A connection that was just accepted; its first header is due.
-    pub fn new(listener: usize, client: SocketAddr) -> Self {
+    pub fn new(listener: usize, caller: Caller) -> Self {
         Self {
             listener,
-            client,
-            client_value: address_value(client),
+            client_value: address_value(caller.client),
+            caller,
             opened: Instant::now(),
             head_since: AtomicU64::new(1),
             first_byte: AtomicU64::new(0),
@@ -168,6 +181,13 @@ impl Connection {
     }
 }
 
+impl Caller {
+    /// Who connected is who asks.
+    pub fn direct(peer: SocketAddr) -> Self {
+        Self { peer, client: peer, vpc_endpoint: None }
+    }
+}
+
 fn address_value(client: SocketAddr) -> HeaderValue {
     // An address is always a header value; an empty one would only lose it.
     HeaderValue::try_from(client.ip().to_canonical().to_string())
@@ -180,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_first_header_is_due_from_the_start_and_later_ones_from_their_first_byte() {
-        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
         let later = connection.opened + Duration::from_secs(5);
         assert!(connection.head_age(later).is_some_and(|age| age >= Duration::from_secs(4)));
 
@@ -195,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_came_beyond_a_header_is_overread() {
-        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
 
         connection.head_bytes(100);
         connection.head_read(Some(100));
@@ -209,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays() {
-        let connection = Connection::new(0, "127.0.0.1:1".parse().unwrap());
+        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
 
         connection.end(EarlyEnd::HeaderTimeout);
         connection.end(EarlyEnd::MaxAgeCut);

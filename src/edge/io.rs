@@ -309,7 +309,7 @@ impl<S: IO + 'static> Peek for EdgeIo<S> {}
 
 impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EdgeIo({})", self.connection.client)
+        write!(f, "EdgeIo({})", self.connection.caller.client)
     }
 }
 

@@ -16,5 +16,5 @@ mod nudge;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;
-pub use connection::Connection;
+pub use connection::{Caller, Connection};
 pub use drain::{ConnectionGuard, Drain};

@@ -105,7 +105,7 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
 
 /// Whose word counts about where this request came from.
 pub fn sender(ctx: &RequestContext) -> Sender {
-    let client = ctx.connection.as_ref().map(|c| c.client.ip().to_canonical());
+    let client = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
     match client {
         Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
         _ => Sender::Client,
@@ -115,7 +115,7 @@ pub fn sender(ctx: &RequestContext) -> Sender {
 /// Who asks: the socket's address, or behind trusted proxies the last address
 /// in their `X-Forwarded-For` that is not one of them.
 fn client(session: &Session, ctx: &RequestContext, trusted: bool) -> IpAddr {
-    let socket = ctx.connection.as_ref().map(|c| c.client.ip().to_canonical());
+    let socket = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
     let socket = socket.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     if !trusted {
         return socket;

@@ -119,7 +119,7 @@ fn forwarded(headers: &mut HeaderMap, ctx: &RequestContext, sender: Sender, secu
         Sender::TrustedProxy => {
             append_list(headers, &X_FORWARDED_FOR, client);
             if headers.contains_key(header::FORWARDED) {
-                append_list(headers, &header::FORWARDED, &forwarded_element(connection.client));
+                append_list(headers, &header::FORWARDED, &forwarded_element(connection.caller.client));
             }
             headers.entry(&X_FORWARDED_PROTO).or_insert(scheme);
             if let Some(host) = &ctx.head.host {
