@@ -26,7 +26,7 @@ test: packages ## everything, from a clean checkout
 
 lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-deps -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
 	$(CARGO) deny check bans licenses sources
