@@ -1,10 +1,14 @@
-//! What comes while a header is awaited: how much, and whether it begins with a
-//! request line.
+//! What comes while a header is awaited: how much, whether it begins with a
+//! request line, and what follows its end.
 //!
-//! Owns no deadline and no answer. HTTP/2 has limits of its own.
+//! Owns no deadline and no answer. Nobody knows yet whether the body is chunked,
+//! so it is looked at as if it were; that counts when the gateway says so.
+//! HTTP/2 has limits of its own.
 
 use crate::gate::{
     Refusal,
+    chunks::{ChunkInspector, ChunkVerdict},
+    ending::HeadEnd,
     line::{LineInspector, LineVerdict},
 };
 
@@ -15,12 +19,15 @@ pub(super) struct HeadWatch {
     /// Line ends in them; some may be of a body that came with the header.
     lines: usize,
     line: LineInspector,
+    end: HeadEnd,
+    chunks: ChunkInspector,
 }
 
 impl HeadWatch {
     /// For the headers of one connection.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, bytes: 0, lines: 0, line: LineInspector::new(limits.target_bytes) }
+        let line = LineInspector::new(limits.target_bytes);
+        Self { limits, bytes: 0, lines: 0, line, end: HeadEnd::default(), chunks: ChunkInspector::default() }
     }
 
     /// Whether it is HTTP/2 that comes.
@@ -38,28 +45,41 @@ impl HeadWatch {
         self.lines
     }
 
+    /// Takes the next piece of a body; says whether it can be a chunked one.
+    pub fn see_body(&mut self, new: &[u8]) -> bool {
+        self.chunks.push(new) != ChunkVerdict::Bad
+    }
+
     /// Takes the next piece.
     pub fn see(&mut self, new: &[u8]) -> HeadVerdict {
         // HTTP/2 reads on while a request waits for its turn: a header may be
         // whole and most of what came its body.
         if self.limits.http2 {
-            return HeadVerdict::Good;
+            return HeadVerdict::Good { chunks: true };
         }
         // What came before this read did not end the header; bytes of a body
         // can only stand in this one.
         if self.bytes > self.limits.header_bytes {
             return HeadVerdict::TooLarge;
         }
+        if self.bytes == 0 {
+            self.end = HeadEnd::default();
+            self.chunks = ChunkInspector::default();
+        }
         self.bytes += new.len();
         self.lines += new.iter().filter(|byte| **byte == b'\n').count();
         match self.line.push(new) {
-            LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
+            LineVerdict::NeedMore => HeadVerdict::Good { chunks: true },
+            LineVerdict::Good { used } => {
+                let body = new.get(used..).and_then(|rest| self.end.push(rest)).unwrap_or_default();
+                HeadVerdict::Good { chunks: body.is_empty() || self.see_body(body) }
+            }
             LineVerdict::Bad(Refusal::TargetTooLong) => HeadVerdict::TargetTooLong,
             LineVerdict::Bad(_) => HeadVerdict::BadLine,
         }
     }
 
-    /// The next bytes are another request's.
+    /// The next header's bytes are another request's; this one's body may go on.
     pub fn reset(&mut self) {
         self.bytes = 0;
         self.lines = 0;
@@ -78,9 +98,13 @@ pub struct HeadLimits {
     pub http2: bool,
 }
 
-/// What is known of it.
+/// What is known of a header.
 pub(super) enum HeadVerdict {
-    Good,
+    /// Nothing is wrong yet.
+    Good {
+        /// Whether what follows it, if anything does, can be a chunked body.
+        chunks: bool,
+    },
     TooLarge,
     BadLine,
     TargetTooLong,

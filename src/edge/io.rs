@@ -1,7 +1,8 @@
 //! The wrapper around a connection's bytes.
 //!
 //! Owns what has to be seen before Pingora parses: the request line that
-//! Pingora would repair, and a header that never ends. And what has to happen
+//! Pingora would repair, a header that never ends, and a chunk that Pingora would
+//! forgive. And what has to happen
 //! after Pingora lets go: a lingering close, since a close with unread input
 //! makes the kernel throw away the end of the last answer (EDGE.md, 3).
 
@@ -69,7 +70,11 @@ impl<S: IO + 'static> EdgeIo<S> {
             Some(Refusal { answer, sent: 0 })
         };
         match self.head.see(new) {
-            HeadVerdict::Good => None,
+            HeadVerdict::Good { chunks: true } => None,
+            HeadVerdict::Good { chunks: false } => {
+                self.connection.note_bad_chunks();
+                None
+            }
             HeadVerdict::TooLarge => refuse(EarlyEnd::HeaderTooLarge, ANSWER_431),
             HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, ANSWER_400),
             HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, ANSWER_414),
@@ -133,6 +138,12 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         } else {
             this.head.reset();
             this.connection.note_overread();
+            if this.connection.is_chunked() && !this.head.see_body(new) {
+                // The gateway finds out why when Pingora tells it of the error.
+                this.connection.note_bad_chunks();
+                buf.set_filled(before);
+                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+            }
         }
         Poll::Ready(read)
     }

@@ -48,6 +48,7 @@ mod alphabet;
 pub mod chunks;
 mod connection;
 pub mod cookies;
+pub mod ending;
 mod fields;
 mod head;
 mod host;

@@ -1,6 +1,10 @@
 //! What holds for every chunked body that is let through: the grammar says so,
 //! and a reader that forgives finds the same data and the same end.
 
+use std::sync::LazyLock;
+
+use regex::bytes::{Regex, RegexBuilder};
+
 use crate::gate::chunks::{ChunkInspector, ChunkVerdict};
 
 /// A body is done if and only if the slow reading of the grammar says so, in
@@ -42,10 +46,7 @@ pub(super) fn read_strictly(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let (line, after) = take_line(rest)?;
         let (size, extension) = line.split_at(line.iter().position(|b| *b == b';').unwrap_or(line.len()));
         extensions += extension.len() + usize::from(!extension.is_empty());
-        if !matches(r"^[0-9A-Fa-f]{1,16}$", size)
-            || !matches(EXTENSIONS, extension)
-            || extensions > data.len() + (16 << 10)
-        {
+        if !SIZE.is_match(size) || !EXTENSIONS.is_match(extension) || extensions > data.len() + (16 << 10) {
             return None;
         }
         let size = i64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
@@ -64,7 +65,7 @@ pub(super) fn read_strictly(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         if line.is_empty() {
             break;
         }
-        if nth == 100 || !matches(r"(?-u)^[!#$%&'*+.^`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$", line) {
+        if nth == 100 || !TRAILER.is_match(line) {
             return None;
         }
     }
@@ -75,10 +76,6 @@ pub(super) fn read_strictly(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 fn take_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some((bytes.get(..end)?, bytes.get(end + 2..)?))
-}
-
-fn matches(pattern: &str, text: &[u8]) -> bool {
-    regex::bytes::RegexBuilder::new(pattern).unicode(false).build().unwrap().is_match(text)
 }
 
 /// As `BodyReader` of `pingora-core` does it: sizes by httparse, any trailers.
@@ -102,4 +99,15 @@ fn read_forgivingly(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     Some((data, at + end + 2))
 }
 
-const EXTENSIONS: &str = "^(;[!#$%&'*+.^_`|~0-9A-Za-z-]+(=([!#$%&'*+.^_`|~0-9A-Za-z-]+|\"([\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*\"))?)*$";
+static SIZE: LazyLock<Regex> = LazyLock::new(|| regex("^[0-9A-Fa-f]{1,16}$"));
+static TRAILER: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^[!#$%&'*+.^`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$"));
+static EXTENSIONS: LazyLock<Regex> = LazyLock::new(|| {
+    let token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+    let quoted = r#""([\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*""#;
+    regex(&format!("^(;{token}(=({token}|{quoted}))?)*$"))
+});
+
+fn regex(pattern: &str) -> Regex {
+    RegexBuilder::new(pattern).unicode(false).build().unwrap()
+}
