@@ -27,7 +27,8 @@ use super::{
     caps::{Caps, Full},
     connection::{Caller, Connection},
     drain::{ConnectionGuard, Drain},
-    io::{EdgeIo, HeadLimits},
+    head::HeadLimits,
+    io::EdgeIo,
     nudge::Nudge,
 };
 use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};

@@ -38,6 +38,10 @@ pub struct Connection {
     heard: AtomicBool,
     /// Bytes may have come that belong to a later request.
     overread: AtomicBool,
+    /// The gateway found the body of this request to be chunked.
+    chunked: AtomicBool,
+    /// What follows this request's header is no chunked body.
+    bad_chunks: AtomicBool,
     asked_to_end: AtomicBool,
     ended: OnceLock<EarlyEnd>,
 }
@@ -69,6 +73,8 @@ impl Connection {
             requests: AtomicU32::new(0),
             heard: AtomicBool::new(false),
             overread: AtomicBool::new(false),
+            chunked: AtomicBool::new(false),
+            bad_chunks: AtomicBool::new(false),
             asked_to_end: AtomicBool::new(false),
             ended: OnceLock::new(),
         }
@@ -100,7 +106,30 @@ impl Connection {
         self.head_since.store(0, Ordering::Relaxed);
         self.first_byte.store(0, Ordering::Relaxed);
         self.overread.store(false, Ordering::Relaxed);
+        self.chunked.store(false, Ordering::Relaxed);
+        self.bad_chunks.store(false, Ordering::Relaxed);
         self.awaits_head.store(true, Ordering::Relaxed);
+    }
+
+    /// The body of the request is chunked: from now on a read that finds a bad
+    /// chunk fails.
+    pub fn expect_chunks(&self) {
+        self.chunked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a chunked body is none. Before [`Connection::expect_chunks`] no
+    /// body is.
+    pub fn has_bad_chunks(&self) -> bool {
+        self.is_chunked() && self.bad_chunks.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked.load(Ordering::Relaxed)
+    }
+
+    /// What follows the header of this request is no chunked body.
+    pub(super) fn note_bad_chunks(&self) {
+        self.bad_chunks.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a read may reach beyond this request.

@@ -1,7 +1,8 @@
 //! The wrapper around a connection's bytes.
 //!
 //! Owns what has to be seen before Pingora parses: the request line that
-//! Pingora would repair, and a header that never ends. And what has to happen
+//! Pingora would repair, a header that never ends, and a chunk that Pingora would
+//! forgive. And what has to happen
 //! after Pingora lets go: a lingering close, since a close with unread input
 //! makes the kernel throw away the end of the last answer (EDGE.md, 3).
 
@@ -24,15 +25,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     connection::Connection,
     drain::ConnectionGuard,
+    head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
 };
-use crate::{
-    gate::{
-        Refusal as GateRefusal,
-        line::{LineInspector, LineVerdict},
-    },
-    telemetry::metrics::EarlyEnd,
-};
+use crate::telemetry::metrics::EarlyEnd;
 
 /// A client's connection as Pingora sees it.
 pub struct EdgeIo<S: IO + 'static> {
@@ -48,25 +44,6 @@ pub struct EdgeIo<S: IO + 'static> {
     half_closed: bool,
 }
 
-/// How much of a header may come, and whether it is HTTP/1 that comes.
-#[derive(Clone, Copy)]
-pub struct HeadLimits {
-    /// Of the whole header.
-    pub header_bytes: usize,
-    /// Of the request target.
-    pub target_bytes: usize,
-    /// HTTP/2 has no request line, and its own limits.
-    pub http2: bool,
-}
-
-struct HeadWatch {
-    limits: HeadLimits,
-    bytes: usize,
-    /// Line ends in them; some may be of a body that came with the header.
-    lines: usize,
-    line: LineInspector,
-}
-
 struct Refusal {
     answer: &'static [u8],
     sent: usize,
@@ -75,13 +52,11 @@ struct Refusal {
 impl<S: IO + 'static> EdgeIo<S> {
     /// Wraps a connection whose handshake is done.
     pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
-        let line = LineInspector::new(limits.target_bytes);
-        let head = HeadWatch { limits, bytes: 0, lines: 0, line };
         Self {
             inner: Some(inner),
             connection,
             guard: Some(guard),
-            head,
+            head: HeadWatch::new(limits),
             refusal: None,
             peer_closed: false,
             half_closed: false,
@@ -89,13 +64,17 @@ impl<S: IO + 'static> EdgeIo<S> {
     }
 
     fn inspect(&mut self, new: &[u8]) -> Option<Refusal> {
-        self.connection.head_bytes(self.head.bytes + new.len());
+        self.connection.head_bytes(self.head.bytes() + new.len());
         let refuse = |why, answer| {
             self.connection.end(why);
             Some(Refusal { answer, sent: 0 })
         };
         match self.head.see(new) {
-            HeadVerdict::Good => None,
+            HeadVerdict::Good { chunks: true } => None,
+            HeadVerdict::Good { chunks: false } => {
+                self.connection.note_bad_chunks();
+                None
+            }
             HeadVerdict::TooLarge => refuse(EarlyEnd::HeaderTooLarge, ANSWER_431),
             HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, ANSWER_400),
             HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, ANSWER_414),
@@ -105,7 +84,7 @@ impl<S: IO + 'static> EdgeIo<S> {
     /// Puts our own answer in the place of what Pingora's parser is about to say,
     /// which names Pingora, and knows 400 alone.
     fn refuse_for_parser(&mut self) {
-        let too_many = self.head.lines > PINGORA_MAX_FIELDS;
+        let too_many = self.head.lines() > PINGORA_MAX_FIELDS;
         let (why, answer) = match too_many {
             true => (EarlyEnd::HeaderTooLarge, ANSWER_431),
             false => (EarlyEnd::BadRequest, ANSWER_400),
@@ -135,41 +114,6 @@ impl<S: IO + 'static> EdgeIo<S> {
     }
 }
 
-enum HeadVerdict {
-    Good,
-    TooLarge,
-    BadLine,
-    TargetTooLong,
-}
-
-impl HeadWatch {
-    fn see(&mut self, new: &[u8]) -> HeadVerdict {
-        // HTTP/2 reads on while a request waits for its turn: a header may be
-        // whole and most of what came its body.
-        if self.limits.http2 {
-            return HeadVerdict::Good;
-        }
-        // What came before this read did not end the header; bytes of a body
-        // can only stand in this one.
-        if self.bytes > self.limits.header_bytes {
-            return HeadVerdict::TooLarge;
-        }
-        self.bytes += new.len();
-        self.lines += new.iter().filter(|byte| **byte == b'\n').count();
-        match self.line.push(new) {
-            LineVerdict::Good { .. } | LineVerdict::NeedMore => HeadVerdict::Good,
-            LineVerdict::Bad(GateRefusal::TargetTooLong) => HeadVerdict::TargetTooLong,
-            LineVerdict::Bad(_) => HeadVerdict::BadLine,
-        }
-    }
-
-    fn reset(&mut self) {
-        self.bytes = 0;
-        self.lines = 0;
-        self.line = LineInspector::new(self.limits.target_bytes);
-    }
-}
-
 impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
@@ -181,7 +125,7 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         let new = buf.filled().get(before..).unwrap_or_default();
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
-            if this.head.limits.http2 && this.connection.requests() == 0 {
+            if this.head.is_http2() && this.connection.requests() == 0 {
                 // Browsers connect ahead of need: they say hello and may ask nothing.
                 this.connection.end(EarlyEnd::Probe);
             }
@@ -194,6 +138,12 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         } else {
             this.head.reset();
             this.connection.note_overread();
+            if this.connection.is_chunked() && !this.head.see_body(new) {
+                // The gateway finds out why when Pingora tells it of the error.
+                this.connection.note_bad_chunks();
+                buf.set_filled(before);
+                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+            }
         }
         Poll::Ready(read)
     }
@@ -202,7 +152,7 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
 impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         let this = self.get_mut();
-        if this.refusal.is_none() && this.connection.awaits_head() && !this.head.limits.http2 {
+        if this.refusal.is_none() && this.connection.awaits_head() && !this.head.is_http2() {
             // No request was read, so this answers none: the parser refuses.
             this.refuse_for_parser();
         }
@@ -211,7 +161,7 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
             let _ = ready!(this.poll_refuse(cx));
             return Poll::Ready(Ok(buf.len()));
         }
-        if this.head.bytes > 0 {
+        if this.head.bytes() > 0 {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
         }

@@ -10,6 +10,7 @@ mod app;
 mod caps;
 mod connection;
 mod drain;
+mod head;
 mod io;
 mod linger;
 mod nudge;

@@ -41,11 +41,14 @@
 //! - `HostMismatch`: an absolute-form or `:authority` that is not `Host`, byte by
 //!   byte.
 //!
-//! `RequestLine` and `Method` are found by [`self::line`], before the parser.
+//! `RequestLine` and `Method` are found by [`self::line`], before the parser; what
+//! is wrong with a chunked body by [`self::chunks`].
 
 mod alphabet;
+pub mod chunks;
 mod connection;
 pub mod cookies;
+pub mod ending;
 mod fields;
 mod head;
 mod host;

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     edge::Connection,
+    gate::Refusal,
     route::{Action, Facts},
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -48,8 +49,24 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.head.uri = request.uri.clone();
     ctx.head.host_len = admitted.map_err(Rejection::Malformed)?;
     ctx.head.host = request.headers.get(header::HOST).cloned();
+    check_chunks(request, ctx)?;
     forget_spelling(request);
     Ok(())
+}
+
+/// The connection has looked at what came with the header; whether that is
+/// chunks is known only here.
+fn check_chunks(request: &RequestHeader, ctx: &RequestContext) -> Result<(), Rejection> {
+    let Some(connection) = ctx.connection.as_ref().filter(|_| ctx.head.marks.any(Marks::HOP)) else {
+        return Ok(());
+    };
+    if request.headers.contains_key(header::TRANSFER_ENCODING) {
+        connection.expect_chunks();
+    }
+    match connection.has_bad_chunks() {
+        true => Err(Rejection::Malformed(Refusal::TransferEncoding)),
+        false => Ok(()),
+    }
 }
 
 /// Pingora keeps how the client spelled each field's name in a second map, and

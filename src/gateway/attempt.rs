@@ -155,6 +155,9 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     if let Some(known) = ctx.rejection {
         return known;
     }
+    if ctx.connection.as_ref().is_some_and(|connection| connection.has_bad_chunks()) {
+        return Rejection::Malformed(Refusal::TransferEncoding);
+    }
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, T::ReadTimedout) => Rejection::ClientTimeout,

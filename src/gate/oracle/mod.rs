@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how an oracle speaks")]
 
+mod chunks;
 mod forward;
 mod paths;
 pub(in crate::gate) mod requests;
@@ -15,6 +16,7 @@ use super::{
     line::{LineInspector, LineVerdict, inspect_request_line},
 };
 
+pub use chunks::chunks;
 pub use paths::canonical_path;
 pub use requests::gate;
 

@@ -11,7 +11,9 @@ use crate::{
         types::ByteSize,
     },
     gate::{
-        Gate, host_of,
+        Gate,
+        ending::HeadEnd,
+        host_of,
         line::{LineVerdict, inspect_request_line},
     },
 };
@@ -42,6 +44,7 @@ fn examine(request: &RequestHeader, raw_head: Option<&[u8]>) {
         let gate = Gate::new(&RequestsSpec { encoded_slash, ..RequestsSpec::default() });
         let Ok(admitted) = gate.check(request, raw_head) else { continue };
         assert!(validate_request_authority(request).is_ok(), "looser than Pingora");
+        assert!(raw_head.is_none_or(ends_where_it_ends), "the header's end is found elsewhere");
 
         let mut changed = request.clone();
         admitted.rewrite().apply(&mut changed).unwrap();
@@ -56,6 +59,12 @@ fn examine(request: &RequestHeader, raw_head: Option<&[u8]>) {
         assert_eq!(changed.uri.query(), admitted.query);
         forward::compare(&admitted, &changed, &gate);
     }
+}
+
+/// Whether the end that is looked for before parsing is the end of this block.
+fn ends_where_it_ends(raw_head: &[u8]) -> bool {
+    let LineVerdict::Good { used } = inspect_request_line(raw_head, raw_head.len()) else { return false };
+    HeadEnd::default().push(&raw_head[used..]) == Some(b"")
 }
 
 fn unlimited(encoded_slash: EncodedSlash) -> Gate {

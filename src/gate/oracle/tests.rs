@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use pingora::protocols::{http::v1::server::HttpSession, l4::stream::Stream};
 use tokio::{io::AsyncWriteExt, net::UnixStream};
 
-use super::{requests::read_http1, *};
+use super::{chunks::read_strictly, requests::read_http1, *};
 use crate::{config::server::RequestsSpec, gate::Gate};
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -38,6 +38,11 @@ fn the_corpus_of_requests_holds() {
 #[test]
 fn the_corpus_of_paths_holds() {
     run_again("canonical_path", canonical_path);
+}
+
+#[test]
+fn the_corpus_of_chunked_bodies_holds() {
+    run_again("chunks", chunks);
 }
 
 /// What Pingora's own parser makes of the bytes; `None` when it refuses them.
@@ -74,6 +79,25 @@ async fn pingora_reads_what_the_oracle_reads() {
         compared += 1;
     }
     assert!(compared > 10, "only {compared} requests of the corpus are read");
+}
+
+#[tokio::test]
+async fn pingora_reads_out_of_good_chunks_what_the_oracle_reads() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut compared = 0;
+    for (name, body) in corpus("chunks") {
+        let Some((data, _)) = read_strictly(&body) else { continue };
+        let mut session = read_by_pingora(&[head, &body[..]].concat()).await.expect(&name);
+
+        let mut read = Vec::new();
+        while let Some(piece) = session.read_body_bytes().await.expect(&name) {
+            read.extend(piece);
+        }
+
+        assert_eq!(read, data, "{name}");
+        compared += 1;
+    }
+    assert!(compared >= 10, "only {compared} bodies of the corpus are good");
 }
 
 // The gate does not look for them again.
