@@ -19,7 +19,7 @@ use crate::{
     config::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, upstream::UpstreamSpec,
     },
-    edge::Limits,
+    edge::{Limits, ProxyProtocol},
     gate::Gate,
     live::LiveState,
     route::{Defaults, Router, UpstreamIndex},
@@ -48,6 +48,7 @@ pub struct Snapshot {
     /// Groups of endpoints, by [`UpstreamIndex`].
     pub upstreams: Vec<Arc<Upstream>>,
     tls: Vec<Option<Arc<TlsTable>>>,
+    proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
     trusted: Vec<IpNet>,
     series: SeriesTable,
     limits: Limits,
@@ -92,6 +93,7 @@ impl Snapshot {
             series: SeriesTable::new(config, metrics),
             trusted: config.forwarded.trusted.clone(),
             limits: limits(config),
+            proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             router,
             upstreams,
             tls,
@@ -113,6 +115,11 @@ impl Snapshot {
     /// The certificates and policies of a listener; `None` is cleartext.
     pub fn tls(&self, listener: usize) -> Option<&Arc<TlsTable>> {
         self.tls.get(listener)?.as_ref()
+    }
+
+    /// What a listener makes of PROXY headers; `None` knows none.
+    pub fn proxy_protocol(&self, listener: usize) -> Option<&Arc<ProxyProtocol>> {
+        self.proxy_protocol.get(listener)?.as_ref()
     }
 
     /// Every certificate with its listener's name.
@@ -294,6 +301,10 @@ fn table(
     let spec = listener.spec.tls.as_ref()?;
     let resolve = |path: &Path| config.resolve(path);
     TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
+}
+
+fn proxy_protocol(spec: &ListenerSpec) -> Option<Arc<ProxyProtocol>> {
+    spec.proxy_protocol.as_ref().and_then(ProxyProtocol::new).map(Arc::new)
 }
 
 fn upstream(

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::types::{Address, ByteSize, Invalid, MethodName, Span};
 
-/// The listener that the load balancer asks: `/livez` and `/readyz`.
+/// The listener that the load balancer asks: `/livez` and `/readyz`, with and
+/// without a PROXY header.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadinessSpec {
@@ -155,7 +156,7 @@ pub struct ForwardedSpec {
 }
 
 /// Each network by itself, for ipnet's own refusal says neither which nor how.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let networks = Vec::<Network>::deserialize(deserializer)?;
     Ok(networks.into_iter().map(|network| network.0).collect())
 }

@@ -36,25 +36,26 @@ pub enum Full {
 }
 
 impl Caps {
-    /// Lets a connection in, until the permit is dropped, or says which cap is
-    /// full.
-    pub fn admit(&self, client: IpAddr, max: u32, max_per_client: u32) -> Result<Permit, Full> {
-        let open = OpenCount::enter(&self.open);
-        if open.1 > max {
-            return Err(Full::Process);
-        }
+    /// Lets a connection into the process, until the permit is dropped.
+    pub fn enter(&self, max: u32) -> Result<Permit, Full> {
+        let (open, count) = OpenCount::enter(&self.open);
+        if count > max { Err(Full::Process) } else { Ok(Permit { _open: open, client: None }) }
+    }
+
+    /// Counts the permit's connection as this client's too, once it is known
+    /// whose it is.
+    pub fn attribute(&self, permit: &mut Permit, client: IpAddr, max_per_client: u32) -> Result<(), Full> {
         let (guard, of_client) = self.clients.incr(client_key(client), 1);
-        if of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX) {
-            return Err(Full::Client);
-        }
-        Ok(Permit { _open: open.0, _client: guard })
+        permit.client = Some(guard);
+        let full = of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX);
+        if full { Err(Full::Client) } else { Ok(()) }
     }
 }
 
 /// A connection that was let in.
 pub struct Permit {
     _open: OpenCount,
-    _client: Guard,
+    client: Option<Guard>,
 }
 
 struct OpenCount(Arc<AtomicU32>);
@@ -89,32 +90,38 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn admit(caps: &Caps, client: &str, max: u32, max_per_client: u32) -> Result<Permit, Full> {
+        let mut permit = caps.enter(max)?;
+        caps.attribute(&mut permit, ip(client), max_per_client)?;
+        Ok(permit)
+    }
+
     #[test]
     fn one_client_cannot_take_the_place_of_others() {
         let caps = Caps::default();
-        let _held: Vec<_> = (0..2).map(|_| caps.admit(ip("10.0.0.1"), 10, 2).ok().unwrap()).collect();
+        let _held: Vec<_> = (0..2).map(|_| admit(&caps, "10.0.0.1", 10, 2).ok().unwrap()).collect();
 
-        assert_eq!(caps.admit(ip("10.0.0.1"), 10, 2).err(), Some(Full::Client));
-        assert!(caps.admit(ip("10.0.0.2"), 10, 2).is_ok());
+        assert_eq!(admit(&caps, "10.0.0.1", 10, 2).err(), Some(Full::Client));
+        assert!(admit(&caps, "10.0.0.2", 10, 2).is_ok());
     }
 
     #[test]
     fn a_permit_that_ends_makes_room() {
         let caps = Caps::default();
-        let held = caps.admit(ip("10.0.0.1"), 1, 1).ok().unwrap();
-        assert_eq!(caps.admit(ip("10.0.0.2"), 1, 1).err(), Some(Full::Process));
+        let held = admit(&caps, "10.0.0.1", 1, 1).ok().unwrap();
+        assert_eq!(admit(&caps, "10.0.0.2", 1, 1).err(), Some(Full::Process));
 
         drop(held);
 
-        assert!(caps.admit(ip("10.0.0.2"), 1, 1).is_ok());
+        assert!(admit(&caps, "10.0.0.2", 1, 1).is_ok());
     }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_are_one_client() {
         let caps = Caps::default();
-        let _held = caps.admit(ip("2001:db8::1"), 10, 1).ok().unwrap();
+        let _held = admit(&caps, "2001:db8::1", 10, 1).ok().unwrap();
 
-        assert_eq!(caps.admit(ip("2001:db8::2"), 10, 1).err(), Some(Full::Client));
-        assert!(caps.admit(ip("2001:db8:0:1::1"), 10, 1).is_ok());
+        assert_eq!(admit(&caps, "2001:db8::2", 10, 1).err(), Some(Full::Client));
+        assert!(admit(&caps, "2001:db8:0:1::1", 10, 1).is_ok());
     }
 }

@@ -88,6 +88,7 @@ fn line<'a>(
         request_id: &ctx.request_id,
         trace: &ctx.trace,
         client: ctx.client,
+        peer: connection.map(|c| c.caller.peer.ip().to_canonical()).filter(|peer| *peer != ctx.client),
         listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),

@@ -24,6 +24,8 @@ pub struct Line<'a> {
     pub trace: &'a TraceContext,
     /// Who asked, behind every trusted proxy.
     pub client: IpAddr,
+    /// Who connected, where that is not the client: a load balancer.
+    pub peer: Option<IpAddr>,
     /// Where it came in.
     pub listener: &'a str,
     /// As `HTTP/1.1`.
@@ -86,6 +88,10 @@ impl Line<'_> {
         out.extend_from_slice(self.trace.trace_id_bytes());
         out.extend_from_slice(br#"","client":""#);
         push_ip(out, self.client.to_canonical());
+        if let Some(peer) = self.peer {
+            out.extend_from_slice(br#"","peer":""#);
+            push_ip(out, peer.to_canonical());
+        }
         self.render_request(out);
         self.render_way(out);
         self.render_result(out);
