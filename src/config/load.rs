@@ -73,6 +73,7 @@ pub(super) fn build(
     if let Some(config) = &config {
         clashes::addresses(config, &mut problems);
         clashes::names(config, &texts, &mut problems);
+        clashes::vpc_endpoints(config, &texts, &mut problems);
         warn(config, &mut problems);
     }
 
