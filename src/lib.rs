@@ -32,7 +32,8 @@
 //!   live                     what outlives a snapshot
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
-//!   route  upstream  tls     the subjects
+//!   route  upstream          the subjects
+//!   tls  identity
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -66,6 +67,7 @@ pub mod config;
 pub mod edge;
 pub mod gate;
 pub mod gateway;
+pub mod identity;
 pub mod lifecycle;
 pub mod live;
 pub mod route;

@@ -30,7 +30,10 @@ use super::{
     io::{EdgeIo, HeadLimits},
     nudge::Nudge,
 };
-use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
+use crate::{
+    identity::ClientKey,
+    telemetry::metrics::{EarlyEnd, ListenerSeries},
+};
 
 /// Ends TLS of a connection.
 #[async_trait]
@@ -91,7 +94,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let limits = (self.limits)();
         let connection = Arc::new(Connection::new(index, Caller::direct(client)));
         let _open = listener.series.open();
-        match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
+        let caller = &connection.caller;
+        let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
+        match self.caps.admit(client, limits.max, limits.max_per_client) {
             Ok(permit) => {
                 let guard = self.drain.enter(Some(permit));
                 self.accept((*stream, guard), listener, &connection, &limits).await;

@@ -4,15 +4,14 @@
 //! so that memory does not follow the number of addresses; it may count a
 //! client a little too high, never too low.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use pingora_limits::inflight::{Guard, Inflight};
+
+use crate::identity::ClientKey;
 
 /// The counts of this process.
 pub struct Caps {
@@ -38,12 +37,12 @@ pub enum Full {
 impl Caps {
     /// Lets a connection in, until the permit is dropped, or says which cap is
     /// full.
-    pub fn admit(&self, client: IpAddr, max: u32, max_per_client: u32) -> Result<Permit, Full> {
+    pub fn admit(&self, client: ClientKey<'_>, max: u32, max_per_client: u32) -> Result<Permit, Full> {
         let open = OpenCount::enter(&self.open);
         if open.1 > max {
             return Err(Full::Process);
         }
-        let (guard, of_client) = self.clients.incr(client_key(client), 1);
+        let (guard, of_client) = self.clients.incr(client, 1);
         if of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX) {
             return Err(Full::Client);
         }
@@ -72,21 +71,12 @@ impl Drop for OpenCount {
     }
 }
 
-/// One client is an IPv4 address or the first 64 bits of an IPv6 one: more
-/// are handed out to a single host.
-fn client_key(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64 | 1 << 63,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> ClientKey<'static> {
+        ClientKey::new(None, text.parse().unwrap())
     }
 
     #[test]
@@ -116,5 +106,16 @@ mod tests {
 
         assert_eq!(caps.admit(ip("2001:db8::2"), 10, 1).err(), Some(Full::Client));
         assert!(caps.admit(ip("2001:db8:0:1::1"), 10, 1).is_ok());
+    }
+
+    #[test]
+    fn one_address_behind_two_endpoints_is_two_clients() {
+        let caps = Caps::default();
+        let behind = |endpoint| ClientKey::new(Some(endpoint), "10.0.0.5".parse().unwrap());
+        let _held = caps.admit(behind("vpce-0a1b2c3d"), 10, 1).ok().unwrap();
+
+        assert_eq!(caps.admit(behind("vpce-0a1b2c3d"), 10, 1).err(), Some(Full::Client));
+        assert!(caps.admit(behind("vpce-11111111"), 10, 1).is_ok());
+        assert!(caps.admit(ip("10.0.0.5"), 10, 1).is_ok());
     }
 }
