@@ -1,4 +1,4 @@
-//! Lets a request in: gate, server name, route, caps, first pick.
+//! Lets a request in: gate, server name, route, who may use it, caps, first pick.
 //!
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
@@ -36,6 +36,8 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.wall = SystemTime::now();
     let trusted = sender(ctx) == Sender::TrustedProxy;
     ctx.client = client(session, ctx, trusted);
+    // By the request's own snapshot: a reload may have moved the endpoint.
+    ctx.tenancy = ctx.snapshot.tenants.of(ctx.principal().vpc_endpoint);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
@@ -80,19 +82,28 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
 pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
-    let draw = fastrand::u64(..);
     let snapshot = ctx.snapshot.clone();
+    if snapshot.tenants.refuse(ctx.tenancy) {
+        return Err(Rejection::UnknownEndpoint);
+    }
+    let who = ctx.principal();
     let facts = Facts {
         host: ctx.host(),
         path: ctx.head.uri.path(),
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
-        client: ctx.client,
+        client: who.address,
+        vpc_endpoint: who.vpc_endpoint,
+        tenant: who.tenancy.tenant(),
     };
     let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
+    if !route.access.admits(facts.tenant) {
+        ctx.route = Some(route.clone());
+        return Err(Rejection::TenantDenied);
+    }
     let upstream = match &route.action {
-        Action::Forward(split) => Some(split.choose(&facts, draw)),
+        Action::Forward(split) => Some(split.choose(&facts, fastrand::u64(..))),
         Action::Redirect(_) | Action::Respond(_) => None,
     };
     ctx.route = Some(route.clone());

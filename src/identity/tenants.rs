@@ -140,7 +140,10 @@ mod tests {
         let told = |unknown| build(json!([]), unknown).1.to_string();
 
         let warned = told(UnknownEndpoint::Refuse);
-        assert!(warned.starts_with("warning: t.yaml: privatelink.unknown_endpoint: without `tenants`"), "{warned}");
+        assert!(
+            warned.starts_with("warning: t.yaml: privatelink.unknown_endpoint: without `tenants`"),
+            "{warned}"
+        );
         assert_eq!(told(UnknownEndpoint::Allow), "");
     }
 }

@@ -7,6 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use http::Method;
+
 use super::{
     build::place,
     claims::spot_source,
@@ -61,13 +63,14 @@ impl<'a> Conflicts<'a> {
         let (Some(first), Some(second)) = (self.conditions(earlier), self.conditions(later)) else {
             return false;
         };
-        let wider = first.takes_methods_of(second);
-        if wider && second.takes_methods_of(first) {
+        let wider = first.takes(second);
+        if wider && second.takes(first) {
             self.tell_once(earlier, later, Told::Twice);
         } else if wider {
             self.shadow(later, earlier);
-        } else if let Some(method) = first.common_method(second) {
-            self.tell_once(earlier, later, Told::Both(method.as_str()));
+        } else if first.meets(second) {
+            let method = first.common_method(second).map(Method::as_str);
+            self.tell_once(earlier, later, Told::Both(method));
         }
         wider
     }
@@ -140,11 +143,11 @@ impl<'a> Conflicts<'a> {
         match what {
             Told::Twice => self.problems.error(
                 &at,
-                format!("{claimed}: route `{other}` ({file}) claims the same; change one, or let methods, headers or query tell them apart"),
+                format!("{claimed}: route `{other}` ({file}) claims the same; change one, or let tenants, methods, headers or query tell them apart"),
             ),
             Told::Both(method) => self.problems.warn(
                 &at,
-                format!("{claimed}: route `{other}` ({file}) takes {method} too, and only the names decide; take it out of one"),
+                format!("{claimed}: route `{other}` ({file}) takes {} too, and only the names decide; take it out of one", what_both_take(method, first, second)),
             ),
         }
     }
@@ -162,8 +165,18 @@ impl<'a> Conflicts<'a> {
 enum Told<'a> {
     /// They claim exactly the same.
     Twice,
-    /// They share this method.
-    Both(&'a str),
+    /// They share this method, a tenant, or both.
+    Both(Option<&'a str>),
+}
+
+fn what_both_take(method: Option<&str>, first: &Sourced<RouteSpec>, second: &Sourced<RouteSpec>) -> String {
+    let (ours, theirs) = (&first.spec.matches.tenants, &second.spec.matches.tenants);
+    let tenant = ours.iter().find(|tenant| theirs.contains(tenant));
+    match (method, tenant) {
+        (Some(method), Some(tenant)) => format!("{method} of tenant `{tenant}`"),
+        (Some(method), None) => method.to_owned(),
+        (None, tenant) => format!("tenant {}", tenant.map(|name| format!("`{name}`")).unwrap_or_default()),
+    }
 }
 
 /// Claims on the same host and path, where there are more than one; each list
@@ -277,6 +290,26 @@ mod tests {
         assert!(both.contains("takes GET too"), "{both}");
         assert!(narrower_first.contains("takes GET too"), "{narrower_first}");
         assert_eq!(own_head, "");
+    }
+
+    #[test]
+    fn tenants_tell_routes_apart_and_only_a_shared_one_is_pointed_out() {
+        let tenants = |tenants: Value, methods: Value| json!({ "tenants": tenants, "methods": methods });
+        let (none, alpha, both) = (json!([]), json!(["alpha"]), json!(["beta", "alpha"]));
+
+        assert_eq!(told(&[tenants(alpha.clone(), none.clone()), tenants(json!(["beta"]), none.clone())]), "");
+        assert_eq!(told(&[tenants(alpha.clone(), none.clone()), json!({})]), "");
+        assert_eq!(told(&[tenants(alpha.clone(), none.clone()), json!({ "methods": ["GET"] })]), "");
+        assert_eq!(told(&[tenants(both.clone(), json!(["GET"])), tenants(alpha.clone(), none.clone())]), "");
+        let twice =
+            told(&[tenants(both.clone(), none.clone()), tenants(json!(["alpha", "beta"]), none.clone())]);
+        assert!(twice.contains("claims the same; change one, or let tenants,"), "{twice}");
+        let shared = told(&[tenants(alpha.clone(), none.clone()), tenants(both.clone(), none.clone())]);
+        assert!(shared.starts_with("warning: ") && shared.contains("takes tenant `alpha` too"), "{shared}");
+        let method = told(&[tenants(alpha.clone(), json!(["GET"])), tenants(both, json!(["PUT", "GET"]))]);
+        assert!(method.contains("takes GET of tenant `alpha` too"), "{method}");
+        let never = told(&[tenants(json!(["alpha", "beta"]), none.clone()), tenants(alpha, none)]);
+        assert!(never.contains("routes[1].match: it never matches: route `a`"), "{never}");
     }
 
     #[test]
