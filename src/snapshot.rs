@@ -4,7 +4,7 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
-mod tenants;
+mod series;
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tenants::TenantSeriesTable;
+use series::{SeriesTable, TenantSeriesTable};
 
 use crate::{
     config::{
@@ -30,7 +30,7 @@ use crate::{
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
         Metrics,
-        metrics::{CertificateExpiry, NO_NAME, RouteSeries, TenantSeries, UpstreamSeries},
+        metrics::{CertificateExpiry, RouteSeries, TenantSeries, UpstreamSeries},
     },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Upstream, peer::PeerTls},
@@ -252,66 +252,6 @@ impl Current {
     pub fn publish(&self, next: Snapshot) {
         self.0.store(Arc::new(next));
     }
-}
-
-/// The counters of every pair of route and upstream that a request can take,
-/// found by index.
-struct SeriesTable {
-    nowhere: Arc<RouteSeries>,
-    routes: Vec<RouteRow>,
-    upstreams: Vec<Arc<UpstreamSeries>>,
-}
-
-struct RouteRow {
-    answered: Arc<RouteSeries>,
-    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
-}
-
-impl SeriesTable {
-    fn new(config: &Config, metrics: &Metrics) -> Self {
-        let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
-        let row = |route: &Sourced<crate::config::route::RouteSpec>| {
-            let name = route.spec.name.as_str();
-            let forwarded = targets(config, route)
-                .map(|(index, upstream)| (UpstreamIndex(index), metrics.series(name, upstream)));
-            RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
-        };
-        Self {
-            nowhere: metrics.series(NO_NAME, NO_NAME),
-            routes: config.routes.iter().map(row).collect(),
-            upstreams: upstreams.collect(),
-        }
-    }
-
-    fn of(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
-        let Some(row) = route.and_then(|route| self.routes.get(route)) else { return &self.nowhere };
-        let forwarded = upstream.and_then(|u| row.forwarded.iter().find(|(index, _)| *index == u));
-        forwarded.map_or(&row.answered, |(_, series)| series)
-    }
-
-    fn retain(&self, config: &Config, metrics: &Metrics) {
-        let mut kept = vec![(NO_NAME, NO_NAME)];
-        for route in &config.routes {
-            let name = route.spec.name.as_str();
-            kept.push((name, NO_NAME));
-            kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
-        }
-        metrics.retain(&kept);
-    }
-}
-
-/// The upstreams that a route can choose.
-fn targets<'c>(
-    config: &'c Config,
-    route: &'c Sourced<crate::config::route::RouteSpec>,
-) -> impl Iterator<Item = (usize, &'c str)> {
-    let named = |upstream: &Sourced<UpstreamSpec>| {
-        let name = &upstream.spec.name;
-        let spec = &route.spec;
-        spec.to.iter().any(|to| to.upstream == *name) || spec.overrides.iter().any(|o| o.upstream == *name)
-    };
-    let all = config.upstreams.iter().enumerate().filter(move |(_, upstream)| named(upstream));
-    all.map(|(index, upstream)| (index, upstream.spec.name.as_str()))
 }
 
 fn table(
