@@ -221,7 +221,9 @@ impl Parts {
                 Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
-            Ok(EdgeListener { address: spec.address.socket(), series, handshake })
+            let current = self.current.clone();
+            let proxy_protocol = Box::new(move || current.load().proxy_protocol(index).cloned());
+            Ok(EdgeListener { address: spec.address.socket(), series, handshake, proxy_protocol })
         };
         listeners.map(edge_listener).collect()
     }

@@ -23,7 +23,7 @@ use crate::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
         upstream::UpstreamSpec,
     },
-    edge::Limits,
+    edge::{Limits, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants},
     live::LiveState,
@@ -55,6 +55,7 @@ pub struct Snapshot {
     /// Groups of endpoints, by [`UpstreamIndex`].
     pub upstreams: Vec<Arc<Upstream>>,
     tls: Vec<Option<Arc<TlsTable>>>,
+    proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
     trusted: Vec<IpNet>,
     series: SeriesTable,
     tenant_series: TenantSeriesTable,
@@ -101,6 +102,7 @@ impl Snapshot {
             tenant_series: TenantSeriesTable::new(config, metrics),
             trusted: config.forwarded.trusted.clone(),
             limits: limits(config),
+            proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants,
             router,
             upstreams,
@@ -123,6 +125,11 @@ impl Snapshot {
     /// The certificates and policies of a listener; `None` is cleartext.
     pub fn tls(&self, listener: usize) -> Option<&Arc<TlsTable>> {
         self.tls.get(listener)?.as_ref()
+    }
+
+    /// What a listener makes of PROXY headers; `None` knows none.
+    pub fn proxy_protocol(&self, listener: usize) -> Option<&Arc<ProxyProtocol>> {
+        self.proxy_protocol.get(listener)?.as_ref()
     }
 
     /// Every certificate with its listener's name.
@@ -263,6 +270,10 @@ fn table(
     let spec = listener.spec.tls.as_ref()?;
     let resolve = |path: &Path| config.resolve(path);
     TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
+}
+
+fn proxy_protocol(spec: &ListenerSpec) -> Option<Arc<ProxyProtocol>> {
+    spec.proxy_protocol.as_ref().and_then(ProxyProtocol::new).map(Arc::new)
 }
 
 fn upstream(

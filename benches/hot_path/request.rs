@@ -108,6 +108,7 @@ fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
         request_id: id,
         trace,
         client: [192, 0, 2, 1].into(),
+        peer: None,
         vpc_endpoint: None,
         tenant: None,
         listener: "public",

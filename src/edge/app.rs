@@ -1,4 +1,4 @@
-//! Serves one connection: caps, handshake, requests, age, drain, close.
+//! Serves one connection: caps, PROXY header, handshake, requests, age, drain, close.
 
 use std::{
     fmt::{self, Write as _},
@@ -29,6 +29,7 @@ use super::{
     drain::{ConnectionGuard, Drain},
     io::{EdgeIo, HeadLimits},
     nudge::Nudge,
+    proxy_protocol::{ProxyProtocol, Silence, refuse_second},
 };
 use crate::{
     identity::ClientKey,
@@ -66,6 +67,8 @@ pub struct EdgeListener {
     pub series: Arc<ListenerSeries>,
     /// Ends TLS; without it the listener is cleartext.
     pub handshake: Option<Arc<dyn Handshake>>,
+    /// What the current snapshot makes of PROXY headers here.
+    pub proxy_protocol: Box<dyn Fn() -> Option<Arc<ProxyProtocol>> + Send + Sync>,
 }
 
 /// What a connection may do, as the configuration's `connections` says.
@@ -88,25 +91,22 @@ pub struct Limits {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
-        let stream = stream.into_any().downcast::<L4Stream>().ok()?;
-        let (index, client) = self.listener_of(&stream)?;
+        let mut stream = *stream.into_any().downcast::<L4Stream>().ok()?;
+        let (index, peer) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
         let limits = (self.limits)();
-        let connection = Arc::new(Connection::new(index, Caller::direct(client)));
         let _open = listener.series.open();
-        let caller = &connection.caller;
-        let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
-        match self.caps.admit(client, limits.max, limits.max_per_client) {
-            Ok(permit) => {
-                let guard = self.drain.enter(Some(permit));
-                self.accept((*stream, guard), listener, &connection, &limits).await;
+        let (ended, client) = match self.admit(&mut stream, peer, listener, &limits).await {
+            Err(why) => (Some(why), peer),
+            Ok((guard, caller)) => {
+                let connection = Arc::new(Connection::new(index, caller));
+                self.accept((stream, guard), listener, &connection, &limits).await;
+                (connection.ended(), connection.caller.client)
             }
-            Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
-            Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
-        }
-        if let Some(why) = connection.ended() {
+        };
+        if let Some(why) = ended {
             listener.series.ended_early(why);
-            log::debug!("connection ended early: reason={} client={}", why.word(), connection.caller.client);
+            log::debug!("connection ended early: reason={} client={client}", why.word());
         }
         None
     }
@@ -119,11 +119,40 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     fn listener_of(&self, stream: &L4Stream) -> Option<(usize, SocketAddr)> {
         let digest = stream.get_socket_digest()?;
         let local = *digest.local_addr()?.as_inet()?;
-        let client = *digest.peer_addr()?.as_inet()?;
+        let peer = *digest.peer_addr()?.as_inet()?;
         let takes = |a: &SocketAddr| *a == local || (a.ip().is_unspecified() && a.port() == local.port());
         let exact = self.listeners.iter().position(|l| l.address == local);
         let index = exact.or_else(|| self.listeners.iter().position(|l| takes(&l.address)))?;
-        Some((index, client))
+        Some((index, peer))
+    }
+
+    /// Finds out who asks, and whether there is room. While nobody knows who it
+    /// is, a connection is one of the process and of no client.
+    async fn admit(
+        &self,
+        stream: &mut L4Stream,
+        peer: SocketAddr,
+        listener: &EdgeListener,
+        limits: &Limits,
+    ) -> Result<(ConnectionGuard, Caller), EarlyEnd> {
+        let mut permit = self.caps.enter(limits.max).map_err(cap)?;
+        let guard = self.drain.enter();
+        let silence = match listener.handshake {
+            Some(_) => Silence { most: limits.handshake_timeout, why: EarlyEnd::HandshakeTimeout },
+            None => Silence { most: limits.header_timeout, why: EarlyEnd::HeaderTimeout },
+        };
+        let told = match (listener.proxy_protocol)() {
+            Some(rule) => rule.receive(stream, peer, silence).await?,
+            None => None,
+        };
+        let by_header = told.is_some();
+        let caller = told.unwrap_or_else(|| Caller::direct(peer));
+        let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
+        self.caps.attribute(&mut permit, client, limits.max_per_client).map_err(cap)?;
+        if by_header {
+            refuse_second(stream, silence).await?;
+        }
+        Ok((guard.hold(permit), caller))
     }
 
     async fn accept(
@@ -244,6 +273,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
             }
             _ => {}
         }
+    }
+}
+
+fn cap(full: Full) -> EarlyEnd {
+    match full {
+        Full::Process => EarlyEnd::ConnectionCap,
+        Full::Client => EarlyEnd::ClientCap,
     }
 }
 

@@ -92,6 +92,7 @@ fn line<'a>(
         request_id: &ctx.request_id,
         trace: &ctx.trace,
         client: who.address,
+        peer: connection.map(|c| c.caller.peer.ip().to_canonical()).filter(|peer| *peer != who.address),
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
         listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),

@@ -37,6 +37,7 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
         request_id: &RequestId::choose(Some(&id), true, [0; 16]),
         trace: &TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [0; 12]),
         client: [203, 0, 113, 7].into(),
+        peer: None,
         vpc_endpoint: None,
         tenant: None,
         listener: "public",

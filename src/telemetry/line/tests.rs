@@ -20,6 +20,7 @@ fn full() -> Line<'static> {
         request_id: &IDS.0,
         trace: &IDS.1,
         client: "::ffff:203.0.113.7".parse().unwrap(),
+        peer: Some("10.0.0.5".parse().unwrap()),
         vpc_endpoint: Some("vpce-0123456789abcdef0"),
         tenant: Some("billing"),
         listener: "public",
@@ -50,6 +51,7 @@ fn full() -> Line<'static> {
 
 fn bare() -> Line<'static> {
     Line {
+        peer: None,
         vpc_endpoint: None,
         tenant: None,
         tls: None,
@@ -88,6 +90,7 @@ fn a_full_line_tells_everything() {
         "request_id": "0123456789abcdef0123456789abcdef",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "client": "203.0.113.7",
+        "peer": "10.0.0.5",
         "vpc_endpoint": "vpce-0123456789abcdef0",
         "tenant": "billing",
         "listener": "public",
