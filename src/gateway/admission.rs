@@ -115,9 +115,12 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
 }
 
 /// Whose word counts about where this request came from.
+///
+/// Who comes through a VPC endpoint is never a trusted proxy: the address is of
+/// another network, where the same numbers are somebody else's.
 pub fn sender(ctx: &RequestContext) -> Sender {
-    let client = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
-    match client {
+    let direct = ctx.connection.as_ref().filter(|c| c.caller.vpc_endpoint.is_none());
+    match direct.map(|c| c.caller.client.ip().to_canonical()) {
         Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
         _ => Sender::Client,
     }
