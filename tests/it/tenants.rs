@@ -281,6 +281,11 @@ async fn check_tells_what_is_wrong_with_tenants() {
     ] {
         assert!(told.stderr.contains(line), "no {line} in {}", told.stderr);
     }
+    // A tenant that cannot be read is not unknown too.
+    let broken = yaml.replace("name: billing", "name: b illing");
+    let told = Gateway::builder().yaml(&broken).check(&[]).await;
+    assert!(told.stderr.contains("tenants[0].name: `b illing` is not a name"), "{told:?}");
+    assert!(!told.stderr.contains("there is no tenant"), "{told:?}");
     let printed = Gateway::builder().yaml(TENANTS).check(&["--print"]).await;
     assert!(printed.stdout.contains("  unknown_endpoint: refuse\n"), "{printed:?}");
 }
