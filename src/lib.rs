@@ -40,8 +40,9 @@
 //!
 //! # A connection's way
 //!
-//! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] → the listener's
-//! TLS handshake with its deadline, its certificate from the current snapshot →
+//! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] of the process →
+//! the [PROXY header](edge::proxy_protocol) → the cap of the client it names → the
+//! listener's TLS handshake with its deadline, its certificate from the current snapshot →
 //! a watch over the connection: header deadline, age with jitter, drain and its
 //! ceiling → requests → a lingering close. Whatever ends it early is counted by
 //! reason, once.

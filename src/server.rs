@@ -25,7 +25,7 @@ use pingora_proxy::HttpProxy;
 use crate::{
     admin::{MetricsPage, Operator, Readiness},
     config::{self, Problems},
-    edge::{Caps, Drain, Edge, EdgeListener, Handshake},
+    edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
     lifecycle::{BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
@@ -145,7 +145,7 @@ impl Parts {
         let edge = self.edge_service(&server)?;
         add(&mut server, edge, &sockets);
         if let Some(readiness) = &config.readiness {
-            let app = Readiness { drain: self.drain.clone() };
+            let app = SkipsProxyHeader::new(Readiness { drain: self.drain.clone() });
             add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
         }
         if let Some(address) = config.admin.metrics {

@@ -11,6 +11,7 @@
 // A benchmark that is set up wrongly has to stop at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod connection;
 mod request;
 
 use std::{
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     route_find(&mut criterion);
     route_rest(&mut criterion);
     request::measure(&mut criterion);
+    connection::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -59,7 +61,7 @@ fn promises() -> bool {
         ),
         promise("choice of a sticky upstream", choice_allocations()),
     ];
-    kept.iter().all(|kept| *kept) && request::promises()
+    kept.iter().all(|kept| *kept) && request::promises() && connection::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::types::{Address, ByteSize, Invalid, MethodName, Span};
 
-/// The listener that the load balancer asks: `/livez` and `/readyz`.
+/// The listener that the load balancer asks: `/livez` and `/readyz`, with and
+/// without a PROXY header.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadinessSpec {

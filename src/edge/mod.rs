@@ -19,4 +19,4 @@ pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;
 pub use connection::{Caller, Connection};
 pub use drain::{ConnectionGuard, Drain};
-pub use proxy_protocol::ProxyProtocol;
+pub use proxy_protocol::{ProxyProtocol, SkipsProxyHeader};

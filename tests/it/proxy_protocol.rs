@@ -163,6 +163,29 @@ async fn a_probe_is_no_error() {
     assert_eq!(gateway.stderr(), before);
 }
 
+/// Where clients' listeners get headers, an NLB's health checks have them too.
+#[tokio::test]
+async fn readiness_answers_with_and_without_a_header() {
+    let (_origin, gateway) = start("mode: required, trusted: [10.0.0.0/8]", "").await;
+    let address = gateway.address("readiness");
+    let ask = Request::get("/readyz").honest().to_http1();
+
+    for header in [&b""[..], &v2_raw(0x20, 0, b"", &[]), &nlb("203.0.113.7:1", VPCE), &v1("203.0.113.7:1")] {
+        let mut checker = Http1::open(address).await;
+        let first = checker.send_raw([header, &ask].concat()).await;
+        let second = checker.send_raw(&ask).await;
+        assert_eq!([first.text(), second.text()], ["ready\n"; 2]);
+    }
+    let mut checker = Http1::open(address).await;
+    checker.write_slowly(&v1("203.0.113.7:1"), 1, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(checker.send_raw(&ask).await.status, 200);
+    // What is none is closed and hurts nobody.
+    let mut bad = Http1::open(address).await;
+    bad.write("PROXY nonsense\r\n").await.unwrap();
+    assert_eq!(bad.ended().await, Ended::Closed);
+    assert_eq!(gateway.readiness("/readyz").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_cap_is_each_clients_own_and_not_the_load_balancers() {
     let (_origin, gateway) =

@@ -15,6 +15,7 @@ mod checksum;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
 mod receive;
+mod skip;
 mod v1;
 mod v2;
 
@@ -22,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use receive::ProxyProtocol;
 pub(super) use receive::{Silence, refuse_second};
+pub use skip::SkipsProxyHeader;
 
 use crate::telemetry::metrics::EarlyEnd;
 

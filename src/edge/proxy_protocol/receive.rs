@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -39,6 +39,13 @@ impl ProxyProtocol {
             timeout: spec.timeout.duration(),
             max_header: usize::try_from(spec.max_header.bytes()).unwrap_or(usize::MAX),
         })
+    }
+
+    /// Takes the header of whoever sends one, of the default size: for listeners
+    /// where nothing depends on what it says.
+    pub(super) fn from_anyone(timeout: Duration) -> Self {
+        let trusted = vec![Ipv4Net::default().into(), Ipv6Net::default().into()];
+        Self { required: false, trusted, timeout, max_header: 4 << 10 }
     }
 
     /// Reads the header of a connection that `peer` opened. `None`: there is none,
