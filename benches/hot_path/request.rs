@@ -109,6 +109,8 @@ fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
         trace,
         client: [192, 0, 2, 1].into(),
         peer: None,
+        vpc_endpoint: None,
+        tenant: None,
         listener: "public",
         protocol: "HTTP/1.1",
         tls: Some("TLSv1.3"),

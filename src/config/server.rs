@@ -149,7 +149,8 @@ pub enum EncodedSlash {
 #[serde(default, deny_unknown_fields)]
 pub struct ForwardedSpec {
     /// Networks whose `X-Forwarded-*` and `Forwarded` are believed and added
-    /// to. From all others they are removed and written anew.
+    /// to. From all others they are removed and written anew, and from everyone
+    /// who comes through a VPC endpoint: their addresses are not of these networks.
     #[schemars(with = "Vec<String>")]
     #[serde(deserialize_with = "networks")]
     pub trusted: Vec<IpNet>,

@@ -32,7 +32,10 @@ use super::{
     nudge::Nudge,
     proxy_protocol::{ProxyProtocol, Silence, refuse_second},
 };
-use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
+use crate::{
+    identity::ClientKey,
+    telemetry::metrics::{EarlyEnd, ListenerSeries},
+};
 
 /// Ends TLS of a connection.
 #[async_trait]
@@ -145,7 +148,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         };
         let by_header = told.is_some();
         let caller = told.unwrap_or_else(|| Caller::direct(peer));
-        self.caps.attribute(&mut permit, caller.client.ip(), limits.max_per_client).map_err(cap)?;
+        let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
+        self.caps.attribute(&mut permit, client, limits.max_per_client).map_err(cap)?;
         if by_header {
             refuse_second(stream, silence).await?;
         }

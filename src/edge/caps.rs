@@ -4,15 +4,14 @@
 //! so that memory does not follow the number of addresses; it may count a
 //! client a little too high, never too low.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use pingora_limits::inflight::{Guard, Inflight};
+
+use crate::identity::ClientKey;
 
 /// The counts of this process.
 pub struct Caps {
@@ -44,8 +43,13 @@ impl Caps {
 
     /// Counts the permit's connection as this client's too, once it is known
     /// whose it is.
-    pub fn attribute(&self, permit: &mut Permit, client: IpAddr, max_per_client: u32) -> Result<(), Full> {
-        let (guard, of_client) = self.clients.incr(client_key(client), 1);
+    pub fn attribute(
+        &self,
+        permit: &mut Permit,
+        client: ClientKey<'_>,
+        max_per_client: u32,
+    ) -> Result<(), Full> {
+        let (guard, of_client) = self.clients.incr(client, 1);
         permit.client = Some(guard);
         let full = of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX);
         if full { Err(Full::Client) } else { Ok(()) }
@@ -73,26 +77,14 @@ impl Drop for OpenCount {
     }
 }
 
-/// One client is an IPv4 address or the first 64 bits of an IPv6 one: more
-/// are handed out to a single host.
-fn client_key(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64 | 1 << 63,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
     fn admit(caps: &Caps, client: &str, max: u32, max_per_client: u32) -> Result<Permit, Full> {
         let mut permit = caps.enter(max)?;
-        caps.attribute(&mut permit, ip(client), max_per_client)?;
+        let client = ClientKey::new(None, client.parse().unwrap());
+        caps.attribute(&mut permit, client, max_per_client)?;
         Ok(permit)
     }
 
@@ -123,5 +115,19 @@ mod tests {
 
         assert_eq!(admit(&caps, "2001:db8::2", 10, 1).err(), Some(Full::Client));
         assert!(admit(&caps, "2001:db8:0:1::1", 10, 1).is_ok());
+    }
+
+    #[test]
+    fn one_address_behind_two_endpoints_is_two_clients() {
+        let caps = Caps::default();
+        let mut held = [0; 4].map(|_| caps.enter(10).unwrap_or_else(|_| panic!()));
+        let behind = [Some("vpce-0a1b2c3d"), Some("vpce-0a1b2c3d"), Some("vpce-11111111"), None];
+
+        let each = held.iter_mut().zip(behind).map(|(permit, endpoint)| {
+            let client = ClientKey::new(endpoint, "10.0.0.5".parse().unwrap());
+            caps.attribute(permit, client, 1)
+        });
+
+        assert_eq!(each.collect::<Vec<_>>(), [Ok(()), Err(Full::Client), Ok(()), Ok(())]);
     }
 }

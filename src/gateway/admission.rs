@@ -1,4 +1,4 @@
-//! Lets a request in: gate, server name, route, caps, first pick.
+//! Lets a request in: gate, server name, route, who may use it, caps, first pick.
 //!
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
@@ -37,6 +37,8 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.wall = SystemTime::now();
     let trusted = sender(ctx) == Sender::TrustedProxy;
     ctx.client = client(session, ctx, trusted);
+    // By the request's own snapshot: a reload may have moved the endpoint.
+    ctx.tenancy = ctx.snapshot.tenants.of(ctx.principal().vpc_endpoint);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
@@ -97,19 +99,28 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
 pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
-    let draw = fastrand::u64(..);
     let snapshot = ctx.snapshot.clone();
+    if snapshot.tenants.refuse(ctx.tenancy) {
+        return Err(Rejection::UnknownEndpoint);
+    }
+    let who = ctx.principal();
     let facts = Facts {
         host: ctx.host(),
         path: ctx.head.uri.path(),
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
-        client: ctx.client,
+        client: who.address,
+        vpc_endpoint: who.vpc_endpoint,
+        tenant: who.tenancy.tenant(),
     };
     let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
+    if !route.access.admits(facts.tenant) {
+        ctx.route = Some(route.clone());
+        return Err(Rejection::TenantDenied);
+    }
     let upstream = match &route.action {
-        Action::Forward(split) => Some(split.choose(&facts, draw)),
+        Action::Forward(split) => Some(split.choose(&facts, fastrand::u64(..))),
         Action::Redirect(_) | Action::Respond(_) => None,
     };
     ctx.route = Some(route.clone());
@@ -121,9 +132,12 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
 }
 
 /// Whose word counts about where this request came from.
+///
+/// Who comes through a VPC endpoint is never a trusted proxy: the address is of
+/// another network, where the same numbers are somebody else's.
 pub fn sender(ctx: &RequestContext) -> Sender {
-    let client = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
-    match client {
+    let direct = ctx.connection.as_ref().filter(|c| c.caller.vpc_endpoint.is_none());
+    match direct.map(|c| c.caller.client.ip().to_canonical()) {
         Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
         _ => Sender::Client,
     }

@@ -131,7 +131,7 @@ fn forwarded(headers: &mut HeaderMap, ctx: &RequestContext, sender: Sender, secu
 
 fn remove_claims(headers: &mut HeaderMap) {
     headers.remove(header::FORWARDED);
-    for name in [&X_REAL_IP, &X_ORIGINAL_URL, &X_REWRITE_URL] {
+    for name in [&X_REAL_IP, &X_ORIGINAL_URL, &X_REWRITE_URL, &X_AMZN_VPCE_ID] {
         headers.remove(name);
     }
     let others = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
@@ -225,6 +225,8 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
+/// What AWS's own gateways say of a VPC endpoint.
+static X_AMZN_VPCE_ID: HeaderName = HeaderName::from_static("x-amzn-vpce-id");
 
 /// So many are written below; the map grows once.
 const ADDED_FIELDS: usize = 6;
@@ -260,6 +262,7 @@ mod tests {
             "x-forwarded-user",
             "x-original-url",
             "x-rewrite-url",
+            "x-amzn-vpce-id",
         ];
         let value = HeaderValue::from_static("6.6.6.6");
         let mut headers: HeaderMap =

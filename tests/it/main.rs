@@ -43,6 +43,7 @@ mod slow_clients;
 mod smoke;
 mod starting;
 mod streaming;
+mod tenants;
 mod tls;
 mod upstreams;
 mod websocket;

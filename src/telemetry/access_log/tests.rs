@@ -38,6 +38,8 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
         trace: &TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [0; 12]),
         client: [203, 0, 113, 7].into(),
         peer: None,
+        vpc_endpoint: None,
+        tenant: None,
         listener: "public",
         protocol: "HTTP/1.1",
         tls: None,
