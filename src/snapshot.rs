@@ -8,14 +8,12 @@ mod series;
 
 use std::{
     collections::HashSet,
-    net::IpAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use series::{SeriesTable, TenantSeriesTable};
 
 use crate::{
@@ -25,7 +23,7 @@ use crate::{
     },
     edge::{Limits, ProxyProtocol},
     gate::Gate,
-    identity::{Tenancy, Tenants},
+    identity::{Tenancy, Tenants, TrustedHops},
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
@@ -56,7 +54,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     tls: Vec<Option<Arc<TlsTable>>>,
     proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
-    trusted: Vec<IpNet>,
+    /// The proxies in front whose word counts.
+    pub hops: TrustedHops,
     series: SeriesTable,
     tenant_series: TenantSeriesTable,
     limits: Limits,
@@ -100,7 +99,7 @@ impl Snapshot {
             gate: Gate::new(&config.requests),
             series: SeriesTable::new(config, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
-            trusted: config.forwarded.trusted.clone(),
+            hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants,
@@ -144,11 +143,6 @@ impl Snapshot {
     /// The listener's name in the configuration.
     pub fn listener_name(&self, index: usize) -> Option<&str> {
         self.config().listeners.get(index).map(|listener| listener.spec.name.as_str())
-    }
-
-    /// Whether the word of this sender counts about where a request came from.
-    pub fn trusts(&self, sender: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&sender))
     }
 
     /// The metrics of a route towards an upstream; the ones for "no route" and

@@ -31,6 +31,7 @@ def main():
 
 def connect(context, port):
     tcp = socket.create_connection(("127.0.0.1", port), timeout=20)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tls = context.wrap_socket(tcp)
     tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = b""

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Uri};
 use super::{marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
     edge::Connection,
-    identity::{Principal, Tenancy},
+    identity::{Believed, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext},
@@ -31,6 +31,8 @@ pub struct RequestContext {
     pub connection: Option<Arc<Connection>>,
     /// Who asks, behind every trusted proxy.
     pub client: IpAddr,
+    /// Which of its fields about where it came from count.
+    pub believed: Believed,
     /// Whose VPC endpoint they come through.
     pub tenancy: Tenancy,
     /// What the log line needs when the session is gone.
@@ -104,6 +106,7 @@ impl RequestContext {
             wall: SystemTime::UNIX_EPOCH,
             connection: None,
             client: Ipv4Addr::UNSPECIFIED.into(),
+            believed: Believed::NOTHING,
             tenancy: Tenancy::Direct,
             head: Head::default(),
             request_id: RequestId::none(),

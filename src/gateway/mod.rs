@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod attempt;
 pub mod context;
+pub mod forwarded;
 pub mod headers;
 pub mod hops;
 pub mod marks;
