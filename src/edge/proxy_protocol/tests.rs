@@ -1,5 +1,7 @@
 //! The parser: what is a header, what is not, and what is not yet.
 
+mod encode;
+
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
@@ -8,73 +10,11 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{checksum::Crc32c, oracle::proxy_protocol, *};
+use self::encode::V2;
+use super::{oracle::proxy_protocol, *};
 
 const MAX: usize = 4096;
 const VPCE: &str = "vpce-08d2bf15fac5001c9";
-
-/// A header of version 2, written by the specification.
-struct V2 {
-    version_command: u8,
-    family: u8,
-    addresses: Vec<u8>,
-    tlvs: Vec<(u8, Vec<u8>)>,
-}
-
-impl V2 {
-    fn tcp(client: &str, server: &str) -> Self {
-        let (client, server): (SocketAddr, SocketAddr) = (client.parse().unwrap(), server.parse().unwrap());
-        let (family, [from, to]) = match (client.ip(), server.ip()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (0x11, [a.octets().to_vec(), b.octets().to_vec()]),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (0x21, [a.octets().to_vec(), b.octets().to_vec()]),
-            _ => panic!("of one family"),
-        };
-        let ports = [client.port().to_be_bytes(), server.port().to_be_bytes()].concat();
-        Self { version_command: 0x21, family, addresses: [from, to, ports].concat(), tlvs: Vec::new() }
-    }
-
-    fn v4() -> Self {
-        Self::tcp("203.0.113.7:4711", "10.0.0.5:443")
-    }
-
-    fn tlv(mut self, kind: u8, value: impl AsRef<[u8]>) -> Self {
-        self.tlvs.push((kind, value.as_ref().to_vec()));
-        self
-    }
-
-    fn endpoint(self, id: &str) -> Self {
-        self.tlv(0xea, [b"\x01", id.as_bytes()].concat())
-    }
-
-    /// With the right checksum in the place of any.
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.raw();
-        let mut at = 16 + self.addresses.len();
-        for (kind, value) in &self.tlvs {
-            if *kind == 3 && value.len() == 4 {
-                bytes[at + 3..at + 7].fill(0);
-                let sum = Crc32c::default().add(&bytes).value();
-                bytes[at + 3..at + 7].copy_from_slice(&sum.to_be_bytes());
-            }
-            at += 3 + value.len();
-        }
-        bytes
-    }
-
-    fn raw(&self) -> Vec<u8> {
-        let mut block = self.addresses.clone();
-        for (kind, value) in &self.tlvs {
-            block.push(*kind);
-            block.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
-            block.extend(value);
-        }
-        let mut out = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
-        out.extend([self.version_command, self.family]);
-        out.extend(u16::try_from(block.len()).unwrap().to_be_bytes());
-        out.extend(block);
-        out
-    }
-}
 
 fn whole(bytes: &[u8]) -> Header<'_> {
     match parse(bytes, MAX) {
