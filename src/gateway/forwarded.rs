@@ -119,7 +119,9 @@ mod tests {
             CLAIMS.iter().map(|n| (HeaderName::from_static(n), value.clone())).collect();
         headers.insert("x-tenant", value);
         strip_claims(&mut headers, believed);
-        headers.keys().map(ToString::to_string).collect()
+        let mut left: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        left.sort();
+        left
     }
 
     #[test]
@@ -134,7 +136,7 @@ mod tests {
 
         let believed = TrustedHops::new(&spec).believe("10.0.0.1".parse().unwrap());
 
-        assert_eq!(left(believed), ["x-real-ip", "x-forwarded-for", "x-forwarded-port", "x-tenant"]);
+        assert_eq!(left(believed), ["x-forwarded-for", "x-forwarded-port", "x-real-ip", "x-tenant"]);
     }
 
     #[test]

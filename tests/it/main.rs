@@ -45,5 +45,6 @@ mod starting;
 mod streaming;
 mod tenants;
 mod tls;
+mod trust;
 mod upstreams;
 mod websocket;

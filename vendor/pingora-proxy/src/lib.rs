@@ -45,7 +45,6 @@ use once_cell::sync::Lazy;
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::fmt::Debug;
 use std::future::{poll_fn, Future};
-use std::pin::Pin;
 use std::str;
 use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering},
@@ -1553,13 +1552,14 @@ impl SubrequestSpawner {
     }
 }
 
-impl<SV, C> HttpProxy<SV, C>
+#[async_trait]
+impl<SV, C> HttpServerApp for HttpProxy<SV, C>
 where
     SV: ProxyHttp + Send + Sync + 'static,
     <SV as ProxyHttp>::CTX: Send + Sync,
     C: custom::Connector,
 {
-    async fn process_new_session(
+    async fn process_new_http(
         self: &Arc<Self>,
         mut session: HttpSession,
         shutdown: &ShutdownWatch,
@@ -1594,32 +1594,11 @@ where
                 .on_connection_reuse(&mut session, &mut ctx, prev_ctx);
         }
 
-        self.process_request(session, ctx).await
-    }
-}
-
-#[async_trait]
-impl<SV, C> HttpServerApp for HttpProxy<SV, C>
-where
-    SV: ProxyHttp + Send + Sync + 'static,
-    <SV as ProxyHttp>::CTX: Send + Sync,
-    C: custom::Connector,
-{
-    // Tollgate: what `async_trait` makes of an `async fn`, but written straight into
-    // its box: built on the stack first, 8.7 KB would be copied for each request.
-    fn process_new_http<'life0, 'life1, 'async_trait>(
-        self: &'life0 Arc<Self>,
-        session: HttpSession,
-        shutdown: &'life1 ShutdownWatch,
-    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
+        // Tollgate: a box of its own, so that a connection that waits for its next
+        // request does not hold the room for one, and written where it stands: built
+        // on the stack first, 8 KB would be copied for each request.
         let place = Box::new_uninit();
-        let task = Box::write(place, self.process_new_session(session, shutdown));
-        Box::into_pin(task)
+        Box::into_pin(Box::write(place, self.process_request(session, ctx))).await
     }
 
     async fn http_cleanup(&self) {
