@@ -240,6 +240,23 @@ async fn trusted_proxies_are_looked_for_behind_the_load_balancer() {
 }
 
 #[tokio::test]
+async fn who_was_connected_before_a_drain_is_served_in_it() {
+    let (_origin, gateway) = start("mode: required, trusted: [127.0.0.0/8]", "").await;
+    let (mut silent, mut named) = (gateway.connect().await, gateway.connect().await);
+    named.write(v1("203.0.113.7:1")).await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 2 }).await;
+
+    gateway.signal(libc::SIGTERM);
+    eventually(PATIENCE, || async { stream::connect(gateway.plain).await.is_err() }).await;
+
+    let sent = [v1("203.0.113.8:1"), Request::get("/").to_http1()].concat();
+    assert_eq!(silent.send_raw(sent).await.echo().lines("x-forwarded-for"), ["203.0.113.8"]);
+    assert_eq!(named.send(&Request::get("/")).await.echo().lines("x-forwarded-for"), ["203.0.113.7"]);
+    drop((silent, named));
+    assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn a_reload_changes_who_may_send_a_header_and_who_must() {
     let (_origin, gateway) = start("mode: off", "").await;
     let with_header = async || {
