@@ -140,12 +140,18 @@ impl Parts {
             self.live.clone(),
             self.metrics.clone(),
         ));
+        let shutdown = Arc::new(Shutdown::new(
+            self.drain.clone(),
+            self.access_log.clone(),
+            self.current.clone(),
+            admin_socket.clone(),
+        ));
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         let sockets = server.add_service(sockets);
         let edge = self.edge_service(&server)?;
         add(&mut server, edge, &sockets);
         if let Some(readiness) = &config.readiness {
-            let app = SkipsProxyHeader::new(Readiness { drain: self.drain.clone() });
+            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
             add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
         }
         if let Some(address) = config.admin.metrics {
@@ -155,19 +161,13 @@ impl Parts {
         let operator = Operator {
             current: self.current.clone(),
             reloader: reloader.clone(),
-            drain: self.drain.clone(),
+            shutdown: shutdown.clone(),
             started: Instant::now(),
         };
         add(&mut server, Lasting(operator_service(operator, &admin_socket)), &sockets);
         log_start(config);
-        let shutdown =
-            Shutdown::new(self.drain.clone(), self.access_log.clone(), self.current.clone(), admin_socket);
-        let signals = Signals {
-            reloader,
-            access_log: self.access_log.clone(),
-            shutdown: Arc::new(shutdown),
-            doors: Mutex::new(doors),
-        };
+        let signals =
+            Signals { reloader, access_log: self.access_log.clone(), shutdown, doors: Mutex::new(doors) };
         Ok((server, signals))
     }
 

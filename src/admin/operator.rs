@@ -1,7 +1,10 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`,
-//! `POST /reload`. The socket's mode is the only key to it.
+//! `POST /reload`, `POST /drain`. The socket's mode is the only key to it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -11,8 +14,7 @@ use serde::Serialize;
 use super::pages::text;
 use crate::{
     config,
-    edge::Drain,
-    lifecycle::{Refused, Reloader},
+    lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
     snapshot::{Current, Snapshot},
 };
 
@@ -22,8 +24,8 @@ pub struct Operator {
     pub current: Arc<Current>,
     /// What `POST /reload` runs.
     pub reloader: Arc<Reloader>,
-    /// How many connections there are.
-    pub drain: Arc<Drain>,
+    /// What `POST /drain` asks for the end.
+    pub shutdown: Arc<Shutdown>,
     /// When the process began.
     pub started: Instant,
 }
@@ -90,6 +92,15 @@ pub struct CertificateStatus {
     pub expires_in_days: i64,
 }
 
+/// What `tollgate drain` is told.
+#[derive(Debug, Serialize)]
+struct DrainStatus {
+    connections: usize,
+    max_drain_seconds: u64,
+}
+
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, POST /reload or POST /drain\n";
+
 #[async_trait]
 impl ServeHttp for Operator {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
@@ -100,7 +111,8 @@ impl ServeHttp for Operator {
                 text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
             }
             (&Method::POST, "/reload") => self.reload(session).await,
-            _ => text(session, StatusCode::NOT_FOUND, "write GET /status, GET /config or POST /reload\n"),
+            (&Method::POST, "/drain") => self.drain(session),
+            _ => text(session, StatusCode::NOT_FOUND, WHAT_THERE_IS),
         }
     }
 }
@@ -119,6 +131,20 @@ impl Operator {
         }
     }
 
+    fn drain(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let Some(request) = drain_request(session.req_header().uri.query().unwrap_or_default()) else {
+            return text(session, StatusCode::BAD_REQUEST, "write fail_readiness or accept_seconds=N\n");
+        };
+        let told = DrainStatus {
+            connections: self.shutdown.connections(),
+            max_drain_seconds: self.current.load().limits().max_drain.as_secs(),
+        };
+        match self.shutdown.ask(request) {
+            true => json(session, StatusCode::OK, &told),
+            false => text(session, StatusCode::CONFLICT, "it drains already\n"),
+        }
+    }
+
     fn status(&self) -> Status {
         let now = self.current.load();
         let config = now.config();
@@ -133,14 +159,29 @@ impl Operator {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: now.generation,
             config_hash: now.hash.clone(),
-            connections: self.drain.open(),
-            draining: self.drain.has_begun(),
+            connections: self.shutdown.connections(),
+            draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
             upstreams: upstreams(&now),
             certificates: certificates(&now),
             routes: config.routes.len(),
         }
     }
+}
+
+/// `fail_readiness` and `accept_seconds=N`, joined by `&`.
+fn drain_request(query: &str) -> Option<DrainRequest> {
+    let mut request = DrainRequest::default();
+    for word in query.split('&').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            None if word == "fail_readiness" => request.fail_readiness = true,
+            Some(("accept_seconds", seconds)) => {
+                request.accept_for = Duration::from_secs(u64::from(seconds.parse::<u16>().ok()?));
+            }
+            _ => return None,
+        }
+    }
+    Some(request)
 }
 
 fn upstreams(now: &Snapshot) -> Vec<UpstreamStatus> {

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
-use crate::{edge::Drain, telemetry::Metrics};
+use crate::{lifecycle::Shutdown, telemetry::Metrics};
 
 /// What the load balancer asks. It answers whatever `Host` says, and never
 /// speaks of upstreams: one dead service must not take the fleet down.
 pub struct Readiness {
-    /// Whether the process is ending.
-    pub drain: Arc<Drain>,
+    /// Whether the process is ending, and who is to hear of it.
+    pub shutdown: Arc<Shutdown>,
 }
 
 #[async_trait]
@@ -22,12 +22,13 @@ impl ServeHttp for Readiness {
         match path {
             // The process runs: restart it when this fails.
             "/livez" => text(session, StatusCode::OK, "alive\n"),
-            // It can serve. An NLB resets the connections of a target that
-            // turns unhealthy, so a drain does not turn this red.
-            "/readyz" => {
-                let body = if self.drain.has_begun() { "ready, draining\n" } else { "ready\n" };
-                text(session, StatusCode::OK, body)
+            // It can serve. An NLB resets the connections of a target that turns
+            // unhealthy, so a drain turns this red only when asked to.
+            "/readyz" if self.shutdown.fails_readiness() => {
+                text(session, StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
+            "/readyz" if self.shutdown.is_draining() => text(session, StatusCode::OK, "ready, draining\n"),
+            "/readyz" => text(session, StatusCode::OK, "ready\n"),
             _ => text(session, StatusCode::NOT_FOUND, "write /livez or /readyz\n"),
         }
     }

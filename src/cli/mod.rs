@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod drain;
 mod reload;
 mod run;
 mod status;
@@ -46,6 +47,12 @@ enum Verb {
     /// Waits, then prints what changed, or every problem and exits 78: then the
     /// gateway goes on with what it had.
     Reload(reload::Reload),
+    /// Make the running gateway finish its work and end.
+    ///
+    /// The same as TERM, and says how many connections are left. Behind a Network
+    /// Load Balancer deregister the target first: one that turns unhealthy instead
+    /// has its connections reset, unless the target group says otherwise.
+    Drain(drain::Drain),
     /// Show what the running gateway does.
     Status(status::Status),
     /// Print the JSON Schema of the configuration, for editors.
@@ -81,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Run { file } => run::run(&file.path),
         Verb::Check(check) => check.run(),
         Verb::Reload(reload) => reload.run(),
+        Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),

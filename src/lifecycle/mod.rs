@@ -10,6 +10,6 @@ mod sockets;
 pub use doors::Doors;
 pub use lasting::Lasting;
 pub use reload::{Refused, Reloaded, Reloader};
-pub use shutdown::Shutdown;
+pub use shutdown::{DrainRequest, Shutdown};
 pub use signals::Signals;
 pub use sockets::{BindError, Sockets};

@@ -2,9 +2,14 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 use crate::{edge::Drain, snapshot::Current, telemetry::AccessLog};
 
@@ -15,6 +20,20 @@ pub struct Shutdown {
     current: Arc<Current>,
     /// Removed at the end, so that a command says "nothing listens" at once.
     admin_socket: PathBuf,
+    /// What the operator asked for, until it begins.
+    asked: Mutex<Option<DrainRequest>>,
+    wake: Notify,
+    fails_readiness: AtomicBool,
+}
+
+/// How the operator wants the process to end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct DrainRequest {
+    /// Whether `/readyz` says 503 from now on. An NLB resets the connections of a
+    /// target that turns unhealthy, unless its target group says otherwise.
+    pub fail_readiness: bool,
+    /// How long to go on accepting, until the load balancer sends nobody any more.
+    pub accept_for: Duration,
 }
 
 impl Shutdown {
@@ -25,7 +44,52 @@ impl Shutdown {
         current: Arc<Current>,
         admin_socket: PathBuf,
     ) -> Self {
-        Self { drain, access_log, current, admin_socket }
+        Self {
+            drain,
+            access_log,
+            current,
+            admin_socket,
+            asked: Mutex::default(),
+            wake: Notify::new(),
+            fails_readiness: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for the end; false when it has begun already.
+    pub fn ask(&self, request: DrainRequest) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_draining() || asked.is_some() {
+            return false;
+        }
+        *asked = Some(request);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Waits until the operator asks for the end.
+    pub async fn asked(&self) -> DrainRequest {
+        loop {
+            self.wake.notified().await;
+            if let Some(request) = *self.asked.lock().unwrap_or_else(PoisonError::into_inner) {
+                self.fails_readiness.store(request.fail_readiness, Ordering::Relaxed);
+                return request;
+            }
+        }
+    }
+
+    /// Whether the process is ending.
+    pub fn is_draining(&self) -> bool {
+        self.drain.has_begun()
+    }
+
+    /// Whether the load balancer is to hear of it.
+    pub fn fails_readiness(&self) -> bool {
+        self.fails_readiness.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are left.
+    pub fn connections(&self) -> usize {
+        self.drain.open()
     }
 
     /// Asks every connection to end.

@@ -1,7 +1,10 @@
-//! What the process hears: HUP reloads, TERM and QUIT drain, INT ends at once,
-//! USR1 opens the access log anew. A second TERM, QUIT or INT ends at once.
+//! What the process hears: HUP reloads, TERM, QUIT and the operator's `drain`
+//! drain, INT ends at once, USR1 opens the access log anew. A second TERM, QUIT or INT ends at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
@@ -36,8 +39,9 @@ impl ShutdownSignalWatch for Signals {
                 _ = heard.interrupt.recv() => {
                     self.shutdown.now("interrupt");
                 }
-                _ = heard.terminate.recv() => return self.drain("terminate", heard).await,
-                _ = heard.quit.recv() => return self.drain("quit", heard).await,
+                _ = heard.terminate.recv() => return self.drain("terminate", Duration::ZERO, heard).await,
+                _ = heard.quit.recv() => return self.drain("quit", Duration::ZERO, heard).await,
+                asked = self.shutdown.asked() => return self.drain("operator", asked.accept_for, heard).await,
             }
         }
     }
@@ -52,8 +56,12 @@ impl Signals {
 
     /// Pingora stops accepting when this returns; our own monitor ends the
     /// process, since Pingora's would sleep its whole grace period.
-    async fn drain(&self, why: &'static str, mut heard: Heard) -> ShutdownSignal {
+    async fn drain(&self, why: &'static str, accept_for: Duration, mut heard: Heard) -> ShutdownSignal {
         self.shutdown.begin(why);
+        tokio::select! {
+            () = tokio::time::sleep(accept_for) => {}
+            () = heard.any_end() => self.shutdown.now("second signal"),
+        }
         let doors = std::mem::take(&mut *self.doors.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::select! {
             () = doors.close() => {}

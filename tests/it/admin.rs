@@ -19,7 +19,7 @@ async fn the_operators_socket_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn the_operators_socket_answers_its_three_paths() {
+async fn the_operators_socket_answers_its_paths() {
     let origin = Origin::start().await;
     let gateway = Gateway::builder()
         .origin("shop", &origin)

@@ -153,6 +153,46 @@ async fn what_is_private_goes_on_in_a_drain_and_tells_of_it() {
 }
 
 #[tokio::test]
+async fn the_operator_asks_for_a_drain_and_is_told_how_it_went() {
+    let (_origin, gateway) = start("").await;
+    let mut open = gateway.connect().await;
+    open.write(Request::get("/").script("delay=500ms").to_http1()).await.unwrap();
+    let in_flight = async || gateway.status().await["upstreams"][0]["endpoints"][0]["in_flight"] == 1;
+    eventually(PATIENCE, in_flight).await;
+
+    let (drained, answer) = tokio::join!(gateway.ask(&["drain"]), async {
+        let answer = open.read_response().await;
+        drop(open);
+        answer.unwrap()
+    });
+
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!((drained.code, drained.stderr.as_str()), (Some(0), ""), "{drained:?}");
+    assert_eq!(drained.stdout, "draining: 1 connections, at most 300 s\nended\n");
+    assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn readiness_fails_in_a_drain_only_when_asked_and_who_comes_meanwhile_is_served() {
+    let (_origin, gateway) = start("").await;
+
+    let asked = gateway.ask(&["drain", "--fail-readiness", "--accept-for", "2", "--no-wait", "--json"]).await;
+
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    let told: serde_json::Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!((&told["connections"], &told["max_drain_seconds"]), (&0.into(), &300.into()));
+    eventually(PATIENCE, || async { gateway.status().await["draining"] == true }).await;
+    let ready = gateway.readiness("/readyz").await;
+    assert_eq!((ready.status, ready.text().as_str()), (503, "draining\n"));
+    assert_eq!(gateway.readiness("/livez").await.status, 200);
+    let answer = gateway.get("/").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let again = gateway.ask(&["drain"]).await;
+    assert_eq!((again.code, again.stderr.as_str()), (Some(75), "it drains already\n"));
+    assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once_and_so_does_an_interrupt() {
     for signals in [&[libc::SIGTERM, libc::SIGTERM][..], &[libc::SIGQUIT, libc::SIGINT], &[libc::SIGINT]] {
         let (_origin, gateway) = start("").await;

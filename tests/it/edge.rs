@@ -197,3 +197,29 @@ async fn the_shortest_request_is_answered_at_once() {
     assert!(answer.closed, "{answer:?}");
     assert_eq!(gateway.line(|_| true).await["protocol"], "HTTP/1.0");
 }
+
+// An NLB forgets a flow that is silent for 350 s, and then answers it with a reset.
+#[tokio::test]
+async fn a_silent_connection_is_probed_long_before_a_load_balancer_forgets_it() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::in_front_of(&origin).await;
+    let mut client = gateway.connect().await;
+    client.send(&Request::get("/")).await;
+
+    let (kind, left) = timer_of(gateway.plain.port(), client.local_addr().port());
+
+    // 2 is keep-alive (Documentation/networking/proc_net_tcp.rst); in ticks of 10 ms.
+    assert_eq!(kind, 2);
+    assert!((1..=60 * 100).contains(&left), "{left}");
+}
+
+/// The kernel's timer of a connection between these ports, from the first one's side.
+fn timer_of(local: u16, remote: u16) -> (u32, u64) {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!(":{local:04X}");
+    let from = format!(":{remote:04X}");
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = fields.into_iter().find(|row| row[1].ends_with(&ends) && row[2].ends_with(&from)).unwrap();
+    let (kind, left) = row[5].split_once(':').unwrap();
+    (kind.parse().unwrap(), u64::from_str_radix(left, 16).unwrap())
+}

@@ -179,6 +179,11 @@ impl Http1 {
         }
     }
 
+    /// The client's own address.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.stream.local_addr()
+    }
+
     /// Ends the connection with a reset.
     pub fn reset(self) {
         self.stream.reset();
