@@ -15,7 +15,7 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -231,7 +231,6 @@ impl ProxyHttp for Gateway {
 /// `fail_to_proxy`.
 fn refuse(ctx: &mut RequestContext, why: Rejection) -> Box<Error> {
     ctx.rejection = Some(why);
-    let now: Instant = Instant::now();
-    log::debug!("request refused: flag={} after_us={}", why.flag(), (now - ctx.started).as_micros());
+    log::debug!("request refused: flag={}", why.flag());
     Error::new(ErrorType::InternalError)
 }
