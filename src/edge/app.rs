@@ -89,6 +89,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let stream = stream.into_any().downcast::<L4Stream>().ok()?;
         let (index, client) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
+        let Some(client) = client else {
+            // It was reset before anyone could ask who it is.
+            drop(listener.series.open());
+            listener.series.ended_early(EarlyEnd::Probe);
+            return None;
+        };
         let limits = (self.limits)();
         let connection = Arc::new(Connection::new(index, Caller::direct(client)));
         let _open = listener.series.open();
@@ -112,10 +118,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
-    fn listener_of(&self, stream: &L4Stream) -> Option<(usize, SocketAddr)> {
+    /// A connection that was reset has no other end any more.
+    fn listener_of(&self, stream: &L4Stream) -> Option<(usize, Option<SocketAddr>)> {
         let digest = stream.get_socket_digest()?;
         let local = *digest.local_addr()?.as_inet()?;
-        let client = *digest.peer_addr()?.as_inet()?;
+        let client = digest.peer_addr().and_then(|peer| peer.as_inet().copied());
         let takes = |a: &SocketAddr| *a == local || (a.ip().is_unspecified() && a.port() == local.port());
         let exact = self.listeners.iter().position(|l| l.address == local);
         let index = exact.or_else(|| self.listeners.iter().position(|l| takes(&l.address)))?;

@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     connection::Connection,
     drain::ConnectionGuard,
+    frames::FrameWatch,
     head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
 };
@@ -38,6 +40,8 @@ pub struct EdgeIo<S: IO + 'static> {
     /// Given back last, when the socket is closed.
     guard: Option<ConnectionGuard>,
     head: HeadWatch,
+    /// HTTP/2's.
+    frames: Option<Box<FrameWatch>>,
     refusal: Option<Refusal>,
     peer_closed: bool,
     /// Pingora said the end itself, as it does on HTTP/2.
@@ -57,6 +61,7 @@ impl<S: IO + 'static> EdgeIo<S> {
             connection,
             guard: Some(guard),
             head: HeadWatch::new(limits),
+            frames: limits.http2.then(|| Box::new(FrameWatch::new(Instant::now()))),
             refusal: None,
             peer_closed: false,
             half_closed: false,
@@ -109,6 +114,21 @@ impl<S: IO + 'static> EdgeIo<S> {
         Poll::Ready(Err(closed))
     }
 
+    fn note_written(&mut self, written: &Result<usize>) {
+        match (self.frames.as_mut(), written) {
+            (Some(frames), Ok(written)) => frames.wrote(*written),
+            (Some(_), Err(_)) => self.note_gone(),
+            (None, _) => {}
+        }
+    }
+
+    /// Browsers connect ahead of need: they say hello and may ask nothing.
+    fn note_gone(&self) {
+        if self.head.is_http2() && self.connection.requests() == 0 {
+            self.connection.end(EarlyEnd::Probe);
+        }
+    }
+
     fn inner(&mut self) -> Result<Pin<&mut S>> {
         self.inner.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
     }
@@ -123,12 +143,15 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         let before = buf.filled().len();
         let read = ready!(this.inner()?.poll_read(cx, buf));
         let new = buf.filled().get(before..).unwrap_or_default();
+        if let Some(Err(flood)) = this.frames.as_mut().map(|frames| frames.push(new, Instant::now)) {
+            log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
+            this.connection.end(EarlyEnd::Http2Flood);
+            buf.set_filled(before);
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
-            if this.head.is_http2() && this.connection.requests() == 0 {
-                // Browsers connect ahead of need: they say hello and may ask nothing.
-                this.connection.end(EarlyEnd::Probe);
-            }
+            this.note_gone();
         } else if this.connection.awaits_head() {
             this.refusal = this.inspect(new);
             if this.refusal.is_some() {
@@ -165,11 +188,18 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
         }
-        this.inner()?.poll_write(cx, buf)
+        let written = ready!(this.inner()?.poll_write(cx, buf));
+        this.note_written(&written);
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.get_mut().inner()?.poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = ready!(this.inner()?.poll_flush(cx));
+        if flushed.is_err() {
+            this.note_gone();
+        }
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -184,7 +214,10 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.get_mut().inner()?.poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = ready!(this.inner()?.poll_write_vectored(cx, bufs));
+        this.note_written(&written);
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {

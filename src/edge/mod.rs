@@ -10,6 +10,7 @@ mod app;
 mod caps;
 mod connection;
 mod drain;
+pub mod frames;
 mod head;
 mod io;
 mod linger;
