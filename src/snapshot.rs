@@ -19,7 +19,7 @@ use crate::{
     config::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, upstream::UpstreamSpec,
     },
-    edge::Limits,
+    edge::{Limits, MinRate},
     gate::Gate,
     live::LiveState,
     route::{Defaults, Router, UpstreamIndex},
@@ -332,5 +332,7 @@ fn limits(config: &Config) -> Limits {
         max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
         max_header_bytes: bytes(config.requests.max_header_bytes),
         max_target_bytes: bytes(config.requests.max_target_bytes),
+        max_requests: c.max_requests,
+        min_rate: MinRate { bytes: c.min_rate.bytes.bytes(), grace: c.min_rate.grace.duration() },
     }
 }

@@ -13,8 +13,8 @@ use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     http::ResponseHeader,
     protocols::{
-        GetProxyDigest, GetSocketDigest, IO, Stream, http::ServerSession, l4::stream::Stream as L4Stream,
-        raw_connect::ProxyDigest, tls::SslStream,
+        GetProxyDigest, GetSocketDigest, IO, SocketDigest, Stream, http::ServerSession,
+        l4::stream::Stream as L4Stream, raw_connect::ProxyDigest, tls::SslStream,
     },
     server::ShutdownWatch,
 };
@@ -30,6 +30,8 @@ use super::{
     head::HeadLimits,
     io::EdgeIo,
     nudge::Nudge,
+    pace::MinRate,
+    taken::Taken,
 };
 use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
 
@@ -81,6 +83,8 @@ pub struct Limits {
     pub max_drain: Duration,
     pub max_header_bytes: usize,
     pub max_target_bytes: usize,
+    pub max_requests: u32,
+    pub min_rate: MinRate,
 }
 
 #[async_trait]
@@ -161,7 +165,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
             header_bytes: limits.max_header_bytes,
             target_bytes: limits.max_target_bytes,
             http2,
+            min_rate: limits.min_rate,
         };
+        connection.allow_requests(limits.max_requests);
+        let socket = io.get_socket_digest();
         let io: Stream = Box::new(EdgeIo::new(io, connection.clone(), guard, head));
         // The sender outlives the requests: a dropped one would read as a drain.
         let (ask_to_end, asked) = watch::channel(false);
@@ -169,9 +176,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let why = tokio::select! {
             biased;
             () = &mut requests => return self.note_end(connection),
-            why = Nudge::new(self.watch(connection, limits)) => why,
+            why = Nudge::new(self.watch(connection, limits, socket)) => why,
         };
-        if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
+        if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout | EarlyEnd::ReadTooSlow) {
             return connection.end(why);
         }
         connection.ask_to_end();
@@ -210,7 +217,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// Waits until the connection has to end, and says why.
-    async fn watch(&self, connection: &Connection, limits: &Limits) -> EarlyEnd {
+    async fn watch(
+        &self,
+        connection: &Connection,
+        limits: &Limits,
+        socket: Option<Arc<SocketDigest>>,
+    ) -> EarlyEnd {
         // While only draining a new HTTP/2 connection gets a short life, not an
         // immediate GOAWAY: else its client would come back in a storm.
         let draining = self.drain.has_begun();
@@ -218,6 +230,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let end = Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64());
         let mut drained =
             pin!(async { if draining { std::future::pending().await } else { self.drain.begun().await } });
+        let mut taken = Taken::new(limits.min_rate, socket);
         let mut idle = Idle { requests: connection.requests(), since: Instant::now() };
         loop {
             let now = Instant::now();
@@ -228,10 +241,20 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
             if head_age.is_some_and(|age| age >= limits.header_timeout) {
                 return EarlyEnd::HeaderTimeout;
             }
+            if connection.pace().is_over(now.into_std()) {
+                // The reader gives up, and the client gets its 408.
+                connection.end(EarlyEnd::BodyTooSlow);
+                connection.pace().wake_reader();
+            }
+            if taken.too_slowly(connection.pace().is_unsent(), now) {
+                return EarlyEnd::ReadTooSlow;
+            }
             let look_again = now + (limits.header_timeout - head_age.unwrap_or_default()).min(limits.idle);
+            let look_again = look_again.min(now + limits.min_rate.grace);
             tokio::select! {
                 () = sleep_until(look_again.min(end)) => {}
                 () = &mut drained => return EarlyEnd::DrainCut,
+                () = connection.enough() => return EarlyEnd::MaxRequestsCut,
             }
             if Instant::now() >= end {
                 return EarlyEnd::MaxAgeCut;
@@ -241,7 +264,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
 
     fn note_end(&self, connection: &Connection) {
         match (connection.requests(), connection.heard()) {
-            (0, false) => connection.end(EarlyEnd::Probe),
+            _ if connection.was_probe() => connection.end(EarlyEnd::Probe),
             (_, true) if connection.head_age(std::time::Instant::now()).is_some() => {
                 connection.end(EarlyEnd::BadRequest);
             }

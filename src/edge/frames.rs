@@ -15,6 +15,7 @@ pub struct FrameWatch {
     head: [u8; HEAD],
     /// How much of `head` is read.
     read: u8,
+    leaves: bool,
     buckets: [Bucket; KINDS],
 }
 
@@ -26,7 +27,7 @@ impl FrameWatch {
     /// For a connection that begins now, with the preface.
     pub fn new(now: Instant) -> Self {
         let buckets = BUDGETS.map(|budget| Bucket { tokens: budget.burst, filled: now });
-        Self { skip: PREFACE, head: [0; HEAD], read: 0, buckets }
+        Self { skip: PREFACE, head: [0; HEAD], read: 0, leaves: false, buckets }
     }
 
     /// Takes the next piece of what the client sends; `now` is asked for only when
@@ -50,6 +51,11 @@ impl FrameWatch {
         }
     }
 
+    /// Whether the client said that it leaves.
+    pub fn leaves(&self) -> bool {
+        self.leaves
+    }
+
     /// Takes note of what is sent to the client: whoever reads much opens windows
     /// often, and measures the way by pings.
     pub fn wrote(&mut self, bytes: usize) {
@@ -67,6 +73,7 @@ impl FrameWatch {
         let [a, b, c, kind, flags, ..] = self.head;
         self.skip = u32::from_be_bytes([0, a, b, c]);
         let ends_stream = flags & END_STREAM != 0;
+        self.leaves |= kind == GOAWAY;
         let place = match kind {
             0 if self.skip > 0 || ends_stream => return Ok(()),
             0 => 0,
@@ -152,6 +159,7 @@ const CONTROL_BYTES: usize = 256;
 const PREFACE: u32 = 24;
 const HEAD: usize = 9;
 const END_STREAM: u8 = 1;
+const GOAWAY: u8 = 7;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@ use super::{
     frames::FrameWatch,
     head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
+    pace::Patience,
 };
 use crate::telemetry::metrics::EarlyEnd;
 
@@ -42,6 +43,7 @@ pub struct EdgeIo<S: IO + 'static> {
     head: HeadWatch,
     /// HTTP/2's.
     frames: Option<Box<FrameWatch>>,
+    patience: Patience,
     refusal: Option<Refusal>,
     peer_closed: bool,
     /// Pingora said the end itself, as it does on HTTP/2.
@@ -61,6 +63,7 @@ impl<S: IO + 'static> EdgeIo<S> {
             connection,
             guard: Some(guard),
             head: HeadWatch::new(limits),
+            patience: Patience::new(limits.min_rate),
             frames: limits.http2.then(|| Box::new(FrameWatch::new(Instant::now()))),
             refusal: None,
             peer_closed: false,
@@ -122,10 +125,9 @@ impl<S: IO + 'static> EdgeIo<S> {
         }
     }
 
-    /// Browsers connect ahead of need: they say hello and may ask nothing.
     fn note_gone(&self) {
-        if self.head.is_http2() && self.connection.requests() == 0 {
-            self.connection.end(EarlyEnd::Probe);
+        if self.head.is_http2() {
+            self.connection.note_left();
         }
     }
 
@@ -140,14 +142,24 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         if this.refusal.is_some() {
             return this.poll_refuse(cx);
         }
+        if this.connection.is_too_slow() {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
         let before = buf.filled().len();
-        let read = ready!(this.inner()?.poll_read(cx, buf));
+        let Poll::Ready(read) = this.inner()?.poll_read(cx, buf) else {
+            this.patience.wait(this.connection.pace(), cx.waker(), Instant::now);
+            return Poll::Pending;
+        };
+        this.patience.came(buf.filled().len() - before, this.connection.pace(), Instant::now);
         let new = buf.filled().get(before..).unwrap_or_default();
         if let Some(Err(flood)) = this.frames.as_mut().map(|frames| frames.push(new, Instant::now)) {
             log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
             this.connection.end(EarlyEnd::Http2Flood);
             buf.set_filled(before);
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
+        if this.frames.as_ref().is_some_and(|frames| frames.leaves()) {
+            this.connection.note_left();
         }
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
@@ -188,14 +200,18 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
         }
-        let written = ready!(this.inner()?.poll_write(cx, buf));
+        let written = this.inner()?.poll_write(cx, buf);
+        this.connection.pace().note_unsent(written.is_pending());
+        let written = ready!(written);
         this.note_written(&written);
         Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
-        let flushed = ready!(this.inner()?.poll_flush(cx));
+        let flushed = this.inner()?.poll_flush(cx);
+        this.connection.pace().note_unsent(flushed.is_pending());
+        let flushed = ready!(flushed);
         if flushed.is_err() {
             this.note_gone();
         }
@@ -215,7 +231,9 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(this.inner()?.poll_write_vectored(cx, bufs));
+        let written = this.inner()?.poll_write_vectored(cx, bufs);
+        this.connection.pace().note_unsent(written.is_pending());
+        let written = ready!(written);
         this.note_written(&written);
         Poll::Ready(written)
     }
@@ -230,7 +248,10 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
         // Nothing is under way to who says too little: whoever drips would only
         // get more time.
-        let late = matches!(self.connection.ended(), Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout));
+        let late = matches!(
+            self.connection.ended(),
+            Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout | EarlyEnd::ReadTooSlow)
+        );
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !self.peer_closed && !late => {
                 drop(runtime.spawn(linger(io, guard, self.half_closed)))

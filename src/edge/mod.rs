@@ -15,8 +15,11 @@ mod head;
 mod io;
 mod linger;
 mod nudge;
+mod pace;
+mod taken;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;
-pub use connection::{Caller, Connection};
+pub use connection::{Caller, Connection, Upload};
 pub use drain::{ConnectionGuard, Drain};
+pub use pace::MinRate;

@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -117,7 +117,26 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if content_length(session, ctx).is_some_and(|length| length > route.max_body) {
         return Err(Rejection::BodyTooLarge);
     }
-    if upstream.is_some() { super::attempt::pick(ctx, ctx.started) } else { Ok(()) }
+    if upstream.is_none() {
+        return Ok(());
+    }
+    if may_be_slow(session, ctx) {
+        ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
+    }
+    super::attempt::pick(ctx, ctx.started)
+}
+
+/// Whether a body is awaited that has a pace: that of a gRPC stream is what its
+/// caller has to say, and a WebSocket has none.
+fn may_be_slow(session: &mut Session, ctx: &RequestContext) -> bool {
+    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
+    !bodiless && !session.is_upgrade_req() && !is_grpc(session, ctx) && !session.as_mut().is_body_empty()
+}
+
+fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
+    let kind = session.req_header().headers.get(header::CONTENT_TYPE);
+    ctx.head.version == http::Version::HTTP_2
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whose word counts about where this request came from.
