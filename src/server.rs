@@ -27,7 +27,7 @@ use crate::{
     config::{self, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake},
     gateway::{Gateway, record::Recorder},
-    lifecycle::{BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
+    lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -195,7 +195,7 @@ impl Parts {
             http: Arc::new(http),
             listeners: self.edge_listeners()?,
             limits: Box::new(move || current.load().limits()),
-            caps: Caps::default(),
+            caps: caps(config),
             drain: self.drain.clone(),
         };
         let mut service = Service::new("edge".to_owned(), edge);
@@ -300,6 +300,24 @@ fn server_conf(config: &config::Config) -> ServerConf {
         fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
+}
+
+/// As many connections as there are open files for; to lower a cap that nobody
+/// wrote is no fault of anybody's.
+fn caps(config: &config::Config) -> Caps {
+    let (wanted, default) = (config.connections.max, config::server::ConnectionsSpec::default().max);
+    let Some(files) = lifecycle::open_files() else { return Caps::default() };
+    let most = lifecycle::connections_for(files);
+    if most < wanted {
+        let level = if wanted == default { log::Level::Info } else { log::Level::Warn };
+        log::log!(
+            level,
+            "open files are enough for fewer connections: connections={most} connections_max={wanted} \
+             open_files={files}; write `LimitNOFILE={}` or `max: {most}`",
+            lifecycle::files_for(wanted)
+        );
+    }
+    Caps::at_most(most)
 }
 
 fn log_start(config: &config::Config) {

@@ -18,11 +18,12 @@ use pingora_limits::inflight::{Guard, Inflight};
 pub struct Caps {
     open: Arc<AtomicU32>,
     clients: Inflight,
+    most: u32,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { open: Arc::default(), clients: Inflight::new() }
+        Self::at_most(u32::MAX)
     }
 }
 
@@ -36,11 +37,17 @@ pub enum Full {
 }
 
 impl Caps {
+    /// Never more than so many, whatever the configuration says: there are files
+    /// for no more.
+    pub fn at_most(most: u32) -> Self {
+        Self { open: Arc::default(), clients: Inflight::new(), most }
+    }
+
     /// Lets a connection in, until the permit is dropped, or says which cap is
     /// full.
     pub fn admit(&self, client: IpAddr, max: u32, max_per_client: u32) -> Result<Permit, Full> {
         let open = OpenCount::enter(&self.open);
-        if open.1 > max {
+        if open.1 > max.min(self.most) {
             return Err(Full::Process);
         }
         let (guard, of_client) = self.clients.incr(client_key(client), 1);
@@ -107,6 +114,14 @@ mod tests {
         drop(held);
 
         assert!(caps.admit(ip("10.0.0.2"), 1, 1).is_ok());
+    }
+
+    #[test]
+    fn there_are_never_more_than_there_are_files_for() {
+        let caps = Caps::at_most(1);
+        let _held = caps.admit(ip("10.0.0.1"), 10, 10).ok().unwrap();
+
+        assert_eq!(caps.admit(ip("10.0.0.2"), 10, 10).err(), Some(Full::Process));
     }
 
     #[test]

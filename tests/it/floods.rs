@@ -189,6 +189,39 @@ async fn without_file_descriptors_left_old_connections_go_on_and_new_ones_wait()
     assert_eq!(gateway.readiness("/readyz").await.status, 200);
 }
 
+#[tokio::test]
+async fn with_few_file_descriptors_the_cap_refuses_before_they_run_out() {
+    let origin = Origin::start().await;
+    let builder = || Gateway::builder().origin("origin", &origin);
+    let gateway = builder().open_files(228).yaml("connections: { max: 1000 }").start().await;
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut client = gateway.connect().await;
+        client.write(Request::get("/").script("sse=1000/100ms").to_http1()).await.unwrap();
+        assert_eq!(client.read_head().await.unwrap().status, 200);
+        held.push(client);
+    }
+
+    for _ in 0..100 {
+        assert!(gateway.connect().await.try_send(&Request::get("/")).await.is_err());
+    }
+    let refused = gateway.metric("tollgate_connections_ended_early_total", &[("reason", "connection_cap")]);
+    assert_eq!(refused.await, 100.0);
+    for client in &mut held {
+        client.read_some().await.unwrap();
+    }
+    let log = gateway.stderr();
+    assert!(log.contains("level=warn") && log.contains("write `LimitNOFILE=2128` or `max: 50`"), "{log}");
+    assert!(!log.contains("Too many open files") && !log.contains("level=error"), "{log}");
+    drop(held);
+    let served = || async { gateway.connect().await.try_send(&Request::get("/")).await.ok() };
+    eventually(PATIENCE, || async { served().await.filter(|answer| answer.status == 200) }).await;
+
+    // Nobody wrote the default.
+    let quiet = builder().open_files(228).start().await;
+    assert!(!quiet.stderr().contains("level=warn") && quiet.stderr().contains("open_files=228"));
+}
+
 async fn assert_served(gateway: &Gateway) {
     let mut new: Http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
     assert_eq!(new.send(&Request::get("/served")).await.echo().target(), "/served");
