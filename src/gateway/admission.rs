@@ -120,6 +120,10 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if upstream.is_none() {
         return Ok(());
     }
+    if ctx.head.version == http::Version::HTTP_2 {
+        // A client's closed window ends its stream; HTTP/1's session has its own.
+        session.as_downstream_mut().set_write_timeout(Some(ctx.snapshot.limits().write));
+    }
     if may_be_slow(session, ctx) {
         ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
     }

@@ -7,7 +7,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    Frames, Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    frames::{Outcome, get},
     link::slow_link,
     load::{Asks, Load},
     request::HOST,
@@ -80,6 +81,24 @@ async fn an_answer_that_is_not_taken_is_cut() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_window_stays_closed_ends_and_no_other() {
+    let (_origin, gateway) = start("write: 1s").await;
+    let mut client = Frames::open(&gateway).await;
+    let large = [get("/large"), vec![(b"x-origin".to_vec(), b"size=1000000".to_vec())]].concat();
+
+    // 64 KiB come, and no window update goes back.
+    let stalled = client.request(&large, true).await;
+    let outcome = client.outcome(stalled).await;
+
+    assert!(matches!(outcome, Outcome::Reset(_)), "{outcome:?}");
+    let line = gateway.line(|line| line["path"] == "/large").await;
+    assert_eq!((&line["status"], &line["flag"]), (&200.into(), &"client_gone".into()), "{line}");
+    client.frame(8, 0, 0, &1_000_000u32.to_be_bytes()).await.unwrap();
+    let next = client.request(&get("/next"), true).await;
+    assert!(matches!(client.outcome(next).await, Outcome::Answer(200, _)));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_taken_above_the_rate_is_whole() {
     let (_origin, gateway) = start(SLOW).await;
     let link = slow_link(gateway.plain, 50_000, Duration::from_millis(10)).await;
@@ -121,8 +140,7 @@ async fn who_is_only_silent_is_not_slow() {
 async fn an_endpoint_that_takes_slowly_is_not_its_clients_fault() {
     let (_origin, gateway) = start(SLOW).await;
 
-    let answer =
-        gateway.send(&Request::post("/", "x".repeat(6 << 20)).script("slow_read=100ms/100000")).await;
+    let answer = gateway.send(&Request::post("/", "x".repeat(6 << 20)).script("slow_read=50ms/100000")).await;
 
     assert_eq!(answer.status, 200);
     assert_eq!(gateway.metrics().await.refused(), [].into());
@@ -184,5 +202,7 @@ async fn start(connections: &str) -> (Origin, Gateway) {
     let origin = Origin::start().await;
     let certificate = certs::server(&certs::authority(), &[HOST]);
     let builder = Gateway::builder().origin("origin", &origin).certificate(&certificate);
-    (origin, builder.yaml(&format!("connections: {{ {connections} }}\n")).start().await)
+    let upstream = "{ name: origin, endpoints: [{ address: \"{origin}\" }], timeouts: { read: 60s } }";
+    let yaml = format!("connections: {{ {connections} }}\nupstreams: [{upstream}]\n");
+    (origin, builder.yaml(&yaml).start().await)
 }
