@@ -154,7 +154,7 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         let new = buf.filled().get(before..).unwrap_or_default();
         if let Some(Err(flood)) = this.frames.as_mut().map(|frames| frames.push(new, Instant::now)) {
             log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
-            this.connection.end(EarlyEnd::Http2Flood);
+            this.connection.end(EarlyEnd::FrameFlood);
             buf.set_filled(before);
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }

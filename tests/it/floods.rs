@@ -118,7 +118,7 @@ async fn frames_that_ask_for_nothing_end_their_connection_and_are_counted() {
         assert!(matches!(outcome, Outcome::Closed | Outcome::GoAway(_)), "{what}: {outcome:?}");
         assert_eq!(other.send(&Request::get("/beside")).await.status, 200, "beside {what}");
     }
-    let reason = [("reason", "h2_flood")];
+    let reason = [("reason", "frame_flood")];
     let ended = || async { gateway.metric("tollgate_connections_ended_early_total", &reason).await };
     eventually(PATIENCE, || async { ended().await >= floods.len() as f64 }).await;
     assert_eq!(ended().await, floods.len() as f64);

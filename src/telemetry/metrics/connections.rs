@@ -93,7 +93,7 @@ closed_set! {
         /// for too long.
         MaxRequestsCut = "max_requests_cut",
         /// HTTP/2 frames came that ask for nothing, more than anybody needs.
-        Http2Flood = "h2_flood",
+        FrameFlood = "frame_flood",
         /// A request's body came more slowly than allowed.
         BodyTooSlow = "body_too_slow",
         /// What is sent to it was taken more slowly than allowed.
