@@ -333,6 +333,9 @@ fn limits(config: &Config) -> Limits {
         max_header_bytes: bytes(config.requests.max_header_bytes),
         max_target_bytes: bytes(config.requests.max_target_bytes),
         max_requests: c.max_requests,
-        min_rate: MinRate { bytes: c.min_rate.bytes.bytes(), grace: c.min_rate.grace.duration() },
+        min_rate: MinRate {
+            bytes: c.min_rate.bytes.bytes(),
+            grace: c.min_rate.grace.duration().max(Duration::from_secs(1)),
+        },
     }
 }

@@ -106,7 +106,8 @@ impl Default for ConnectionsSpec {
 pub struct MinRateSpec {
     /// Bytes a second; `0B` asks for nothing.
     pub bytes: ByteSize,
-    /// How long it may be slower from the start. Answers are looked at as often.
+    /// How long it may be slower from the start, at least `1s`. Answers are looked
+    /// at as often.
     pub grace: Span,
 }
 
