@@ -21,12 +21,13 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout
+test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it
+	@.ci/packages haproxy nginx-light libnginx-mod-stream
 	$(CARGO) test --locked
 
 lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-deps -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
 	$(CARGO) deny check bans licenses sources

@@ -32,15 +32,17 @@
 //!   live                     what outlives a snapshot
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
-//!   route  upstream  tls     the subjects
+//!   route  upstream          the subjects
+//!   tls  identity
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
 //!
 //! # A connection's way
 //!
-//! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] → the listener's
-//! TLS handshake with its deadline, its certificate from the current snapshot →
+//! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] of the process →
+//! the [PROXY header](edge::proxy_protocol) → the cap of the client it names → the
+//! listener's TLS handshake with its deadline, its certificate from the current snapshot →
 //! a watch over the connection: header deadline, pace, age with jitter, drain and
 //! its ceiling → requests, whose first lines, chunks and HTTP/2 frames are looked at
 //! before Pingora sees them → a lingering close. Whatever ends it early is counted
@@ -51,8 +53,8 @@
 //! | phase | what happens | may end with |
 //! |---|---|---|
 //! | `new_ctx` | pin the snapshot, note the instant | |
-//! | `early_request_filter` | the gate; request id and trace | |
-//! | `request_filter` | refusal of the gate; server name's policy; route; body cap; first pick | 400 404 405 413 414 421 431 503 |
+//! | `early_request_filter` | the gate; request id and trace; who asks | |
+//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who may use it; body cap; first pick | 400 403 404 405 413 414 421 431 503 |
 //! | `upstream_peer` | the endpoint of this attempt, every timeout set | 503 504 |
 //! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
 //! | `request_body_filter` | the body cap | 413 |
@@ -67,6 +69,7 @@ pub mod config;
 pub mod edge;
 pub mod gate;
 pub mod gateway;
+pub mod identity;
 pub mod lifecycle;
 pub mod live;
 pub mod route;

@@ -25,7 +25,7 @@ use pingora_proxy::HttpProxy;
 use crate::{
     admin::{MetricsPage, Operator, Readiness},
     config::{self, Problems},
-    edge::{Caps, Drain, Edge, EdgeListener, Handshake},
+    edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
     lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
@@ -145,7 +145,7 @@ impl Parts {
         let edge = self.edge_service(&server)?;
         add(&mut server, edge, &sockets);
         if let Some(readiness) = &config.readiness {
-            let app = Readiness { drain: self.drain.clone() };
+            let app = SkipsProxyHeader::new(Readiness { drain: self.drain.clone() });
             add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
         }
         if let Some(address) = config.admin.metrics {
@@ -195,7 +195,7 @@ impl Parts {
             http: Arc::new(http),
             listeners: self.edge_listeners()?,
             limits: Box::new(move || current.load().limits()),
-            caps: caps(config),
+            caps: Caps::at_most(lifecycle::most_connections(config.connections.max)),
             drain: self.drain.clone(),
         };
         let mut service = Service::new("edge".to_owned(), edge);
@@ -221,7 +221,9 @@ impl Parts {
                 Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
-            Ok(EdgeListener { address: spec.address.socket(), series, handshake })
+            let current = self.current.clone();
+            let proxy_protocol = Box::new(move || current.load().proxy_protocol(index).cloned());
+            Ok(EdgeListener { address: spec.address.socket(), series, handshake, proxy_protocol })
         };
         listeners.map(edge_listener).collect()
     }
@@ -300,24 +302,6 @@ fn server_conf(config: &config::Config) -> ServerConf {
         fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
-}
-
-/// As many connections as there are open files for; to lower a cap that nobody
-/// wrote is no fault of anybody's.
-fn caps(config: &config::Config) -> Caps {
-    let (wanted, default) = (config.connections.max, config::server::ConnectionsSpec::default().max);
-    let Some(files) = lifecycle::open_files() else { return Caps::default() };
-    let most = lifecycle::connections_for(files);
-    if most < wanted {
-        let level = if wanted == default { log::Level::Info } else { log::Level::Warn };
-        log::log!(
-            level,
-            "open files are enough for fewer connections: connections={most} connections_max={wanted} \
-             open_files={files}; write `LimitNOFILE={}` or `max: {most}`",
-            lifecycle::files_for(wanted)
-        );
-    }
-    Caps::at_most(most)
 }
 
 fn log_start(config: &config::Config) {

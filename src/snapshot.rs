@@ -4,28 +4,31 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod series;
+
 use std::{
     collections::HashSet,
-    net::IpAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
+use series::{SeriesTable, TenantSeriesTable};
 
 use crate::{
     config::{
-        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, upstream::UpstreamSpec,
+        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
+        upstream::UpstreamSpec,
     },
-    edge::{Limits, MinRate},
+    edge::{Limits, MinRate, ProxyProtocol},
     gate::Gate,
+    identity::{Tenancy, Tenants, TrustedHops},
     live::LiveState,
-    route::{Defaults, Router, UpstreamIndex},
+    route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
         Metrics,
-        metrics::{CertificateExpiry, NO_NAME, RouteSeries, UpstreamSeries},
+        metrics::{CertificateExpiry, RouteSeries, TenantSeries, UpstreamSeries},
     },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Upstream, peer::PeerTls},
@@ -43,13 +46,18 @@ pub struct Snapshot {
     pub loaded: Loaded,
     /// What a request may look like.
     pub gate: Gate,
+    /// Who comes through which VPC endpoint.
+    pub tenants: Tenants,
     /// What goes where.
     pub router: Router,
     /// Groups of endpoints, by [`UpstreamIndex`].
     pub upstreams: Vec<Arc<Upstream>>,
     tls: Vec<Option<Arc<TlsTable>>>,
-    trusted: Vec<IpNet>,
+    proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
+    /// The proxies in front whose word counts.
+    pub hops: TrustedHops,
     series: SeriesTable,
+    tenant_series: TenantSeriesTable,
     limits: Limits,
 }
 
@@ -78,7 +86,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, router } = Parts::build(config, live, &mut problems);
+        let Parts { tls, upstreams, tenants, router } = Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -90,8 +98,11 @@ impl Snapshot {
             hash: loaded.hash.clone(),
             gate: Gate::new(&config.requests),
             series: SeriesTable::new(config, metrics),
-            trusted: config.forwarded.trusted.clone(),
+            tenant_series: TenantSeriesTable::new(config, metrics),
+            hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
+            proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
+            tenants,
             router,
             upstreams,
             tls,
@@ -115,6 +126,11 @@ impl Snapshot {
         self.tls.get(listener)?.as_ref()
     }
 
+    /// What a listener makes of PROXY headers; `None` knows none.
+    pub fn proxy_protocol(&self, listener: usize) -> Option<&Arc<ProxyProtocol>> {
+        self.proxy_protocol.get(listener)?.as_ref()
+    }
+
     /// Every certificate with its listener's name.
     pub fn certificates(&self) -> impl Iterator<Item = (&str, &CertificateFacts)> {
         let tables = self.config().listeners.iter().zip(&self.tls);
@@ -129,11 +145,6 @@ impl Snapshot {
         self.config().listeners.get(index).map(|listener| listener.spec.name.as_str())
     }
 
-    /// Whether the word of this sender counts about where a request came from.
-    pub fn trusts(&self, sender: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&sender))
-    }
-
     /// The metrics of a route towards an upstream; the ones for "no route" and
     /// "no upstream" where there is none.
     pub fn series(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
@@ -145,9 +156,16 @@ impl Snapshot {
         self.series.upstreams.get(upstream.0).map(Arc::as_ref)
     }
 
+    /// The metrics of a tenant's requests, and of the unknown together; `None`
+    /// without tenants and for requests that came through no VPC endpoint.
+    pub fn tenant_series(&self, tenancy: Tenancy) -> Option<&TenantSeries> {
+        self.tenant_series.of(tenancy)
+    }
+
     /// Forgets the metrics of what this snapshot does not have.
     pub fn retain_metrics(&self, metrics: &Metrics) {
         self.series.retain(self.config(), metrics);
+        self.tenant_series.retain(self.config(), metrics);
         let shown = self.certificates().map(|(listener, facts)| CertificateExpiry {
             listener: listener.to_owned(),
             certificate: facts.file.display().to_string(),
@@ -161,6 +179,7 @@ impl Snapshot {
 struct Parts {
     tls: Vec<Option<Arc<TlsTable>>>,
     upstreams: Vec<Arc<Upstream>>,
+    tenants: Tenants,
     router: Option<Router>,
 }
 
@@ -169,20 +188,28 @@ impl Parts {
         let now = SystemTime::now();
         let tls = config.listeners.iter().map(|l| table(l, config, now, problems)).collect();
         let upstreams = config.upstreams.iter().map(|u| upstream(u, config, now, live, problems)).collect();
-        let names = config.upstreams.iter().enumerate();
-        let names = names.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect();
+        let tenants = Tenants::build(&config.tenants, &config.privatelink, &config.main, problems);
         let defaults = Defaults {
             max_body: config.requests.max_body.bytes(),
             encoded_slash: config.requests.encoded_slash,
         };
-        let router = Router::build(&config.routes, &defaults, &names, problems);
-        Self { tls, upstreams, router }
+        let router = Router::build(&config.routes, &defaults, &names(config), problems);
+        Self { tls, upstreams, tenants, router }
+    }
+}
+
+fn names(config: &Config) -> Names {
+    let upstreams = config.upstreams.iter().enumerate();
+    let tenants = config.tenants.iter().enumerate();
+    Names {
+        upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
+        tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
     }
 }
 
 /// Adds what the parts of a broken configuration have wrong, without what may
 /// only follow from what is missing of it: nothing of an entry that is broken
-/// itself, no unknown upstream while an upstream is broken.
+/// itself, no unknown upstream or tenant while one of those is broken.
 fn everything_wrong(broken: config::Broken, live: &LiveState) -> Problems {
     let mut problems = broken.problems;
     let Some(rest) = broken.rest else { return problems };
@@ -194,9 +221,12 @@ fn everything_wrong(broken: config::Broken, live: &LiveState) -> Problems {
         (source.file.clone(), source.key.get(..end).unwrap_or_default().to_owned())
     };
     let bad: HashSet<_> = problems.iter().map(|problem| entry(&problem.source)).collect();
-    let upstream_is_bad = bad.iter().any(|(_, key)| key.is_empty() || key.starts_with("upstreams"));
+    let is_bad = |section| bad.iter().any(|(_, key)| key.is_empty() || key.starts_with(section));
+    let (upstream_is_bad, tenant_is_bad) = (is_bad("upstreams"), is_bad("tenants"));
     for problem in further.iter() {
-        let follows = upstream_is_bad && problem.source.key.ends_with(".upstream");
+        let key = &problem.source.key;
+        let follows = (upstream_is_bad && key.ends_with(".upstream"))
+            || (tenant_is_bad && (key.contains(".tenants[") || key.starts_with("privatelink")));
         if !follows && !bad.contains(&entry(&problem.source)) {
             problems.add(problem.clone());
         }
@@ -225,66 +255,6 @@ impl Current {
     }
 }
 
-/// The counters of every pair of route and upstream that a request can take,
-/// found by index.
-struct SeriesTable {
-    nowhere: Arc<RouteSeries>,
-    routes: Vec<RouteRow>,
-    upstreams: Vec<Arc<UpstreamSeries>>,
-}
-
-struct RouteRow {
-    answered: Arc<RouteSeries>,
-    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
-}
-
-impl SeriesTable {
-    fn new(config: &Config, metrics: &Metrics) -> Self {
-        let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
-        let row = |route: &Sourced<crate::config::route::RouteSpec>| {
-            let name = route.spec.name.as_str();
-            let forwarded = targets(config, route)
-                .map(|(index, upstream)| (UpstreamIndex(index), metrics.series(name, upstream)));
-            RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
-        };
-        Self {
-            nowhere: metrics.series(NO_NAME, NO_NAME),
-            routes: config.routes.iter().map(row).collect(),
-            upstreams: upstreams.collect(),
-        }
-    }
-
-    fn of(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
-        let Some(row) = route.and_then(|route| self.routes.get(route)) else { return &self.nowhere };
-        let forwarded = upstream.and_then(|u| row.forwarded.iter().find(|(index, _)| *index == u));
-        forwarded.map_or(&row.answered, |(_, series)| series)
-    }
-
-    fn retain(&self, config: &Config, metrics: &Metrics) {
-        let mut kept = vec![(NO_NAME, NO_NAME)];
-        for route in &config.routes {
-            let name = route.spec.name.as_str();
-            kept.push((name, NO_NAME));
-            kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
-        }
-        metrics.retain(&kept);
-    }
-}
-
-/// The upstreams that a route can choose.
-fn targets<'c>(
-    config: &'c Config,
-    route: &'c Sourced<crate::config::route::RouteSpec>,
-) -> impl Iterator<Item = (usize, &'c str)> {
-    let named = |upstream: &Sourced<UpstreamSpec>| {
-        let name = &upstream.spec.name;
-        let spec = &route.spec;
-        spec.to.iter().any(|to| to.upstream == *name) || spec.overrides.iter().any(|o| o.upstream == *name)
-    };
-    let all = config.upstreams.iter().enumerate().filter(move |(_, upstream)| named(upstream));
-    all.map(|(index, upstream)| (index, upstream.spec.name.as_str()))
-}
-
 fn table(
     listener: &Sourced<ListenerSpec>,
     config: &Config,
@@ -294,6 +264,10 @@ fn table(
     let spec = listener.spec.tls.as_ref()?;
     let resolve = |path: &Path| config.resolve(path);
     TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
+}
+
+fn proxy_protocol(spec: &ListenerSpec) -> Option<Arc<ProxyProtocol>> {
+    spec.proxy_protocol.as_ref().and_then(ProxyProtocol::new).map(Arc::new)
 }
 
 fn upstream(

@@ -4,13 +4,13 @@
 // Helpers of tests stand outside `#[test]` functions; they may fail loudly.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 /// From the ground up; modules of one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
-    &["route", "upstream", "tls"],
+    &["route", "upstream", "tls", "identity"],
     &["gate"],
     &["edge"],
     &["live"],
@@ -52,6 +52,46 @@ fn no_source_file_is_too_long() {
     });
 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_carried_crate_is_the_published_one_and_its_patch() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version", "1"])
+        .output()
+        .unwrap();
+    let tree: serde_json::Value = serde_json::from_slice(&tree.stdout).unwrap();
+    let published = tree["packages"].as_array().unwrap().iter().find(|package| {
+        package["name"] == "pingora-proxy" && package["source"].is_string() && package["version"] == "0.9.1"
+    });
+    let manifest = published.unwrap()["manifest_path"].as_str().unwrap();
+    let published = Path::new(manifest).parent().unwrap().join("src");
+
+    let found = Command::new("diff")
+        .arg("-ru")
+        .args([published.as_path(), Path::new("vendor/pingora-proxy/src")])
+        .output()
+        .unwrap();
+
+    let found = String::from_utf8(found.stdout).unwrap();
+    let found: Vec<_> = found.lines().filter_map(|line| without_places(line, &published)).collect();
+    let patch = fs::read_to_string("vendor/pingora-proxy.patch").unwrap();
+    assert!(found.join("\n") == patch.trim_end(), "it should be:\n{}", found.join("\n"));
+}
+
+/// A line of `diff` without what differs from machine to machine.
+fn without_places(line: &str, published: &Path) -> Option<String> {
+    if line.starts_with("diff ") {
+        return None;
+    }
+    let path = line.split('\t').next().unwrap_or_default();
+    let old = path.strip_prefix("--- ").and_then(|path| Path::new(path).strip_prefix(published).ok());
+    let new = path.strip_prefix("+++ vendor/pingora-proxy/src/").map(Path::new);
+    Some(match (old, new) {
+        (Some(old), _) => format!("--- a/{}", old.display()),
+        (_, Some(new)) => format!("+++ b/{}", new.display()),
+        _ => line.to_owned(),
+    })
 }
 
 #[test]

@@ -11,11 +11,11 @@
 // A benchmark that is set up wrongly has to stop at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod connection;
 mod request;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    collections::HashMap,
     hint::black_box,
     net::IpAddr,
     process::ExitCode,
@@ -31,7 +31,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 use tollgate::{
     config::{Problems, Source, Sourced, server::EncodedSlash},
-    route::{Action, Defaults, Facts, Router, UpstreamIndex, path},
+    route::{Action, Defaults, Facts, Names, Router, UpstreamIndex, path},
 };
 
 fn main() -> ExitCode {
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     route_find(&mut criterion);
     route_rest(&mut criterion);
     request::measure(&mut criterion);
+    connection::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -60,7 +61,7 @@ fn promises() -> bool {
         ),
         promise("choice of a sticky upstream", choice_allocations()),
     ];
-    kept.iter().all(|kept| *kept) && request::promises()
+    kept.iter().all(|kept| *kept) && request::promises() && connection::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {
@@ -140,6 +141,8 @@ impl Routes {
             method: &Method::GET,
             headers: &self.headers,
             client: IpAddr::from([192, 0, 2, 1]),
+            vpc_endpoint: None,
+            tenant: None,
         };
         self.router.find(&facts).map(|found| found.route.index)
     }
@@ -208,11 +211,11 @@ fn sourced<T: serde::de::DeserializeOwned>(spec: Value) -> Sourced<T> {
 
 fn build(specs: &[Sourced<tollgate::config::route::RouteSpec>]) -> Router {
     let upstreams = ["a", "b"].iter().enumerate();
-    let upstreams: HashMap<_, _> =
-        upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect();
+    let upstreams = upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect();
+    let names = Names { upstreams, ..Names::default() };
     let defaults = Defaults { max_body: 1 << 20, encoded_slash: EncodedSlash::Reject };
     let mut problems = Problems::default();
-    let router = Router::build(specs, &defaults, &upstreams, &mut problems);
+    let router = Router::build(specs, &defaults, &names, &mut problems);
     assert!(problems.is_empty(), "{problems}");
     router.unwrap()
 }
@@ -284,7 +287,16 @@ fn cookies() -> HeaderMap {
 
 fn choose(router: &Router, headers: &HeaderMap) -> Option<UpstreamIndex> {
     let client = IpAddr::from([192, 0, 2, 1]);
-    let facts = Facts { host: "h", path: "/", query: None, method: &Method::GET, headers, client };
+    let facts = Facts {
+        host: "h",
+        path: "/",
+        query: None,
+        method: &Method::GET,
+        headers,
+        client,
+        vpc_endpoint: None,
+        tenant: None,
+    };
     match &router.find(&facts)?.route.action {
         Action::Forward(split) => Some(split.choose(&facts, 7)),
         _ => None,

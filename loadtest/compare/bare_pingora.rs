@@ -17,7 +17,7 @@ use pingora::{
     tls::ssl::{SslOptions, SslSessionCacheMode, SslVersion},
     upstreams::peer::HttpPeer,
 };
-use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+use pingora_proxy_published::{ProxyHttp, Session, http_proxy_service};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,6 +18,7 @@ import sys
 import callgrind
 import duties
 import measure
+import memory
 import peers
 import table
 
@@ -37,6 +38,8 @@ def main():
             names, skipped = present(bench, args.peers)
             if args.instructions or args.functions:
                 return instructions(args, bench, names)
+            if args.idle:
+                return idle(args, bench, names)
             return comparison(args, bench, names, skipped)
     except (peers.PeerFailed, duties.GeneratorFailed) as failure:
         sys.exit(f"compare: {failure}")
@@ -59,6 +62,7 @@ def arguments():
     add("--seed", type=int, help="of the order of slices (default: random, told in the output)")
     add("--instructions", action="store_true", help="instructions per request by callgrind instead")
     add("--functions", action="store_true", help="and the functions in which tollgate and bare differ")
+    add("--idle", type=int, metavar="N", help="memory of N idle TLS connections after one request each instead")
     add("--max-ratio", type=float, metavar="R", help="exit 1 when tollgate/bare in instructions is above R")
     return parser.parse_args()
 
@@ -161,6 +165,20 @@ def instructions(args, bench, names):
         "tollgate_by_bare": ratios,
     })
     return 1 if args.max_ratio and any(ratio > args.max_ratio for ratio in ratios.values()) else 0
+
+
+def idle(args, bench, names):
+    found = memory.measure_idle(bench, names, args.idle, lambda line: print(line, file=sys.stderr))
+    times = list(next(iter(found.values()))["rss_mb"])
+    rows = [["idle TLS connections", "KiB each", *(f"MB {when}" for when in times)]]
+    for name, cell in found.items():
+        rows.append([name, f"{cell['per_connection_kib']:.1f}", *(f"{cell['rss_mb'][when]:.1f}" for when in times)])
+    print(table.align(rows))
+    save(args.json, {
+        "machine": measure.machine(), "versions": versions(bench, names),
+        "idle_connections": args.idle, "memory": found,
+    })
+    return 0
 
 
 def print_functions(found):

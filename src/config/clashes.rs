@@ -1,28 +1,29 @@
-//! What two entries both claim: a name or an address.
+//! What two entries both claim: a name, an address or a VPC endpoint.
 //!
 //! Hosts and paths that two routes claim are the router's to find.
 
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    Config, Problem, Problems, Severity, Source,
+    Config, Problem, Problems, Severity, Source, Sourced,
     files::Text,
     positions::Lines,
+    tenant::TenantSpec,
     types::{Address, Name},
 };
 
-/// Tells of listeners, upstreams and routes with a name that another has, in
+/// Tells of listeners, tenants, upstreams and routes with a name that another has, in
 /// whichever file.
 pub(super) fn names(config: &Config, texts: &[Text], problems: &mut Problems) {
     let listeners = twice(config.listeners.iter().map(|l| (&l.spec.name, &l.source)), "a listener");
+    let tenants = twice(config.tenants.iter().map(|t| (&t.spec.name, &t.source)), "a tenant");
     let upstreams = twice(config.upstreams.iter().map(|u| (&u.spec.name, &u.source)), "an upstream");
     let routes = twice(config.routes.iter().map(|r| (&r.spec.name, &r.source)), "a route");
-    let clashes = [listeners, upstreams, routes].concat();
+    let clashes = [listeners, tenants, upstreams, routes].concat();
 
     let lines = Lines::find(texts, clashes.iter().map(|clash| clash.first));
     for Clash { kind, name, first, second } in clashes {
-        let line = lines.line(first).map(|line| format!(":{line}")).unwrap_or_default();
-        let other = format!("{}{line}: {}", first.file.display(), first.key);
+        let other = place(&lines, first);
         let text = format!("`{name}` is already the name of {kind}, in {other}; write another name");
         problems.add(Problem { severity: Severity::Error, source: second.key("name"), line: None, text });
     }
@@ -46,6 +47,37 @@ fn twice<'a>(named: impl Iterator<Item = (&'a Name, &'a Source)>, kind: &'static
         }
     }
     clashes
+}
+
+/// Tells of VPC endpoints that two tenants have, or one has twice.
+pub(super) fn vpc_endpoints(config: &Config, texts: &[Text], problems: &mut Problems) {
+    let of = |tenant: &Sourced<TenantSpec>| {
+        let source = tenant.source.key("vpc_endpoints");
+        let ids = tenant.spec.vpc_endpoints.clone().into_iter().enumerate();
+        ids.map(move |(index, id)| (id, source.entry(index))).collect::<Vec<_>>()
+    };
+    let mut seen = HashMap::new();
+    let mut clashes = Vec::new();
+    for tenant in &config.tenants {
+        for (id, source) in of(tenant) {
+            match seen.get(&id) {
+                Some((owner, first)) => clashes.push((id, *owner, Source::clone(first), source)),
+                None => drop(seen.insert(id, (&tenant.spec.name, source))),
+            }
+        }
+    }
+
+    let lines = Lines::find(texts, clashes.iter().map(|(_, _, first, _)| first));
+    for (id, owner, first, second) in clashes {
+        let other = place(&lines, &first);
+        let text = format!("`{id}` is of tenant `{owner}` already, in {other}; write it once");
+        problems.error(&second, text);
+    }
+}
+
+fn place(lines: &Lines, source: &Source) -> String {
+    let line = lines.line(source).map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {}", source.file.display(), source.key)
 }
 
 /// Tells of addresses that two of the gateway's own sockets would take.

@@ -1,11 +1,15 @@
-//! `listeners`: where the gateway accepts, and with which certificates.
+//! `listeners`: where the gateway accepts, from whom, and with which certificates.
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Address, HostPattern, Name};
+use super::{
+    server::networks,
+    types::{Address, ByteSize, HostPattern, Name, Span},
+};
 
 /// An address that accepts connections, cleartext or TLS.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -18,6 +22,42 @@ pub struct ListenerSpec {
     /// Ends TLS here; without it the listener is cleartext HTTP/1.
     #[serde(default)]
     pub tls: Option<TlsSpec>,
+    /// Takes the client's address from the load balancer in front; without it a
+    /// PROXY header is a bad request.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocolSpec>,
+}
+
+/// The PROXY protocol, versions 1 and 2, before TLS. The client's address is then
+/// the header's: in routes, caps, logs and forwarded headers.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolSpec {
+    /// Whether a connection may begin with a header, or must.
+    pub mode: ProxyMode,
+    /// Networks of the load balancers: a header of anyone else ends the
+    /// connection, for whoever sends it could be anybody.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default, deserialize_with = "networks")]
+    pub trusted: Vec<IpNet>,
+    /// For the whole header, from its first byte.
+    #[serde(default = "three_seconds")]
+    pub timeout: Span,
+    /// The largest header. An NLB's has about 100 bytes.
+    #[serde(default = "four_kibibytes")]
+    pub max_header: ByteSize,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyMode {
+    /// None does: one is a bad request.
+    Off,
+    /// One from a trusted network may; without a header the socket's address counts.
+    Optional,
+    /// Every one does, and comes from a trusted network.
+    Required,
 }
 
 /// TLS of a listener: HTTP/2 and HTTP/1.1 by ALPN, TLS 1.2 and 1.3,
@@ -117,4 +157,12 @@ pub enum Switch {
 
 fn any_host() -> Vec<HostPattern> {
     vec![HostPattern::Any]
+}
+
+fn three_seconds() -> Span {
+    Span::secs(3)
+}
+
+fn four_kibibytes() -> ByteSize {
+    ByteSize::new(4 << 10)
 }

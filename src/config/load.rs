@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, Problems, Source, clashes, draft,
+    Config, Problems, Source, Sourced, clashes, draft,
     files::{self, Text},
+    listener::{ListenerSpec, ProxyMode},
     positions::Lines,
     secrets::{Environment, Filler, Secrets},
     sections::{self, File},
@@ -73,6 +74,7 @@ pub(super) fn build(
     if let Some(config) = &config {
         clashes::addresses(config, &mut problems);
         clashes::names(config, &texts, &mut problems);
+        clashes::vpc_endpoints(config, &texts, &mut problems);
         warn(config, &mut problems);
     }
 
@@ -118,9 +120,19 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
 
 fn warn(config: &Config, problems: &mut Problems) {
     // Among errors it may be one of them that it is missing.
-    if config.readiness.is_none() && !problems.has_errors() {
+    if problems.has_errors() {
+        return;
+    }
+    if config.readiness.is_none() {
         let text = "there is no `readiness`; without it a load balancer has nothing to ask";
         problems.warn(&config.main, text);
+    }
+    let knows = |l: &Sourced<ListenerSpec>| {
+        l.spec.proxy_protocol.as_ref().is_some_and(|proxy| proxy.mode != ProxyMode::Off)
+    };
+    if !config.tenants.is_empty() && !config.listeners.iter().any(knows) {
+        let text = "nobody will be a tenant: PROXY headers name VPC endpoints, and no listener reads them; write `proxy_protocol` at one";
+        problems.warn(&config.main.key("tenants"), text);
     }
 }
 

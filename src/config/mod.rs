@@ -14,6 +14,7 @@ pub mod listener;
 pub mod problems;
 pub mod route;
 pub mod server;
+pub mod tenant;
 pub mod types;
 pub mod upstream;
 
@@ -50,6 +51,7 @@ use server::{
     AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
     TracingSpec,
 };
+use tenant::{PrivateLinkSpec, TenantSpec};
 use upstream::UpstreamSpec;
 
 /// Everything that operators wrote, with every default filled in. Each value is
@@ -74,6 +76,10 @@ pub struct Config {
     pub tracing: TracingSpec,
     /// Where the access log goes.
     pub access_log: AccessLogSpec,
+    /// Who comes through which VPC endpoint.
+    pub tenants: Vec<Sourced<TenantSpec>>,
+    /// What holds for everyone who comes through a VPC endpoint.
+    pub privatelink: PrivateLinkSpec,
     /// Groups of endpoints, of the main file and of every fragment.
     pub upstreams: Vec<Sourced<UpstreamSpec>>,
     /// What goes where, of the main file and of every fragment.

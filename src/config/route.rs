@@ -16,8 +16,8 @@ use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Nam
 /// When several routes match, the most specific wins, whatever their order in
 /// the files: exact host before longest wildcard before any; then exact path
 /// before longest prefix before pattern (longest text first); then one with
-/// methods before one without; then more header matches; then more query
-/// matches; then the name that sorts first.
+/// tenants before one without; then one with methods before one without; then
+/// more header matches; then more query matches; then the name that sorts first.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
@@ -51,6 +51,12 @@ pub struct RouteSpec {
     /// Changes the header that the client gets.
     #[serde(default)]
     pub response_headers: HeaderEditsSpec,
+    /// Only these callers get in; everyone else gets 403.
+    #[serde(default)]
+    pub allow: Option<CallersSpec>,
+    /// These callers get 403.
+    #[serde(default)]
+    pub deny: Option<CallersSpec>,
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,
@@ -72,6 +78,17 @@ pub struct MatchSpec {
     pub headers: Vec<HeaderMatchSpec>,
     /// All of these query parameters.
     pub query: Vec<QueryMatchSpec>,
+    /// Any of these tenants; none given is everyone. A request of no tenant
+    /// matches no route that names one.
+    pub tenants: Vec<Name>,
+}
+
+/// Callers by who they are; at least one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallersSpec {
+    /// Any of these tenants. A request of no tenant is none of them.
+    pub tenants: Vec<Name>,
 }
 
 /// A path to match, after normalisation: text is a prefix, or say which kind.

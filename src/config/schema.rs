@@ -13,6 +13,7 @@ use super::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
         TracingSpec,
     },
+    tenant::{PrivateLinkSpec, TenantSpec},
     upstream::UpstreamSpec,
 };
 
@@ -48,6 +49,10 @@ struct Tollgate {
     tracing: TracingSpec,
     /// Where the access log goes.
     access_log: AccessLogSpec,
+    /// Who comes through which VPC endpoint.
+    tenants: Vec<TenantSpec>,
+    /// What holds for everyone who comes through a VPC endpoint.
+    privatelink: PrivateLinkSpec,
     /// Groups of endpoints.
     upstreams: Vec<UpstreamSpec>,
     /// What goes where.

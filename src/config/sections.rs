@@ -10,6 +10,7 @@ use super::{
     repair,
     route::RouteSpec,
     rules::{At, Rules},
+    tenant::PrivateLinkSpec,
     typed,
     upstream::UpstreamSpec,
 };
@@ -33,6 +34,7 @@ pub(super) fn main(mut file: File<'_>) -> Config {
     if none {
         file.problems.error(&file.source, "there is no listener; write at least one under `listeners`");
     }
+    let tenants = file.list("tenants");
     let config = Config {
         listeners: file.list("listeners"),
         readiness: file.section("readiness"),
@@ -43,6 +45,8 @@ pub(super) fn main(mut file: File<'_>) -> Config {
         forwarded: file.section("forwarded").unwrap_or_default(),
         tracing: file.section("tracing").unwrap_or_default(),
         access_log: file.section("access_log").unwrap_or_default(),
+        privatelink: file.section::<PrivateLinkSpec>("privatelink").unwrap_or_default().or_default(&tenants),
+        tenants,
         upstreams: file.list("upstreams"),
         routes: file.list("routes"),
         main: file.source.clone(),
@@ -130,6 +134,8 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "forwarded",
     "tracing",
     "access_log",
+    "tenants",
+    "privatelink",
     "upstreams",
     "routes",
 ];

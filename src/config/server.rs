@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::types::{Address, ByteSize, Invalid, MethodName, Span};
 
-/// The listener that the load balancer asks: `/livez` and `/readyz`.
+/// The listener that the load balancer asks: `/livez` and `/readyz`, with and
+/// without a PROXY header.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadinessSpec {
@@ -170,18 +171,51 @@ pub enum EncodedSlash {
 }
 
 /// Whose word counts about where a request came from.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ForwardedSpec {
-    /// Networks whose `X-Forwarded-*` and `Forwarded` are believed and added
-    /// to. From all others they are removed and written anew.
+    /// Networks of the proxies in front whose `fields` are believed and added to.
+    /// From all others these fields are removed and written anew, and from everyone
+    /// who comes through a VPC endpoint: their addresses are not of these networks.
     #[schemars(with = "Vec<String>")]
     #[serde(deserialize_with = "networks")]
     pub trusted: Vec<IpNet>,
+    /// The fields that these proxies write themselves. What they only pass on is
+    /// their client's word, and goes as if they had not sent it.
+    pub fields: Vec<ForwardedField>,
+}
+
+impl Default for ForwardedSpec {
+    fn default() -> Self {
+        use ForwardedField::{XForwardedFor, XForwardedPort, XForwardedProto};
+        Self { trusted: Vec::new(), fields: vec![XForwardedFor, XForwardedProto, XForwardedPort] }
+    }
+}
+
+/// A field in which a proxy tells where a request came from.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedField {
+    /// Who asked, and through whom.
+    XForwardedFor,
+    /// `http` or `https`.
+    XForwardedProto,
+    /// The port that was asked.
+    XForwardedPort,
+    /// The host that was asked.
+    XForwardedHost,
+    /// What was taken off the path.
+    XForwardedPrefix,
+    /// Who asked.
+    XRealIp,
+    /// All of it (RFC 7239).
+    Forwarded,
+    /// What everyone calls the request.
+    XRequestId,
 }
 
 /// Each network by itself, for ipnet's own refusal says neither which nor how.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let networks = Vec::<Network>::deserialize(deserializer)?;
     Ok(networks.into_iter().map(|network| network.0).collect())
 }

@@ -1,16 +1,10 @@
-//! Serves one connection: caps, handshake, requests, age, drain, close.
+//! Serves one connection: caps, PROXY header, handshake, requests, age, drain, close.
 
-use std::{
-    fmt::{self, Write as _},
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::{
-    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
+    apps::{HttpServerApp, ServerApp},
     http::ResponseHeader,
     protocols::{
         GetProxyDigest, GetSocketDigest, IO, SocketDigest, Stream, http::ServerSession,
@@ -31,9 +25,14 @@ use super::{
     io::EdgeIo,
     nudge::Nudge,
     pace::MinRate,
+    proxy_protocol::{ProxyProtocol, Silence, refuse_second},
+    session::{holds_next_request, tune},
     taken::Taken,
 };
-use crate::telemetry::metrics::{EarlyEnd, ListenerSeries};
+use crate::{
+    identity::ClientKey,
+    telemetry::metrics::{EarlyEnd, ListenerSeries},
+};
 
 /// Ends TLS of a connection.
 #[async_trait]
@@ -66,6 +65,8 @@ pub struct EdgeListener {
     pub series: Arc<ListenerSeries>,
     /// Ends TLS; without it the listener is cleartext.
     pub handshake: Option<Arc<dyn Handshake>>,
+    /// What the current snapshot makes of PROXY headers here.
+    pub proxy_protocol: Box<dyn Fn() -> Option<Arc<ProxyProtocol>> + Send + Sync>,
 }
 
 /// What a connection may do, as the configuration's `connections` says.
@@ -90,29 +91,28 @@ pub struct Limits {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
-        let stream = stream.into_any().downcast::<L4Stream>().ok()?;
-        let (index, client) = self.listener_of(&stream)?;
+        let mut stream = *stream.into_any().downcast::<L4Stream>().ok()?;
+        let (index, peer) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
-        let Some(client) = client else {
+        let Some(peer) = peer else {
             // It was reset before anyone could ask who it is.
             drop(listener.series.open());
             listener.series.ended_early(EarlyEnd::Probe);
             return None;
         };
         let limits = (self.limits)();
-        let connection = Arc::new(Connection::new(index, Caller::direct(client)));
         let _open = listener.series.open();
-        match self.caps.admit(client.ip(), limits.max, limits.max_per_client) {
-            Ok(permit) => {
-                let guard = self.drain.enter(Some(permit));
-                self.accept((*stream, guard), listener, &connection, &limits).await;
+        let (ended, client) = match self.admit(&mut stream, peer, listener, &limits).await {
+            Err(why) => (Some(why), peer),
+            Ok((guard, caller)) => {
+                let connection = Arc::new(Connection::new(index, caller));
+                self.accept((stream, guard), listener, &connection, &limits).await;
+                (connection.ended(), connection.caller.client)
             }
-            Err(Full::Process) => connection.end(EarlyEnd::ConnectionCap),
-            Err(Full::Client) => connection.end(EarlyEnd::ClientCap),
-        }
-        if let Some(why) = connection.ended() {
+        };
+        if let Some(why) = ended {
             listener.series.ended_early(why);
-            log::debug!("connection ended early: reason={} client={}", why.word(), connection.caller.client);
+            log::debug!("connection ended early: reason={} client={client}", why.word());
         }
         None
     }
@@ -126,11 +126,40 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     fn listener_of(&self, stream: &L4Stream) -> Option<(usize, Option<SocketAddr>)> {
         let digest = stream.get_socket_digest()?;
         let local = *digest.local_addr()?.as_inet()?;
-        let client = digest.peer_addr().and_then(|peer| peer.as_inet().copied());
+        let peer = digest.peer_addr().and_then(|peer| peer.as_inet().copied());
         let takes = |a: &SocketAddr| *a == local || (a.ip().is_unspecified() && a.port() == local.port());
         let exact = self.listeners.iter().position(|l| l.address == local);
         let index = exact.or_else(|| self.listeners.iter().position(|l| takes(&l.address)))?;
-        Some((index, client))
+        Some((index, peer))
+    }
+
+    /// Finds out who asks, and whether there is room. While nobody knows who it
+    /// is, a connection is one of the process and of no client.
+    async fn admit(
+        &self,
+        stream: &mut L4Stream,
+        peer: SocketAddr,
+        listener: &EdgeListener,
+        limits: &Limits,
+    ) -> Result<(ConnectionGuard, Caller), EarlyEnd> {
+        let mut permit = self.caps.enter(limits.max).map_err(cap)?;
+        let guard = self.drain.enter();
+        let silence = match listener.handshake {
+            Some(_) => Silence { most: limits.handshake_timeout, why: EarlyEnd::HandshakeTimeout },
+            None => Silence { most: limits.header_timeout, why: EarlyEnd::HeaderTimeout },
+        };
+        let told = match (listener.proxy_protocol)() {
+            Some(rule) => rule.receive(stream, peer, silence).await?,
+            None => None,
+        };
+        let by_header = told.is_some();
+        let caller = told.unwrap_or_else(|| Caller::direct(peer));
+        let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
+        self.caps.attribute(&mut permit, client, limits.max_per_client).map_err(cap)?;
+        if by_header {
+            refuse_second(stream, silence).await?;
+        }
+        Ok((guard.hold(permit), caller))
     }
 
     async fn accept(
@@ -273,6 +302,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     }
 }
 
+fn cap(full: Full) -> EarlyEnd {
+    match full {
+        Full::Process => EarlyEnd::ConnectionCap,
+        Full::Client => EarlyEnd::ClientCap,
+    }
+}
+
 /// How long a connection has waited for its next request, as far as looks from
 /// time to time tell: at most one interval between two looks too short.
 struct Idle {
@@ -290,38 +326,5 @@ impl Idle {
     }
 }
 
-/// What Pingora leaves open on an HTTP/1 session.
-fn tune(session: &mut ServerSession, limits: &Limits) {
-    // For ever: our own watch ends idle connections, and a timer of Pingora's
-    // for each request would cost 1,400 instructions.
-    session.set_keepalive(Some(0));
-    session.set_read_timeout(Some(limits.read));
-    session.set_write_timeout(Some(limits.write));
-    session.set_total_drain_timeout(Some(DRAIN_BODY));
-    // A client that half-closes after its request still gets its answer.
-    session.set_abort_on_close(false);
-    session.set_pipelining_enabled(true);
-}
-
-/// Whether bytes of a pipelined request were read with the one before.
-///
-/// They came before anyone could look at their request line, so the connection
-/// ends after its answer; RFC 9112 (9.3.2) has the client send them again.
-/// Pingora hands them on without a way to ask but its debug text.
-fn holds_next_request(settings: &HttpPersistentSettings) -> bool {
-    struct Find(bool);
-    impl fmt::Write for Find {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            // `derive(Debug)` writes a field's name, `: `, then its value.
-            self.0 |= text == "pipelined_prefix";
-            if self.0 && text == "None" { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-    write!(Find(false), "{settings:?}").is_ok()
-}
-
 /// The life of a connection that comes while the process drains.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
-
-/// For the rest of a body that was refused; then the connection closes.
-const DRAIN_BODY: Duration = Duration::from_secs(5);

@@ -4,15 +4,14 @@
 //! so that memory does not follow the number of addresses; it may count a
 //! client a little too high, never too low.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use pingora_limits::inflight::{Guard, Inflight};
+
+use crate::identity::ClientKey;
 
 /// The counts of this process.
 pub struct Caps {
@@ -43,25 +42,31 @@ impl Caps {
         Self { open: Arc::default(), clients: Inflight::new(), most }
     }
 
-    /// Lets a connection in, until the permit is dropped, or says which cap is
-    /// full.
-    pub fn admit(&self, client: IpAddr, max: u32, max_per_client: u32) -> Result<Permit, Full> {
-        let open = OpenCount::enter(&self.open);
-        if open.1 > max.min(self.most) {
-            return Err(Full::Process);
-        }
-        let (guard, of_client) = self.clients.incr(client_key(client), 1);
-        if of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX) {
-            return Err(Full::Client);
-        }
-        Ok(Permit { _open: open.0, _client: guard })
+    /// Lets a connection into the process, until the permit is dropped.
+    pub fn enter(&self, max: u32) -> Result<Permit, Full> {
+        let (open, count) = OpenCount::enter(&self.open);
+        if count > max.min(self.most) { Err(Full::Process) } else { Ok(Permit { _open: open, client: None }) }
+    }
+
+    /// Counts the permit's connection as this client's too, once it is known
+    /// whose it is.
+    pub fn attribute(
+        &self,
+        permit: &mut Permit,
+        client: ClientKey<'_>,
+        max_per_client: u32,
+    ) -> Result<(), Full> {
+        let (guard, of_client) = self.clients.incr(client, 1);
+        permit.client = Some(guard);
+        let full = of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX);
+        if full { Err(Full::Client) } else { Ok(()) }
     }
 }
 
 /// A connection that was let in.
 pub struct Permit {
     _open: OpenCount,
-    _client: Guard,
+    client: Option<Guard>,
 }
 
 struct OpenCount(Arc<AtomicU32>);
@@ -79,57 +84,65 @@ impl Drop for OpenCount {
     }
 }
 
-/// One client is an IPv4 address or the first 64 bits of an IPv6 one: more
-/// are handed out to a single host.
-fn client_key(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64 | 1 << 63,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn admit(caps: &Caps, client: &str, max: u32, max_per_client: u32) -> Result<Permit, Full> {
+        let mut permit = caps.enter(max)?;
+        let client = ClientKey::new(None, client.parse().unwrap());
+        caps.attribute(&mut permit, client, max_per_client)?;
+        Ok(permit)
     }
 
     #[test]
     fn one_client_cannot_take_the_place_of_others() {
         let caps = Caps::default();
-        let _held: Vec<_> = (0..2).map(|_| caps.admit(ip("10.0.0.1"), 10, 2).ok().unwrap()).collect();
+        let _held: Vec<_> = (0..2).map(|_| admit(&caps, "10.0.0.1", 10, 2).ok().unwrap()).collect();
 
-        assert_eq!(caps.admit(ip("10.0.0.1"), 10, 2).err(), Some(Full::Client));
-        assert!(caps.admit(ip("10.0.0.2"), 10, 2).is_ok());
+        assert_eq!(admit(&caps, "10.0.0.1", 10, 2).err(), Some(Full::Client));
+        assert!(admit(&caps, "10.0.0.2", 10, 2).is_ok());
     }
 
     #[test]
     fn a_permit_that_ends_makes_room() {
         let caps = Caps::default();
-        let held = caps.admit(ip("10.0.0.1"), 1, 1).ok().unwrap();
-        assert_eq!(caps.admit(ip("10.0.0.2"), 1, 1).err(), Some(Full::Process));
+        let held = admit(&caps, "10.0.0.1", 1, 1).ok().unwrap();
+        assert_eq!(admit(&caps, "10.0.0.2", 1, 1).err(), Some(Full::Process));
 
         drop(held);
 
-        assert!(caps.admit(ip("10.0.0.2"), 1, 1).is_ok());
+        assert!(admit(&caps, "10.0.0.2", 1, 1).is_ok());
     }
 
     #[test]
     fn there_are_never_more_than_there_are_files_for() {
         let caps = Caps::at_most(1);
-        let _held = caps.admit(ip("10.0.0.1"), 10, 10).ok().unwrap();
+        let _held = admit(&caps, "10.0.0.1", 10, 10).ok().unwrap();
 
-        assert_eq!(caps.admit(ip("10.0.0.2"), 10, 10).err(), Some(Full::Process));
+        assert_eq!(admit(&caps, "10.0.0.2", 10, 10).err(), Some(Full::Process));
     }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_are_one_client() {
         let caps = Caps::default();
-        let _held = caps.admit(ip("2001:db8::1"), 10, 1).ok().unwrap();
+        let _held = admit(&caps, "2001:db8::1", 10, 1).ok().unwrap();
 
-        assert_eq!(caps.admit(ip("2001:db8::2"), 10, 1).err(), Some(Full::Client));
-        assert!(caps.admit(ip("2001:db8:0:1::1"), 10, 1).is_ok());
+        assert_eq!(admit(&caps, "2001:db8::2", 10, 1).err(), Some(Full::Client));
+        assert!(admit(&caps, "2001:db8:0:1::1", 10, 1).is_ok());
+    }
+
+    #[test]
+    fn one_address_behind_two_endpoints_is_two_clients() {
+        let caps = Caps::default();
+        let mut held = [0; 4].map(|_| caps.enter(10).unwrap_or_else(|_| panic!()));
+        let behind = [Some("vpce-0a1b2c3d"), Some("vpce-0a1b2c3d"), Some("vpce-11111111"), None];
+
+        let each = held.iter_mut().zip(behind).map(|(permit, endpoint)| {
+            let client = ClientKey::new(endpoint, "10.0.0.5".parse().unwrap());
+            caps.attribute(permit, client, 1)
+        });
+
+        assert_eq!(each.collect::<Vec<_>>(), [Ok(()), Err(Full::Client), Ok(()), Ok(())]);
     }
 }

@@ -45,10 +45,10 @@ impl Drain {
         let _ = self.flag.subscribe().wait_for(|begun| *begun).await;
     }
 
-    /// Counts one connection until the guard is dropped, which holds its permit.
-    pub fn enter(self: &Arc<Self>, permit: Option<Permit>) -> ConnectionGuard {
+    /// Counts one connection until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> ConnectionGuard {
         self.open.fetch_add(1, Ordering::Relaxed);
-        ConnectionGuard { drain: self.clone(), _permit: permit }
+        ConnectionGuard { drain: self.clone(), permit: None }
     }
 }
 
@@ -56,7 +56,16 @@ impl Drain {
 /// may exit when none is left, and the caps have room for another one.
 pub struct ConnectionGuard {
     drain: Arc<Drain>,
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
+}
+
+impl ConnectionGuard {
+    /// Holds the connection's permit too.
+    pub fn hold(self, permit: Permit) -> Self {
+        let mut guard = self;
+        guard.permit = Some(permit);
+        guard
+    }
 }
 
 impl Drop for ConnectionGuard {
@@ -82,8 +91,8 @@ mod tests {
     #[test]
     fn guards_count_open_connections() {
         let drain = Arc::new(Drain::default());
-        let first = drain.enter(None);
-        let second = drain.enter(None);
+        let first = drain.enter();
+        let second = drain.enter();
         assert_eq!(drain.open(), 2);
 
         drop((first, second));

@@ -1,7 +1,7 @@
 //! The way of a connection, from accept to close, in front of Pingora's proxy.
 //!
-//! Owns caps, deadlines, the connection's age and its drain, and what ends a
-//! connection early. Does not own certificates (a [`Handshake`] is given) nor
+//! Owns caps, PROXY headers, deadlines, the connection's age and its drain, and
+//! what ends a connection early. Does not own certificates (a [`Handshake`] is given) nor
 //! requests (an HTTP app is given). Always holds: whatever ends a connection
 //! before a request was served is counted by reason, once; and a connection is
 //! closed so that its last answer arrives (a lingering close).
@@ -16,6 +16,8 @@ mod io;
 mod linger;
 mod nudge;
 mod pace;
+pub mod proxy_protocol;
+mod session;
 mod taken;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
@@ -23,3 +25,4 @@ pub use caps::Caps;
 pub use connection::{Caller, Connection, Upload};
 pub use drain::{ConnectionGuard, Drain};
 pub use pace::MinRate;
+pub use proxy_protocol::{ProxyProtocol, SkipsProxyHeader};

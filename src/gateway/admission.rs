@@ -1,12 +1,9 @@
-//! Lets a request in: gate, server name, route, caps, first pick.
+//! Lets a request in: gate, server name, route, who may use it, caps, first pick.
 //!
 //! Every decision is made by a pure function elsewhere; this file only puts
 //! them in their order and remembers what they said.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
@@ -14,11 +11,12 @@ use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
-    headers::{Sender, TRACEPARENT, X_AMZN_TRACE_ID, X_FORWARDED_FOR, X_REQUEST_ID},
+    headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
     marks::Marks,
     rejection::Rejection,
 };
 use crate::{
+    config::server::ForwardedField,
     edge::Connection,
     gate::Refusal,
     route::{Action, Facts},
@@ -35,12 +33,13 @@ pub fn examine(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     let begun = ctx.connection.as_ref().and_then(|connection| connection.head_read(length));
     ctx.started = begun.unwrap_or_else(Instant::now);
     ctx.wall = SystemTime::now();
-    let trusted = sender(ctx) == Sender::TrustedProxy;
-    ctx.client = client(session, ctx, trusted);
+    find_client(&session.req_header().headers, ctx);
+    // By the request's own snapshot: a reload may have moved the endpoint.
+    ctx.tenancy = ctx.snapshot.tenants.of(ctx.principal().vpc_endpoint);
     let request = session.req_header_mut();
     let marks = Marks::of(&request.headers);
     let their_id = request.headers.get(&X_REQUEST_ID).filter(|_| marks.any(Marks::REQUEST_ID));
-    ctx.request_id = RequestId::choose(their_id, trusted, random());
+    ctx.request_id = RequestId::choose(their_id, ctx.believed.has(ForwardedField::XRequestId), random());
     ctx.trace = trace_of(&request.headers, marks, ctx.wall);
     ctx.head.marks = marks;
     let admitted = ctx.snapshot.gate.admit(request, raw_head.as_deref());
@@ -97,19 +96,28 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 /// Finds the route and the first endpoint. What it finds stands in `ctx`.
 pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
-    let draw = fastrand::u64(..);
     let snapshot = ctx.snapshot.clone();
+    if snapshot.tenants.refuse(ctx.tenancy) {
+        return Err(Rejection::UnknownEndpoint);
+    }
+    let who = ctx.principal();
     let facts = Facts {
         host: ctx.host(),
         path: ctx.head.uri.path(),
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
-        client: ctx.client,
+        client: who.address,
+        vpc_endpoint: who.vpc_endpoint,
+        tenant: who.tenancy.tenant(),
     };
     let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
+    if !route.access.admits(facts.tenant) {
+        ctx.route = Some(route.clone());
+        return Err(Rejection::TenantDenied);
+    }
     let upstream = match &route.action {
-        Action::Forward(split) => Some(split.choose(&facts, draw)),
+        Action::Forward(split) => Some(split.choose(&facts, fastrand::u64(..))),
         Action::Redirect(_) | Action::Respond(_) => None,
     };
     ctx.route = Some(route.clone());
@@ -143,35 +151,17 @@ fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
         && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Whose word counts about where this request came from.
-pub fn sender(ctx: &RequestContext) -> Sender {
-    let client = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
-    match client {
-        Some(client) if ctx.snapshot.trusts(client) => Sender::TrustedProxy,
-        _ => Sender::Client,
+/// Finds out who asks, and which fields count that tell where it came from.
+///
+/// Who comes through a VPC endpoint is never a trusted proxy: the address is of
+/// another network, where the same numbers are somebody else's.
+fn find_client(headers: &HeaderMap, ctx: &mut RequestContext) {
+    let Some(connection) = &ctx.connection else { return };
+    let sender = connection.caller.client.ip().to_canonical();
+    if connection.caller.vpc_endpoint.is_none() {
+        ctx.believed = ctx.snapshot.hops.believe(sender);
     }
-}
-
-/// Who asks: the socket's address, or behind trusted proxies the last address
-/// in their `X-Forwarded-For` that is not one of them.
-fn client(session: &Session, ctx: &RequestContext, trusted: bool) -> IpAddr {
-    let socket = ctx.connection.as_ref().map(|c| c.caller.client.ip().to_canonical());
-    let socket = socket.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    if !trusted {
-        return socket;
-    }
-    let lines = session.req_header().headers.get_all(&X_FORWARDED_FOR).iter();
-    let lines: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
-    let mut client = socket;
-    for element in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        // What is no address ends the part of the list that can be believed.
-        let Ok(address) = element.trim().parse::<IpAddr>() else { break };
-        client = address.to_canonical();
-        if !ctx.snapshot.trusts(client) {
-            break;
-        }
-    }
-    client
+    ctx.client = ctx.snapshot.hops.client(sender, ctx.believed, headers);
 }
 
 /// A connection that was opened for one client-authentication policy carries

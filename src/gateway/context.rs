@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Uri};
 use super::{marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
     edge::{Connection, Upload},
+    identity::{Believed, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext},
@@ -30,6 +31,10 @@ pub struct RequestContext {
     pub connection: Option<Arc<Connection>>,
     /// Who asks, behind every trusted proxy.
     pub client: IpAddr,
+    /// Which of its fields about where it came from count.
+    pub believed: Believed,
+    /// Whose VPC endpoint they come through.
+    pub tenancy: Tenancy,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -103,6 +108,8 @@ impl RequestContext {
             wall: SystemTime::UNIX_EPOCH,
             connection: None,
             client: Ipv4Addr::UNSPECIFIED.into(),
+            believed: Believed::NOTHING,
+            tenancy: Tenancy::Direct,
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),
@@ -121,6 +128,16 @@ impl RequestContext {
     /// The upstream that the route chose.
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.snapshot.upstreams.get(self.upstream?.0)
+    }
+
+    /// Who asks.
+    pub fn principal(&self) -> Principal<'_> {
+        let connection = self.connection.as_ref();
+        Principal {
+            tenancy: self.tenancy,
+            vpc_endpoint: connection.and_then(|connection| connection.caller.vpc_endpoint.as_deref()),
+            address: self.client,
+        }
     }
 
     /// The host as text, without port; empty when the gate let none through.

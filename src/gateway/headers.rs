@@ -11,22 +11,13 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext, hops, marks::Marks};
+use super::{context::RequestContext, forwarded, hops, marks::Marks};
 use crate::{
     config::server::Traceparent,
     gate,
     route::{HeaderEdits, Rewrite},
     telemetry::random::random,
 };
-
-/// Who sent the request on, as far as their word counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sender {
-    /// A client: what it says of itself is removed.
-    Client,
-    /// A proxy whose network is in `forwarded.trusted`: added to.
-    TrustedProxy,
-}
 
 /// Turns the copy of the client's request into what the upstream gets. The
 /// route's own changes come first: what only the gateway may set comes last.
@@ -47,6 +38,7 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     if session.is_http2() {
         join_cookies(headers);
     }
+    forwarded::strip(headers, ctx);
     if let Some(route) = &ctx.route {
         if let Some(rewrite) = &route.rewrite {
             if let Some(uri) = rewritten(rewrite, ctx)? {
@@ -59,7 +51,7 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
         edit(headers, &route.request_headers);
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    forwarded(headers, ctx, admission::sender(ctx), secure);
+    forwarded::tell(headers, ctx, secure);
     via(headers, ctx.head.version, ctx.head.marks);
     headers.insert(&X_REQUEST_ID, ctx.request_id.header());
     trace(headers, ctx);
@@ -98,47 +90,6 @@ fn rewritten(rewrite: &Rewrite, ctx: &RequestContext) -> Result<Option<Uri>> {
     };
     let uri = target.parse().or_err(ErrorType::InternalError, "a rewritten path is no target")?;
     Ok(Some(uri))
-}
-
-/// Writes the fields that say where the request came from.
-fn forwarded(headers: &mut HeaderMap, ctx: &RequestContext, sender: Sender, secure: bool) {
-    let Some(connection) = &ctx.connection else { return };
-    let client = &connection.client_value;
-    let scheme = if secure { HTTPS } else { HTTP };
-    match sender {
-        Sender::Client => {
-            if ctx.head.marks.any(Marks::CLAIMS) {
-                remove_claims(headers);
-            }
-            headers.insert(&X_FORWARDED_FOR, client.clone());
-            headers.insert(&X_FORWARDED_PROTO, scheme);
-            if let Some(host) = &ctx.head.host {
-                headers.insert(&X_FORWARDED_HOST, host.clone());
-            }
-        }
-        Sender::TrustedProxy => {
-            append_list(headers, &X_FORWARDED_FOR, client);
-            if headers.contains_key(header::FORWARDED) {
-                append_list(headers, &header::FORWARDED, &forwarded_element(connection.caller.client));
-            }
-            headers.entry(&X_FORWARDED_PROTO).or_insert(scheme);
-            if let Some(host) = &ctx.head.host {
-                headers.entry(&X_FORWARDED_HOST).or_insert_with(|| host.clone());
-            }
-        }
-    }
-}
-
-fn remove_claims(headers: &mut HeaderMap) {
-    headers.remove(header::FORWARDED);
-    for name in [&X_REAL_IP, &X_ORIGINAL_URL, &X_REWRITE_URL] {
-        headers.remove(name);
-    }
-    let others = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
-    let others: Vec<_> = headers.keys().filter(others).cloned().collect();
-    for name in others {
-        headers.remove(name);
-    }
 }
 
 /// Names the gateway in `Via` (RFC 9110, 7.6.3), after those before it.
@@ -188,7 +139,7 @@ fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
 }
 
 /// Adds to a list field, in one line.
-fn append_list(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
+pub fn append_list(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
     let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
     if lines.peek().is_none() {
         headers.insert(name, value.clone());
@@ -201,15 +152,6 @@ fn append_list(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) 
     headers.insert(name, HeaderValue::from_bytes(&whole).unwrap_or_else(|_| value.clone()));
 }
 
-/// RFC 7239: an IPv6 address stands in brackets and quotes.
-fn forwarded_element(client: std::net::SocketAddr) -> HeaderValue {
-    let text = match client.ip().to_canonical() {
-        std::net::IpAddr::V4(v4) => format!("for={v4}"),
-        std::net::IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
-    };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
-}
-
 /// The request's id, towards the upstream and back to the client.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The trace, in the words of the W3C.
@@ -217,21 +159,11 @@ pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The trace, in the words of AWS.
 pub static X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// Who asked, and through whom.
-pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
 
 /// So many are written below; the map grows once.
 const ADDED_FIELDS: usize = 6;
 
 /// Of an answer.
-const HTTP: HeaderValue = HeaderValue::from_static("http");
-const HTTPS: HeaderValue = HeaderValue::from_static("https");
 const VIA_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 tollgate");
 
@@ -249,32 +181,5 @@ mod tests {
 
         let lines: Vec<_> = headers.get_all("via").iter().collect();
         assert_eq!(lines, ["1.0 a, 1.1 b, 2 tollgate"]);
-    }
-
-    #[test]
-    fn no_claim_of_a_client_is_left() {
-        let names = [
-            "forwarded",
-            "x-real-ip",
-            "x-forwarded-port",
-            "x-forwarded-user",
-            "x-original-url",
-            "x-rewrite-url",
-        ];
-        let value = HeaderValue::from_static("6.6.6.6");
-        let mut headers: HeaderMap =
-            names.iter().map(|n| (HeaderName::from_static(n), value.clone())).collect();
-        headers.insert("x-tenant", value);
-
-        remove_claims(&mut headers);
-
-        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-tenant"]);
-    }
-
-    #[test]
-    fn an_ipv6_element_is_quoted() {
-        let element = forwarded_element("[2001:db8::1]:5".parse().unwrap());
-
-        assert_eq!(element, "for=\"[2001:db8::1]\"");
     }
 }

@@ -67,7 +67,7 @@ fn mark_private(text: &str) -> Marks {
         "x-request-id" => Marks::REQUEST_ID,
         "x-amzn-trace-id" => Marks::AMAZON,
         "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" => Marks::FORWARDED,
-        "x-real-ip" | "x-original-url" | "x-rewrite-url" => Marks::CLAIMS,
+        "x-real-ip" | "x-original-url" | "x-rewrite-url" | "x-amzn-vpce-id" => Marks::CLAIMS,
         _ if text.starts_with("x-forwarded-") => Marks::CLAIMS,
         _ => Marks::default(),
     }

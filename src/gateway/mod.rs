@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod attempt;
 pub mod context;
+pub mod forwarded;
 pub mod headers;
 pub mod hops;
 pub mod marks;
@@ -19,7 +20,7 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
@@ -189,14 +190,17 @@ impl ProxyHttp for Gateway {
         let why = attempt::verdict(ctx, error);
         ctx.rejection = Some(why);
         ctx.error.get_or_insert(error.etype().as_str());
-        // Pingora does not reuse the connection after this, whatever we say.
-        session.set_keepalive(None);
+        // An endpoint's failure is not the client's: its connection goes on.
+        let clean = *error.esource() != ErrorSource::Downstream && !attempt::is_answered(session);
+        if !clean {
+            session.set_keepalive(None);
+        }
         if !attempt::is_answered(session) {
             // The client may be gone; then there is nobody to tell.
             let _ = reply::reject(session, ctx, why).await;
         }
         let error_code = why.status().map_or(0, |status| status.as_u16());
-        FailToProxy { error_code, can_reuse_downstream: false }
+        FailToProxy { error_code, can_reuse_downstream: clean }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<RequestContext>) {

@@ -64,6 +64,9 @@ impl Recorder {
         }
         let series = ctx.snapshot.series(ctx.route.as_deref().map(|route| route.index), ctx.upstream);
         series.record(status, spent, ctx.body_in, bytes_out);
+        if let Some(series) = ctx.snapshot.tenant_series(ctx.tenancy) {
+            series.record(status);
+        }
         let upstream = ctx.upstream.and_then(|upstream| ctx.snapshot.upstream_series(upstream));
         if let (Some(first_byte), Some(series)) = (ctx.attempt.first_byte, upstream) {
             series.first_byte(first_byte);
@@ -82,12 +85,16 @@ fn line<'a>(
     let connection = ctx.connection.as_deref();
     let digest = session.and_then(|s| s.digest()?.ssl_digest.as_deref());
     let tls = digest.and_then(|digest| digest.extension.get::<TlsFacts>());
+    let who = ctx.principal();
     let user_agent = session.and_then(|s| s.req_header().headers.get(http::header::USER_AGENT));
     Line {
         time: ctx.wall + spent,
         request_id: &ctx.request_id,
         trace: &ctx.trace,
-        client: ctx.client,
+        client: who.address,
+        peer: connection.map(|c| c.caller.peer.ip().to_canonical()).filter(|peer| *peer != who.address),
+        vpc_endpoint: who.vpc_endpoint,
+        tenant: who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
         listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),

@@ -14,8 +14,12 @@ pub enum Rejection {
     /// The host belongs to a server name with another client-authentication
     /// policy than the one of this connection (RFC 9110, 15.5.20).
     Misdirected,
+    /// The VPC endpoint is of no tenant, and such are refused.
+    UnknownEndpoint,
     /// No route matches.
     NoRoute,
+    /// The route is not for this tenant, or not for a request of no tenant.
+    TenantDenied,
     /// The body is larger than the route allows.
     BodyTooLarge,
     /// The client took too long to send its body.
@@ -51,6 +55,7 @@ impl Rejection {
         Some(match self {
             Self::Malformed(refusal) => refusal.status(),
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UnknownEndpoint | Self::TenantDenied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -71,7 +76,9 @@ impl Rejection {
         match self {
             Self::Malformed(refusal) => refusal.flag(),
             Self::Misdirected => "misdirected",
+            Self::UnknownEndpoint => "unknown_endpoint",
             Self::NoRoute => "no_route",
+            Self::TenantDenied => "tenant_denied",
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::NoEndpoint => "no_endpoint",
@@ -93,7 +100,9 @@ impl Rejection {
         match self {
             Self::Malformed(_) => "The request is not well-formed.",
             Self::Misdirected => "This connection is not for that host; open one with its name.",
+            Self::UnknownEndpoint => "Nobody is known to come through this VPC endpoint.",
             Self::NoRoute => "Nothing is served here.",
+            Self::TenantDenied => "This is not for you.",
             Self::BodyTooLarge => "The request's body is too large.",
             Self::ClientTimeout => "The request took too long to arrive.",
             Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamTls => "The service cannot be reached.",
@@ -117,9 +126,11 @@ impl Rejection {
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 15] = [
+    pub const OWN: [Self; 17] = [
         Self::Misdirected,
+        Self::UnknownEndpoint,
         Self::NoRoute,
+        Self::TenantDenied,
         Self::BodyTooLarge,
         Self::ClientTimeout,
         Self::NoEndpoint,

@@ -5,20 +5,42 @@
 
 use std::fs;
 
+use log::Level;
+
+use crate::config::server::ConnectionsSpec;
+
+/// How many connections this process may have, of those that the configuration
+/// wants. It is told when they are fewer; to lower a cap that nobody wrote is no
+/// fault of anybody's.
+pub fn most_connections(wanted: u32) -> u32 {
+    let Some(files) = open_files() else { return u32::MAX };
+    let most = connections_for(files);
+    if most < wanted {
+        let level = if wanted == ConnectionsSpec::default().max { Level::Info } else { Level::Warn };
+        log::log!(
+            level,
+            "open files are enough for fewer connections: connections={most} connections_max={wanted} \
+             open_files={files}; write `LimitNOFILE={}` or `max: {most}`",
+            files_for(wanted)
+        );
+    }
+    most
+}
+
 /// How many files this process may have open; `None` when the system does not say.
-pub fn open_files() -> Option<u64> {
+fn open_files() -> Option<u64> {
     soft_limit(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
 /// How many clients' connections so many files are enough for: each may need one
 /// more to an endpoint.
-pub fn connections_for(files: u64) -> u32 {
+fn connections_for(files: u64) -> u32 {
     let connections = files.saturating_sub(RESERVE) / 2;
     u32::try_from(connections).unwrap_or(u32::MAX).max(1)
 }
 
 /// How many files so many clients' connections need.
-pub fn files_for(connections: u32) -> u64 {
+fn files_for(connections: u32) -> u64 {
     u64::from(connections) * 2 + RESERVE
 }
 

@@ -9,7 +9,7 @@ mod signals;
 mod sockets;
 
 pub use doors::Doors;
-pub use files::{connections_for, files_for, open_files};
+pub use files::most_connections;
 pub use lasting::Lasting;
 pub use reload::{Refused, Reloaded, Reloader};
 pub use shutdown::Shutdown;

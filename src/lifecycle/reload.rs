@@ -170,6 +170,7 @@ fn frozen(old: &Config, new: &Config) -> Problems {
 /// What a reload changes, a line each.
 fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut lines = Vec::new();
+    named("tenant", &old.tenants, &new.tenants, |s| s.name.as_str(), &mut lines);
     named("upstream", &old.upstreams, &new.upstreams, |s| s.name.as_str(), &mut lines);
     named("route", &old.routes, &new.routes, |s| s.name.as_str(), &mut lines);
     named("listener", &old.listeners, &new.listeners, |s| s.name.as_str(), &mut lines);
@@ -177,6 +178,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("connections", old.connections != new.connections),
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
+        ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];
     lines.extend(sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("changed: {name}")));

@@ -6,25 +6,34 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Action, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims, conflicts,
+    Access, Action, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims, conflicts,
     nearest::nearest,
 };
 use crate::config::{
     Problems, Source, Sourced,
     route::RouteSpec,
+    tenant::TenantIndex,
     types::{ByteSize, Name},
 };
 
+/// The names that routes may use, and the numbers by which the rest of the
+/// snapshot knows what they stand for.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Names {
+    pub upstreams: HashMap<Name, UpstreamIndex>,
+    pub tenants: HashMap<Name, TenantIndex>,
+}
+
 impl Router {
-    /// The router of these routes. `upstreams` are the names that routes may
-    /// use and the numbers by which the rest of the snapshot knows them.
+    /// The router of these routes.
     ///
     /// `None` when there is an error among the routes; errors and warnings go
     /// to `problems`.
     pub fn build(
         specs: &[Sourced<RouteSpec>],
         defaults: &Defaults,
-        upstreams: &HashMap<Name, UpstreamIndex>,
+        names: &Names,
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut own = Problems::default();
@@ -32,8 +41,8 @@ impl Router {
         let mut routes = Vec::with_capacity(specs.len());
         refuse_equal_names(specs, &mut own);
         for (index, spec) in specs.iter().enumerate() {
-            claims.add(spec, &mut own);
-            let mut site = Site { source: &spec.source, upstreams, defaults, problems: &mut own };
+            let mut site = Site { source: &spec.source, names, defaults, problems: &mut own };
+            claims.add(&spec.spec, &mut site);
             routes.extend(Route::build(index, spec, &mut site).map(Arc::new));
         }
         let table = claims.into_table();
@@ -47,6 +56,7 @@ impl Router {
 impl Route {
     fn build(index: usize, sourced: &Sourced<RouteSpec>, site: &mut Site<'_>) -> Option<Self> {
         let spec = &sourced.spec;
+        let access = Access::build(spec, site);
         let action = Action::build(spec, site);
         let rewrite = spec.rewrite.as_ref().map(|rewrite| Rewrite::build(rewrite, &spec.matches, site));
         let request_headers = HeaderEdits::build(&spec.request_headers, "request_headers", site);
@@ -54,6 +64,7 @@ impl Route {
         Some(Self {
             name: Arc::from(spec.name.as_str()),
             index,
+            access: access?,
             action: action?,
             rewrite: match rewrite {
                 Some(rewrite) => Some(rewrite?),
@@ -70,7 +81,7 @@ impl Route {
 /// Where a route is being built: what it may refer to, and who hears of problems.
 pub(super) struct Site<'a> {
     pub(super) source: &'a Source,
-    pub(super) upstreams: &'a HashMap<Name, UpstreamIndex>,
+    pub(super) names: &'a Names,
     pub(super) defaults: &'a Defaults,
     pub(super) problems: &'a mut Problems,
 }
@@ -90,12 +101,30 @@ impl Site<'_> {
 
     /// The number of an upstream; an error at `key` when there is none.
     pub(super) fn upstream(&mut self, name: &Name, key: &str) -> Option<UpstreamIndex> {
-        let found = self.upstreams.get(name).copied();
+        let found = self.names.upstreams.get(name).copied();
         if found.is_none() {
-            let known = nearest(name.as_str(), self.upstreams.keys().map(Name::as_str));
+            let known = nearest(name.as_str(), self.names.upstreams.keys().map(Name::as_str));
             self.error(key, format!("there is no upstream `{name}`; {known}"));
         }
         found
+    }
+
+    /// The numbers of the tenants in the list at `key`, in order; an error for
+    /// each that there is not.
+    pub(super) fn tenants(&mut self, names: &[Name], key: &str) -> Option<Box<[TenantIndex]>> {
+        let of = |(index, name): (usize, &Name)| {
+            let found = self.names.tenants.get(name).copied();
+            if found.is_none() {
+                let known = nearest(name.as_str(), self.names.tenants.keys().map(Name::as_str));
+                self.error(&format!("{key}[{index}]"), format!("there is no tenant `{name}`; {known}"));
+            }
+            found
+        };
+        let found: Vec<_> = names.iter().enumerate().map(of).collect();
+        let mut found = found.into_iter().collect::<Option<Vec<_>>>()?;
+        found.sort_unstable();
+        found.dedup();
+        Some(found.into())
     }
 
     fn at(&self, key: &str) -> Source {

@@ -10,6 +10,7 @@ use ahash::RandomState;
 
 use super::{
     assemble::{Hashed, assemble},
+    build::Site,
     conditions::Conditions,
     path,
     segments::{DEEPEST, depth},
@@ -17,7 +18,7 @@ use super::{
     text::Text,
 };
 use crate::config::{
-    Problems, Source, Sourced,
+    Problems, Source,
     route::{MatchSpec, PathKindSpec, PathSpec, RouteSpec},
     server::EncodedSlash,
     types::{HostPattern, Invalid},
@@ -46,20 +47,20 @@ impl<'a> Claims<'a> {
     }
 
     /// Adds what the next route claims: nothing if any of it is not usable.
-    pub(super) fn add(&mut self, route: &'a Sourced<RouteSpec>, problems: &mut Problems) {
-        let (spec, source) = (&route.spec.matches, &route.source);
-        let conditions = Conditions::build(spec, source, problems);
-        let paths = self.paths(spec, source, problems);
+    pub(super) fn add(&mut self, route: &'a RouteSpec, site: &mut Site<'_>) {
+        let spec = &route.matches;
+        let conditions = Conditions::build(spec, site);
+        let paths = self.paths(spec, site.source, site.problems);
         if let (Some(conditions), Some(paths)) = (&conditions, paths) {
             let hosts = self.hosts(spec);
             if self.claims.len() + hosts.len() * paths.len() > MOST_CLAIMS {
                 let text = format!("hosts times paths of all routes are more than {MOST_CLAIMS}");
-                problems.error(&source.key("match"), text);
+                site.error("match", text);
             } else {
                 self.claim(&hosts, &paths, conditions);
             }
         }
-        self.names.push(route.spec.name.as_str());
+        self.names.push(route.name.as_str());
         self.table.conditions.push(conditions.unwrap_or_default());
     }
 

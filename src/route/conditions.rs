@@ -1,5 +1,5 @@
-//! What a route asks of a request beside host and path: method, header fields,
-//! query parameters.
+//! What a route asks of a request beside host and path: its tenant, method,
+//! header fields, query parameters.
 //!
 //! Owns whether they hold and which of two sets is wider. Values are compared
 //! as they were sent, nothing is decoded.
@@ -9,16 +9,19 @@ use std::fmt;
 use http::{HeaderName, HeaderValue, Method, header};
 use regex::Regex;
 
-use super::Facts;
+use super::{Facts, build::Site};
 use crate::config::{
     Problems, Source,
     route::{HeaderMatchSpec, MatchSpec, QueryMatchSpec},
+    tenant::TenantIndex,
     types::{FieldValue, MethodName, Pattern},
 };
 
 /// Everything that has to hold; nothing asked always holds.
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
+    /// Any of these; empty is everyone.
+    tenants: Box<[TenantIndex]>,
     /// Any of these; empty is every method. With `GET` comes `HEAD`.
     methods: Box<[Method]>,
     headers: Box<[(HeaderName, Test)]>,
@@ -26,17 +29,18 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// `None` when one of them is not usable; why is in `problems`. `source` is
-    /// the route's.
-    pub(super) fn build(spec: &MatchSpec, source: &Source, problems: &mut Problems) -> Option<Self> {
+    /// `None` when one of them is not usable; the site hears why.
+    pub(super) fn build(spec: &MatchSpec, site: &mut Site<'_>) -> Option<Self> {
+        let tenants = site.tenants(&spec.tenants, "match.tenants");
+        let (source, problems) = (site.source, &mut *site.problems);
         let headers = each(&spec.headers, |i, h| header(h, &source.key("match.headers").entry(i), problems));
         let query = each(&spec.query, |i, q| parameter(q, &source.key("match.query").entry(i), problems));
-        Some(Self { methods: methods(&spec.methods), headers: headers?, query: query? })
+        Some(Self { tenants: tenants?, methods: methods(&spec.methods), headers: headers?, query: query? })
     }
 
     /// Whether nothing is asked.
     pub(super) fn is_empty(&self) -> bool {
-        self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+        self.tenants.is_empty() && self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
     }
 
     /// Whether a request has all of it.
@@ -47,27 +51,39 @@ impl Conditions {
         let parameter = |(name, test): &(Box<str>, Test)| {
             parameters(facts.query).any(|(n, value)| n == &**name && test.passes(value.as_bytes()))
         };
-        (self.methods.is_empty() || self.methods.contains(facts.method))
+        (self.tenants.is_empty() || facts.tenant.is_some_and(|tenant| self.tenants.contains(&tenant)))
+            && (self.methods.is_empty() || self.methods.contains(facts.method))
             && self.headers.iter().all(header)
             && self.query.iter().all(parameter)
     }
 
     /// How specific it is; of two the greater comes first.
-    pub(super) fn rank(&self) -> (bool, usize, usize) {
-        (!self.methods.is_empty(), self.headers.len(), self.query.len())
+    ///
+    /// Tenants stand first: who asks is the one thing that the client does not
+    /// choose, and a tenant's own route is not lost to one that asks for a method.
+    pub(super) fn rank(&self) -> (bool, bool, usize, usize) {
+        (!self.tenants.is_empty(), !self.methods.is_empty(), self.headers.len(), self.query.len())
     }
 
     /// Whether this holds for every request for which `other` does, as far as
     /// it can be told: two different patterns are taken to differ.
     pub(super) fn cover(&self, other: &Self) -> bool {
         let tests = other.tests();
-        self.takes_methods_of(other) && self.tests().iter().all(|test| tests.contains(test))
+        self.takes(other) && self.tests().iter().all(|test| tests.contains(test))
     }
 
-    /// Whether every method of `other` is one of these.
-    pub(super) fn takes_methods_of(&self, other: &Self) -> bool {
-        let all = || other.methods.iter().all(|method| self.methods.contains(method));
-        self.methods.is_empty() || (!other.methods.is_empty() && all())
+    /// Whether every tenant and every method of `other` is one of these.
+    pub(super) fn takes(&self, other: &Self) -> bool {
+        includes(&self.tenants, &other.tenants) && includes(&self.methods, &other.methods)
+    }
+
+    /// Whether both name tenants and share one, or none names any; and the same
+    /// of their methods. Then nothing but their names tells which comes first.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let share = self.tenants.iter().any(|tenant| other.tenants.contains(tenant));
+        let no_tenants = self.tenants.is_empty() && other.tenants.is_empty();
+        let no_methods = self.methods.is_empty() && other.methods.is_empty();
+        (no_tenants || share) && (no_methods || self.common_method(other).is_some())
     }
 
     /// A method of both that was asked for, not the `HEAD` that comes with `GET`.
@@ -86,6 +102,11 @@ impl Conditions {
         tests.dedup();
         tests
     }
+}
+
+/// Whether the first list, where empty is everything, holds all of the second.
+fn includes<T: PartialEq>(these: &[T], others: &[T]) -> bool {
+    these.is_empty() || (!others.is_empty() && others.iter().all(|other| these.contains(other)))
 }
 
 /// What a value has to be.
@@ -192,12 +213,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::route::testing::{Request, problems};
+    use crate::{
+        config::server::EncodedSlash,
+        route::{
+            Defaults,
+            testing::{Request, names, problems},
+        },
+    };
 
     fn conditions(spec: serde_json::Value) -> Conditions {
         let mut problems = Problems::default();
         let spec: MatchSpec = serde_json::from_value(spec).unwrap();
-        Conditions::build(&spec, &Source::file("test"), &mut problems).unwrap()
+        let defaults = Defaults { max_body: 0, encoded_slash: EncodedSlash::Reject };
+        let (source, names) = (Source::file("test"), names());
+        let mut site = Site { source: &source, names: &names, defaults: &defaults, problems: &mut problems };
+        Conditions::build(&spec, &mut site).unwrap()
     }
 
     #[test]
@@ -209,6 +239,18 @@ mod tests {
         assert!(get.hold(&head.facts()));
         assert!(!post.hold(&head.facts()));
         assert!(!conditions(json!({ "methods": ["HEAD"] })).hold(&Request::get("h", "/").facts()));
+    }
+
+    #[test]
+    fn a_request_of_no_tenant_is_of_none_that_is_named() {
+        let (beta, both) = (json!({ "tenants": ["beta"] }), json!({ "tenants": ["alpha", "beta"] }));
+        let holds = |spec: &serde_json::Value, tenant| {
+            conditions(spec.clone()).hold(&Request::get("h", "/").tenant(tenant).facts())
+        };
+
+        assert!(holds(&beta, "beta") && holds(&both, "alpha") && holds(&both, "beta"));
+        assert!(!holds(&beta, "alpha") && !holds(&beta, "none") && !holds(&both, "none"));
+        assert!(holds(&json!({}), "alpha") && holds(&json!({}), "none"));
     }
 
     #[test]
@@ -255,6 +297,16 @@ mod tests {
 
         assert!(any.cover(&get) && both.cover(&get) && get.cover(&gold) && any.cover(&any));
         assert!(!get.cover(&any) && !get.cover(&both) && !gold.cover(&get));
+
+        let alpha = conditions(json!({ "tenants": ["alpha"] }));
+        let alpha_get = conditions(json!({ "tenants": ["alpha"], "methods": ["GET"] }));
+        let tenants = conditions(json!({ "tenants": ["beta", "alpha"] }));
+        assert!(
+            any.cover(&alpha) && tenants.cover(&alpha) && alpha.cover(&alpha_get) && get.cover(&alpha_get)
+        );
+        assert!(
+            !alpha.cover(&any) && !alpha.cover(&tenants) && !alpha.cover(&get) && !alpha_get.cover(&alpha)
+        );
     }
 
     #[test]
@@ -263,10 +315,12 @@ mod tests {
             "name": "a", "respond": { "status": 200 },
             "match": {
                 "headers": [{ "name": "x", "value": "1", "pattern": "1" }, { "name": "Host", "value": "h" }],
+                "tenants": ["alpha", "gamma"],
                 "query": [{ "name": "a=b" }, { "name": "q", "value": "a b" }, { "name": "q", "value": "", "pattern": "" }]
             }
         }]));
 
+        assert!(told.contains("routes[0].match.tenants[1]: there is no tenant `gamma`; known are"), "{told}");
         assert!(told.contains("routes[0].match.headers[0]: `value` and `pattern`"), "{told}");
         assert!(told.contains("routes[0].match.headers[1].name: the host is matched by"), "{told}");
         assert!(told.contains("routes[0].match.query[0].name: `a=b` is never a name"), "{told}");

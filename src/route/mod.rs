@@ -8,6 +8,7 @@
 //! A [`Router`] never changes; a reload builds a new one, or tells everything
 //! that is wrong with what was written.
 
+mod access;
 mod action;
 mod assemble;
 mod authority;
@@ -40,8 +41,10 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-use crate::config::{Source, server::EncodedSlash};
+use crate::config::{Source, server::EncodedSlash, tenant::TenantIndex};
+pub use access::Access;
 pub use action::{Action, Respond};
+pub use build::Names;
 pub use edits::HeaderEdits;
 pub use redirect::Redirect;
 pub use rewrite::Rewrite;
@@ -89,6 +92,11 @@ pub struct Facts<'a> {
     pub headers: &'a HeaderMap,
     /// Whom it comes from, after the PROXY header and trusted forwarders.
     pub client: IpAddr,
+    /// The VPC endpoint that it came through. The client's address means something
+    /// only together with it.
+    pub vpc_endpoint: Option<&'a str>,
+    /// Whose endpoint that is.
+    pub tenant: Option<TenantIndex>,
 }
 
 /// A route and why it won; printed, it names the host pattern and the path
@@ -114,6 +122,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in [`Router::routes`].
     pub index: usize,
+    /// Who may use it; everyone else gets 403.
+    pub access: Access,
     /// Where the answer comes from.
     pub action: Action,
     /// How path and host change on the way upstream.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::testing::{Request, router};
 
-type Rank = ((u8, usize), (u8, usize), bool, usize);
+type Rank = ((u8, usize), (u8, usize), bool, bool, usize);
 
 fn host_rank(pattern: Option<&str>, host: &str) -> Option<(u8, usize)> {
     match pattern {
@@ -32,12 +32,13 @@ fn path_rank(kind: &str, text: &str, path: &str) -> Option<(u8, usize)> {
     }
 }
 
-fn rank(spec: &Spec, host: &str, path: &str, post: bool, gold: bool) -> Option<Rank> {
-    if (spec.post && !post) || (spec.gold && !gold) {
+fn rank(spec: &Spec, host: &str, path: &str, [post, gold, alpha]: [bool; 3]) -> Option<Rank> {
+    if (spec.post && !post) || (spec.gold && !gold) || (spec.alpha && !alpha) {
         return None;
     }
     let host = host_rank(spec.host, host)?;
-    Some((host, path_rank(spec.path.0, spec.path.1, path)?, spec.post, usize::from(spec.gold)))
+    let path = path_rank(spec.path.0, spec.path.1, path)?;
+    Some((host, path, spec.alpha, spec.post, usize::from(spec.gold)))
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ struct Spec {
     path: (&'static str, &'static str),
     post: bool,
     gold: bool,
+    alpha: bool,
 }
 
 impl Spec {
@@ -62,6 +64,9 @@ impl Spec {
         }
         if self.gold {
             matches["headers"] = json!([{ "name": "gold" }]);
+        }
+        if self.alpha {
+            matches["tenants"] = json!(["alpha"]);
         }
         json!({ "name": name, "respond": { "status": 200 }, "match": matches })
     }
@@ -85,13 +90,9 @@ const MATCHERS: [(&str, &str); 11] = [
 ];
 
 fn spec() -> impl Strategy<Value = Spec> {
-    let parts = (
-        prop::sample::select(&PATTERNS[..]),
-        prop::sample::select(&MATCHERS[..]),
-        any::<bool>(),
-        any::<bool>(),
-    );
-    parts.prop_map(|(host, path, post, gold)| Spec { host, path, post, gold })
+    let parts =
+        (prop::sample::select(&PATTERNS[..]), prop::sample::select(&MATCHERS[..]), any::<[bool; 3]>());
+    parts.prop_map(|(host, path, [post, gold, alpha])| Spec { host, path, post, gold, alpha })
 }
 
 proptest! {
@@ -100,24 +101,26 @@ proptest! {
     #[test]
     fn the_table_finds_what_the_documentation_says(specs in prop::collection::vec(spec(), 1..14)) {
         let mut claims = std::collections::HashSet::new();
-        let key = |s: &Spec| (s.host, s.path.0, s.path.1.trim_end_matches('/').to_owned(), s.post, s.gold);
+        let key = |s: &Spec| (s.host, s.path.0, s.path.1.trim_end_matches('/').to_owned(), s.post, s.gold, s.alpha);
         let specs: Vec<_> = specs.into_iter().filter(|s| claims.insert(key(s))).collect();
         let name = |i: usize| format!("r{i:02}");
         let router = router(specs.iter().enumerate().map(|(i, s)| s.json(&name(i))).collect());
 
         for (host, path) in HOSTS.iter().flat_map(|host| PATHS.iter().map(move |path| (host, path))) {
-            for (post, gold) in [(false, false), (true, false), (false, true), (true, true)] {
+            for facts in (0..8).map(|n| [n & 1 != 0, n & 2 != 0, n & 4 != 0]) {
+                let [post, gold, alpha] = facts;
                 let request = Request::get(host, path).method(if post { "POST" } else { "PUT" });
                 let request = if gold { request.header("gold", "1") } else { request };
+                let request = if alpha { request.tenant("alpha") } else { request };
                 let ranked = specs.iter().enumerate().filter_map(|(i, s)| {
-                    rank(s, host, path, post, gold).map(|rank| (rank, std::cmp::Reverse(name(i))))
+                    rank(s, host, path, facts).map(|rank| (rank, std::cmp::Reverse(name(i))))
                 });
                 let wanted = ranked.max().map(|(_, name)| name.0);
 
                 let found = router.find(&request.facts());
                 let found = found.map(|found| &*found.route.name);
 
-                prop_assert_eq!(found, wanted.as_deref(), "{} {} {} {}", host, path, post, gold);
+                prop_assert_eq!(found, wanted.as_deref(), "{} {} {:?}", host, path, facts);
             }
         }
     }

@@ -137,7 +137,7 @@ fn the_root_prefix_takes_every_path() {
 }
 
 #[test]
-fn methods_then_more_headers_then_more_parameters_then_the_name_win() {
+fn tenants_then_methods_then_more_headers_then_more_parameters_then_the_name_win() {
     let header = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Value>();
     let routers = both_orders(&[
         ("a-open", json!({})),
@@ -146,11 +146,16 @@ fn methods_then_more_headers_then_more_parameters_then_the_name_win() {
         ("d-header", json!({ "headers": header(&["x"]) })),
         ("e-headers", json!({ "headers": header(&["x", "y"]) })),
         ("g-methods", json!({ "methods": ["POST"] })),
+        ("h-tenant", json!({ "tenants": ["alpha"] })),
+        ("i-tenant-methods", json!({ "tenants": ["beta", "alpha"], "methods": ["PUT"] })),
         ("f-other-header", json!({ "headers": header(&["y"]) })),
     ]);
     let request = || Request::get("h", "/");
     let all = || request().header("x", "1").header("y", "1").query("p=1&q=1");
 
+    wins(&routers, &all().method("POST").tenant("alpha"), "h-tenant");
+    wins(&routers, &all().method("PUT").tenant("alpha"), "i-tenant-methods");
+    wins(&routers, &all().method("POST").tenant("beta"), "g-methods");
     wins(&routers, &all().method("POST"), "g-methods");
     wins(&routers, &all(), "e-headers");
     wins(&routers, &request().header("x", "1").query("p=1&q=1"), "d-header");
@@ -186,6 +191,23 @@ fn what_the_best_host_or_path_does_not_take_falls_through() {
     wins(&routers, &request("GET"), "any");
     wins(&routers, &request("HEAD"), "any");
     wins(&routers, &request("DELETE"), "none");
+}
+
+#[test]
+fn each_tenant_gets_its_own_route_and_everyone_else_the_open_one() {
+    let routers = both_orders(&[
+        ("a-open", json!({ "path": "/x" })),
+        ("b-alpha", json!({ "path": "/x", "tenants": ["alpha"] })),
+        ("c-beta", json!({ "path": "/x", "tenants": ["beta"] })),
+        ("d-exact", json!({ "path": { "exact": "/x/y" } })),
+    ]);
+    let request = |tenant| Request::get("h", "/x").tenant(tenant);
+
+    wins(&routers, &request("alpha"), "b-alpha");
+    wins(&routers, &request("beta"), "c-beta");
+    wins(&routers, &request("none"), "a-open");
+    // Host and path come before who asks.
+    wins(&routers, &Request::get("h", "/x/y").tenant("alpha"), "d-exact");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) enum Sticky {
     /// The first cookie with this name.
     Cookie(Box<str>),
     /// The address; of IPv6 the first 64 bits, which is what one client has.
+    /// With the VPC endpoint, where there is one: behind two it is two clients.
     ClientAddress,
 }
 
@@ -46,10 +47,16 @@ impl Sticky {
         match self {
             Self::Header(name) => facts.headers.get(name).and_then(|value| of(value.as_bytes())),
             Self::Cookie(name) => cookie::values(facts.headers, name).next().and_then(of),
-            Self::ClientAddress => match facts.client.to_canonical() {
-                IpAddr::V4(address) => of(&address.octets()),
-                IpAddr::V6(address) => of(&((address.to_bits() >> 64) as u64).to_be_bytes()),
-            },
+            Self::ClientAddress => {
+                let endpoint = facts.vpc_endpoint.unwrap_or_default().as_bytes();
+                Some(match facts.client.to_canonical() {
+                    IpAddr::V4(address) => stable_hash(address.octets().iter().chain(endpoint)),
+                    IpAddr::V6(address) => {
+                        let network = ((address.to_bits() >> 64) as u64).to_be_bytes();
+                        stable_hash(network.iter().chain(endpoint))
+                    }
+                })
+            }
         }
     }
 }
@@ -57,7 +64,7 @@ impl Sticky {
 /// FNV-1a of the key, then the finish of MurmurHash3, since the high bits of
 /// FNV-1a alone are poor for short keys. Begins with text of its own, so that it
 /// has nothing in common with the hash that balances inside an upstream.
-fn stable_hash(key: &[u8]) -> u64 {
+fn stable_hash<'k>(key: impl IntoIterator<Item = &'k u8>) -> u64 {
     let bytes = b"tollgate split ".iter().chain(key);
     let fnv = bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -113,5 +120,18 @@ mod tests {
         assert_ne!(hash("2001:db8:0:1::1"), hash("2001:db8:0:2::1"));
         assert_eq!(hash("::ffff:10.0.0.1"), hash("10.0.0.1"));
         assert_ne!(hash("10.0.0.1"), hash("10.0.0.2"));
+    }
+
+    #[test]
+    fn one_address_behind_two_endpoints_is_two_keys() {
+        let behind = |endpoint| {
+            let request = Request::get("h", "/").client("10.0.0.1");
+            Sticky::ClientAddress.hash(&Facts { vpc_endpoint: endpoint, ..request.facts() })
+        };
+
+        assert_eq!(behind(None), Some(0x61e1_0151_274a_ae30));
+        assert_ne!(behind(None), behind(Some("vpce-0a1b2c3d")));
+        assert_ne!(behind(Some("vpce-0a1b2c3d")), behind(Some("vpce-11111111")));
+        assert_eq!(behind(Some("vpce-0a1b2c3d")), behind(Some("vpce-0a1b2c3d")));
     }
 }

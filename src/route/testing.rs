@@ -1,15 +1,28 @@
 //! For tests of this module: routes from JSON, requests in a line.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::{Defaults, Facts, Router, UpstreamIndex};
-use crate::config::{Problems, Source, Sourced, route::RouteSpec, server::EncodedSlash, types::Name};
+use super::{Defaults, Facts, Names, Router, UpstreamIndex};
+use crate::config::{Problems, Source, Sourced, route::RouteSpec, server::EncodedSlash, tenant::TenantIndex};
 
 /// The upstreams of every test, by their index.
 pub(super) const UPSTREAMS: [&str; 3] = ["orders", "orders-canary", "billing"];
+
+/// The tenants of every test, by their index.
+pub(super) const TENANTS: [&str; 2] = ["alpha", "beta"];
+
+/// What routes of tests may name.
+pub(super) fn names() -> Names {
+    let upstreams = UPSTREAMS.iter().enumerate();
+    let tenants = TENANTS.iter().enumerate();
+    Names {
+        upstreams: upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect(),
+        tenants: tenants.map(|(i, name)| (name.parse().unwrap(), TenantIndex(i))).collect(),
+    }
+}
 
 /// A list of routes as a file would have it.
 pub(super) fn specs(routes: Value) -> Vec<Sourced<RouteSpec>> {
@@ -20,12 +33,9 @@ pub(super) fn specs(routes: Value) -> Vec<Sourced<RouteSpec>> {
 
 /// What `build` makes of it and says about it.
 pub(super) fn build(routes: Value) -> (Option<Router>, Problems) {
-    let upstreams = UPSTREAMS.iter().enumerate();
-    let upstreams: HashMap<Name, _> =
-        upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect();
     let defaults = Defaults { max_body: 1000, encoded_slash: EncodedSlash::Reject };
     let mut problems = Problems::default();
-    let router = Router::build(&specs(routes), &defaults, &upstreams, &mut problems);
+    let router = Router::build(&specs(routes), &defaults, &names(), &mut problems);
     assert_eq!(router.is_none(), problems.has_errors());
     (router, problems)
 }
@@ -50,6 +60,7 @@ pub(super) struct Request {
     method: Method,
     headers: HeaderMap,
     client: IpAddr,
+    tenant: Option<TenantIndex>,
 }
 
 impl Request {
@@ -61,6 +72,7 @@ impl Request {
             method: Method::GET,
             headers: HeaderMap::new(),
             client: IpAddr::from([192, 0, 2, 1]),
+            tenant: None,
         }
     }
 
@@ -89,6 +101,11 @@ impl Request {
         self
     }
 
+    pub(super) fn tenant(mut self, name: &str) -> Self {
+        self.tenant = TENANTS.iter().position(|tenant| *tenant == name).map(TenantIndex);
+        self
+    }
+
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             host: &self.host,
@@ -97,6 +114,8 @@ impl Request {
             method: &self.method,
             headers: &self.headers,
             client: self.client,
+            vpc_endpoint: None,
+            tenant: self.tenant,
         }
     }
 }

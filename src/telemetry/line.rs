@@ -24,6 +24,12 @@ pub struct Line<'a> {
     pub trace: &'a TraceContext,
     /// Who asked, behind every trusted proxy.
     pub client: IpAddr,
+    /// Who connected, where that is not the client: a load balancer.
+    pub peer: Option<IpAddr>,
+    /// The id of the VPC endpoint that it came through.
+    pub vpc_endpoint: Option<&'a str>,
+    /// Whose endpoint that is.
+    pub tenant: Option<&'a str>,
     /// Where it came in.
     pub listener: &'a str,
     /// As `HTTP/1.1`.
@@ -86,6 +92,12 @@ impl Line<'_> {
         out.extend_from_slice(self.trace.trace_id_bytes());
         out.extend_from_slice(br#"","client":""#);
         push_ip(out, self.client.to_canonical());
+        if let Some(peer) = self.peer {
+            out.extend_from_slice(br#"","peer":""#);
+            push_ip(out, peer.to_canonical());
+        }
+        option(out, r#"","vpc_endpoint":""#, self.vpc_endpoint.map(str::as_bytes));
+        option(out, r#"","tenant":""#, self.tenant.map(str::as_bytes));
         self.render_request(out);
         self.render_way(out);
         self.render_result(out);

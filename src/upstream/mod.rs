@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -135,16 +135,42 @@ impl Endpoint {
     }
 }
 
-/// What traffic taught about an endpoint; it outlives snapshots.
+/// What traffic and probes taught about an endpoint; it outlives snapshots.
 #[derive(Debug, Default)]
 pub struct EndpointLive {
     in_flight: AtomicU32,
+    health: AtomicU8,
+}
+
+/// What active probes say of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// No probe ended yet, or none is configured.
+    Unproven,
+    /// The last probes passed.
+    Healthy,
+    /// The last probes failed.
+    Unhealthy,
 }
 
 impl EndpointLive {
     /// Requests that are on their way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// What probes say.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Healthy,
+            2 => Health::Unhealthy,
+            _ => Health::Unproven,
+        }
+    }
+
+    /// Notes what probes say.
+    pub fn set_health(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
     }
 }
 

@@ -15,6 +15,33 @@ async fn a_refused_connection_is_a_502() {
     }
 }
 
+// Else a dead upstream makes a storm of handshakes.
+#[tokio::test]
+async fn an_endpoint_that_fails_does_not_cost_the_client_its_connection() {
+    let silent = Origin::never_answers().await;
+    let origins =
+        [Origin::dead(), Origin::resets_before_header().await, Origin::speaks_nonsense().await, silent];
+    for origin in origins {
+        let gateway = upstream(&[&origin], "timeouts: { read: 200ms }, retries: { attempts: 1 }").await;
+        let mut client = gateway.connect().await;
+
+        for request in [Request::get("/"), Request::post("/", "body"), Request::get("/again")] {
+            let answer = client.send(&request).await;
+            assert!((502..=504).contains(&answer.status), "{answer:?}");
+            assert!(!answer.closed && answer.header("connection") != Some("close"), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_to_an_endpoint_that_fails_ends_the_connection() {
+    let gateway = Gateway::in_front_of(&Origin::dead()).await;
+
+    let answer = gateway.connect().await.send(&Request::post("/", "x".repeat(1 << 20))).await;
+
+    assert_eq!((answer.status, answer.closed), (502, true), "{answer:?}");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_never_accepts_is_a_504() {
     let gateway =

@@ -318,7 +318,8 @@ async fn trusting(origin: &Origin, network: &str) -> Gateway {
     let six = builder.files.address("six").port();
     let text = format!(
         "listeners:\n  - {{ name: plain, address: \"{{plain}}\" }}\n  - {{ name: six, address: \"[::1]:{six}\" }}\n\
-         forwarded: {{ trusted: [\"{network}\"] }}\n"
+         forwarded: {{ trusted: [\"{network}\"], fields: [x-forwarded-for, x-forwarded-proto, x-forwarded-host, \
+         forwarded, x-request-id] }}\n"
     );
     builder.yaml(&text).start().await
 }

@@ -1,14 +1,37 @@
 //! Rules for `listeners`.
 
 use super::{At, Rules};
-use crate::config::listener::{ListenerSpec, TlsSpec};
+use crate::config::{
+    listener::{ListenerSpec, ProxyMode, ProxyProtocolSpec, TlsSpec},
+    types::ByteSize,
+};
 
 impl Rules for ListenerSpec {
     fn check(&self, at: &mut At<'_>) {
         if let Some(tls) = &self.tls {
             check_tls(tls, at);
         }
+        if let Some(proxy) = &self.proxy_protocol {
+            check_proxy_protocol(proxy, at);
+        }
     }
+}
+
+fn check_proxy_protocol(proxy: &ProxyProtocolSpec, at: &mut At<'_>) {
+    let is_on = proxy.mode != ProxyMode::Off && at.is_whole("proxy_protocol");
+    if is_on && proxy.trusted.is_empty() {
+        let text = "no network is trusted; write those of the load balancer, as `[10.0.0.0/16]`";
+        at.error("proxy_protocol.trusted", text);
+    }
+    for (index, network) in proxy.trusted.iter().enumerate().filter(|(_, net)| is_on && net.prefix_len() == 0)
+    {
+        let text = format!(
+            "`{network}` lets whoever reaches the port say who it is; write the networks of the load balancer, or guard the port"
+        );
+        at.warn(format!("proxy_protocol.trusted[{index}]"), text);
+    }
+    // A header of version 2 with paths of sockets has 232 bytes.
+    at.range("proxy_protocol.max_header", proxy.max_header, ByteSize::new(256), ByteSize::new(64 << 10));
 }
 
 fn check_tls(tls: &TlsSpec, at: &mut At<'_>) {

@@ -7,6 +7,7 @@
 
 mod listener;
 mod server;
+mod tenant;
 mod upstream;
 
 use std::fmt::Display;

@@ -6,6 +6,7 @@
 
 mod amount;
 mod field;
+mod vpc_endpoint;
 
 use std::{
     borrow::Cow,
@@ -18,6 +19,7 @@ pub use amount::{ByteSize, Span};
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+pub use vpc_endpoint::VpcEndpointId;
 
 /// What is wrong with a value, in the words that the operator reads.
 #[derive(Clone, Debug, Eq, PartialEq)]

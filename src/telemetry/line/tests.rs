@@ -20,6 +20,9 @@ fn full() -> Line<'static> {
         request_id: &IDS.0,
         trace: &IDS.1,
         client: "::ffff:203.0.113.7".parse().unwrap(),
+        peer: Some("10.0.0.5".parse().unwrap()),
+        vpc_endpoint: Some("vpce-0123456789abcdef0"),
+        tenant: Some("billing"),
         listener: "public",
         protocol: "HTTP/2",
         tls: Some("TLSv1.3"),
@@ -48,6 +51,9 @@ fn full() -> Line<'static> {
 
 fn bare() -> Line<'static> {
     Line {
+        peer: None,
+        vpc_endpoint: None,
+        tenant: None,
         tls: None,
         server_name: None,
         route: None,
@@ -84,6 +90,9 @@ fn a_full_line_tells_everything() {
         "request_id": "0123456789abcdef0123456789abcdef",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "client": "203.0.113.7",
+        "peer": "10.0.0.5",
+        "vpc_endpoint": "vpce-0123456789abcdef0",
+        "tenant": "billing",
         "listener": "public",
         "protocol": "HTTP/2",
         "tls": "TLSv1.3",
@@ -189,7 +198,8 @@ proptest! {
         let [host, path, agent] = &texts;
         let line = Line {
             host, path, user_agent: Some(agent), method: &word, route: Some(&word),
-            server_name: Some(&word), error: Some(&word), flag: Some(&word), ..full()
+            server_name: Some(&word), error: Some(&word), flag: Some(&word),
+            vpc_endpoint: Some(&word), tenant: Some(&word), ..full()
         };
 
         let (text, seen) = (rendered(&line), parsed(&line));
@@ -199,7 +209,7 @@ proptest! {
         prop_assert_eq!(&seen["host"], &lossy(host));
         prop_assert_eq!(&seen["path"], &lossy(path.split(|b| *b == b'?').next().unwrap()));
         prop_assert_eq!(&seen["user_agent"], &lossy(agent));
-        for key in ["method", "route", "server_name", "error", "flag"] {
+        for key in ["method", "route", "server_name", "error", "flag", "vpc_endpoint", "tenant"] {
             prop_assert_eq!(&seen[key], &word);
         }
     }

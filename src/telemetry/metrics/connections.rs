@@ -65,6 +65,24 @@ closed_set! {
         ClientCap = "client_cap",
         /// It connected and left without a request: a load balancer's probe.
         Probe = "probe",
+        /// A PROXY header has to come here, and something else came.
+        ProxyMissing = "proxy_missing",
+        /// Who connected may not send a PROXY header, or nothing without one.
+        ProxyUntrusted = "proxy_untrusted",
+        /// Its PROXY header is not written as the protocol says.
+        ProxyMalformed = "proxy_malformed",
+        /// Its PROXY header is of a version that is not known.
+        ProxyVersion = "proxy_version",
+        /// Its PROXY header is longer than allowed.
+        ProxyTooLarge = "proxy_too_large",
+        /// The checksum of its PROXY header is another one.
+        ProxyChecksum = "proxy_checksum",
+        /// A second PROXY header followed the first.
+        ProxyTwice = "proxy_twice",
+        /// Its PROXY header took too long.
+        ProxyTimeout = "proxy_timeout",
+        /// It ended before its PROXY header did.
+        ProxyTruncated = "proxy_truncated",
         /// The TLS handshake took too long.
         HandshakeTimeout = "handshake_timeout",
         /// The TLS handshake failed for no reason below.

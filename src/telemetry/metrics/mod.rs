@@ -12,11 +12,13 @@ mod connections;
 mod family;
 mod histogram;
 mod process;
+mod tenants;
 mod traffic;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use prometheus::IntCounter;
+pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
 
 use std::{
@@ -27,7 +29,8 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, family::Scraped, process::Process, traffic::Traffic,
+    certificates::Certificates, connections::Connections, family::Scraped, process::Process,
+    tenants::Tenants, traffic::Traffic,
 };
 use super::shard;
 
@@ -35,6 +38,7 @@ use super::shard;
 pub struct Metrics {
     registry: Registry,
     traffic: Arc<Traffic>,
+    tenants: Arc<Tenants>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     rejections: IntCounterVec,
@@ -52,9 +56,11 @@ impl Metrics {
         let shards = shard::shard_count();
         let registry = Registry::new();
         let traffic = Arc::new(Traffic::new(shards));
+        let tenants = Arc::new(Tenants::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
         Scraped::register(&registry, traffic.clone())?;
+        Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
@@ -75,6 +81,7 @@ impl Metrics {
             panics: counter(&registry, PANICS)?,
             registry,
             traffic,
+            tenants,
             connections,
             certificates,
         }))
@@ -89,6 +96,16 @@ impl Metrics {
     /// What attempts towards this upstream are counted in.
     pub fn upstream(&self, upstream: &str) -> Arc<UpstreamSeries> {
         self.traffic.upstream(upstream)
+    }
+
+    /// What requests of this tenant are counted in; the same for the same name.
+    pub fn tenant(&self, name: &str) -> Arc<TenantSeries> {
+        self.tenants.series(name)
+    }
+
+    /// Forgets the series of every tenant but these, as [`retain`](Self::retain).
+    pub fn retain_tenants(&self, names: &[&str]) {
+        self.tenants.retain(names);
     }
 
     /// Forgets every series but those of these (route, upstream) pairs, of

@@ -20,6 +20,7 @@ fn used() -> Arc<Metrics> {
     metrics.series("orders", "orders-v1").record(200, Duration::from_millis(3), 10, 2_000);
     metrics.upstream("orders-v1").attempt(AttemptResult::Ok);
     metrics.upstream("orders-v1").first_byte(Duration::from_millis(2));
+    metrics.tenant("billing").record(200);
     metrics.listener("public").handshake("TLSv1.3", true, Some("X25519"));
     metrics.rejection("rate_limited").inc();
     metrics.config_taken(1, now);
@@ -57,6 +58,7 @@ fn every_sample_belongs_to_a_family_with_help_and_type_and_comes_once() {
     let families: HashSet<_> = typed.keys().map(String::as_str).collect();
     for name in [
         "tollgate_requests_total",
+        "tollgate_tenant_requests_total",
         "tollgate_request_duration_seconds",
         "tollgate_upstream_first_byte_seconds",
         "tollgate_upstream_attempts_total",
@@ -143,6 +145,27 @@ fn what_a_reload_removed_vanishes_and_what_it_left_goes_on() {
     assert_eq!(at["tollgate_requests_total{route=\"kept\",upstream=\"-\",status=\"2xx\"}"], 1.0);
     assert_eq!(at["tollgate_requests_total{route=\"-\",upstream=\"-\",status=\"2xx\"}"], 1.0);
     assert_eq!(at["tollgate_upstream_attempts_total{upstream=\"v1\",result=\"reset\"}"], 1.0);
+}
+
+#[test]
+fn tenants_are_counted_by_class_until_a_reload_removes_them() {
+    let metrics = Metrics::new().unwrap();
+    let [kept, gone] = ["kept", "gone"].map(|name| metrics.tenant(name));
+    metrics.tenant("unused");
+
+    [0, 200, 204, 403, 999].into_iter().for_each(|status| kept.record(status));
+    gone.record(200);
+    let before = metrics.render();
+    metrics.retain_tenants(&["kept", "unused"]);
+    let after = metrics.render();
+
+    let by_class = |s| {
+        samples(&after)[format!("tollgate_tenant_requests_total{{tenant=\"kept\",status=\"{s}\"}}").as_str()]
+    };
+    assert_eq!(["none", "1xx", "2xx", "3xx", "4xx", "5xx"].map(by_class), [1.0, 0.0, 2.0, 0.0, 1.0, 1.0]);
+    assert!(before.contains("tenant=\"gone\"") && !before.contains("unused"), "{before}");
+    assert!(!after.contains("gone"), "{after}");
+    assert!(Arc::ptr_eq(&kept, &metrics.tenant("kept")));
 }
 
 #[test]

@@ -173,13 +173,13 @@ impl Scrape for Traffic {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Which of `STATUSES`. What a server made up above 599 is a server's fault.
 #[inline]
-fn class(status: u16) -> usize {
+pub(super) fn class(status: u16) -> usize {
     usize::from(status / 100).min(STATUSES.len() - 1)
 }
 
@@ -187,7 +187,7 @@ fn class(status: u16) -> usize {
 /// is spelled like it.
 pub const NO_NAME: &str = "-";
 
-const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(super) const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 const REQUESTS: Family = Family {
     name: "tollgate_requests_total",

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod origin;
 pub mod port;
 pub mod process;
+pub mod proxy_header;
 pub mod puppet;
 pub mod request;
 pub mod response;

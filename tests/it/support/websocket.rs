@@ -30,12 +30,8 @@ pub enum Frame {
 impl WebSocket {
     /// Asks for a WebSocket; the refusal when there is none.
     pub async fn open(mut http: Http1, request: &Request) -> Result<Self, Box<Response>> {
-        // A race in Pingora 0.9.1 ends sockets whose origin answers at once; the
-        // ignored test in websocket.rs has it.
-        let late = if request.headers.iter().any(|(name, _)| name == "x-origin") { "" } else { "delay=20ms" };
         let request = request
             .clone()
-            .script(late)
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Version", "13")

@@ -1,0 +1,146 @@
+//! What the upstream is told of where a request came from.
+//!
+//! Owns every field that speaks of it. Always holds: a field whose sender does
+//! not count for it ([`Believed`]) is gone before a route's own changes, or is
+//! written anew after them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{context::RequestContext, headers::append_list, marks::Marks};
+use crate::{
+    config::server::ForwardedField::{self, *},
+    identity::Believed,
+};
+
+/// Takes off what the request's sender says of itself and cannot know, but for
+/// what [`tell`] writes over.
+pub fn strip(headers: &mut HeaderMap, ctx: &RequestContext) {
+    if ctx.head.marks.any(Marks::CLAIMS) {
+        strip_claims(headers, ctx.believed);
+    }
+}
+
+fn strip_claims(headers: &mut HeaderMap, believed: Believed) {
+    let may_stay: &[(&HeaderName, ForwardedField)] = &[
+        (&header::FORWARDED, Forwarded),
+        (&X_REAL_IP, XRealIp),
+        (&X_FORWARDED_FOR, XForwardedFor),
+        (&X_FORWARDED_PROTO, XForwardedProto),
+        (&X_FORWARDED_HOST, XForwardedHost),
+        (&X_FORWARDED_PORT, XForwardedPort),
+        (&X_FORWARDED_PREFIX, XForwardedPrefix),
+    ];
+    let stays = |name: &HeaderName| may_stay.iter().any(|(own, field)| *own == name && believed.has(*field));
+    let claims = |name: &&HeaderName| {
+        let claim = may_stay.iter().any(|(own, _)| own == name)
+            || [&X_ORIGINAL_URL, &X_REWRITE_URL, &X_AMZN_VPCE_ID].contains(name)
+            || name.as_str().starts_with("x-forwarded-");
+        claim && !stays(name)
+    };
+    let gone: Vec<_> = headers.keys().filter(claims).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Writes what the gateway itself knows: to the end of what is believed, else in
+/// the place of it.
+pub fn tell(headers: &mut HeaderMap, ctx: &RequestContext, secure: bool) {
+    let Some(connection) = &ctx.connection else { return };
+    let believed = ctx.believed;
+    if believed.has(XForwardedFor) {
+        append_list(headers, &X_FORWARDED_FOR, &connection.client_value);
+    } else {
+        headers.insert(&X_FORWARDED_FOR, connection.client_value.clone());
+    }
+    if believed.has(Forwarded) && headers.contains_key(header::FORWARDED) {
+        append_list(headers, &header::FORWARDED, &element(connection.caller.client));
+    }
+    let scheme = if secure { HTTPS } else { HTTP };
+    put(headers, &X_FORWARDED_PROTO, scheme, believed.has(XForwardedProto));
+    if let Some(host) = &ctx.head.host {
+        put(headers, &X_FORWARDED_HOST, host.clone(), believed.has(XForwardedHost));
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue, keep: bool) {
+    if keep {
+        headers.entry(name).or_insert(value);
+    } else {
+        headers.insert(name, value);
+    }
+}
+
+/// RFC 7239: an IPv6 address stands in brackets and quotes.
+fn element(client: SocketAddr) -> HeaderValue {
+    let text = match client.ip().to_canonical() {
+        IpAddr::V4(v4) => format!("for={v4}"),
+        IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
+}
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
+/// What AWS's own gateways say of a VPC endpoint.
+static X_AMZN_VPCE_ID: HeaderName = HeaderName::from_static("x-amzn-vpce-id");
+
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::server::ForwardedSpec, identity::TrustedHops};
+
+    const CLAIMS: [&str; 9] = [
+        "forwarded",
+        "x-real-ip",
+        "x-forwarded-for",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-user",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-amzn-vpce-id",
+    ];
+
+    fn left(believed: Believed) -> Vec<String> {
+        let value = HeaderValue::from_static("6.6.6.6");
+        let mut headers: HeaderMap =
+            CLAIMS.iter().map(|n| (HeaderName::from_static(n), value.clone())).collect();
+        headers.insert("x-tenant", value);
+        strip_claims(&mut headers, believed);
+        let mut left: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn no_claim_of_a_client_is_left() {
+        assert_eq!(left(Believed::NOTHING), ["x-tenant"]);
+    }
+
+    #[test]
+    fn of_a_trusted_hop_only_what_it_writes_is_left() {
+        let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+        let spec = ForwardedSpec { trusted, fields: vec![XForwardedFor, XForwardedPort, XRealIp] };
+
+        let believed = TrustedHops::new(&spec).believe("10.0.0.1".parse().unwrap());
+
+        assert_eq!(left(believed), ["x-forwarded-for", "x-forwarded-port", "x-real-ip", "x-tenant"]);
+    }
+
+    #[test]
+    fn an_ipv6_element_is_quoted() {
+        assert_eq!(element("[2001:db8::1]:5".parse().unwrap()), "for=\"[2001:db8::1]\"");
+    }
+}

@@ -1,0 +1,14 @@
+//! Who is asking: the tenant behind a VPC endpoint, and which client of it.
+//!
+//! Owns whom the hops in front of the gateway may speak for, what an endpoint's id says and what one client is. Does not own where
+//! the id comes from (the edge has it from a trusted PROXY header) nor what a
+//! caller may do (routes say that). Always holds: nothing that a client sends
+//! makes it another, and a client's address counts together with its endpoint.
+
+mod forwarded;
+mod principal;
+mod tenants;
+
+pub use forwarded::{Believed, TrustedHops};
+pub use principal::{ClientKey, Principal};
+pub use tenants::{Tenancy, Tenants};

@@ -1,0 +1,72 @@
+//! Who asks, as far as is known of them.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::Tenancy;
+
+/// Who asks, as far as is known of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Principal<'a> {
+    /// Whose endpoint they come through.
+    pub tenancy: Tenancy,
+    /// The id of the VPC endpoint that they come through.
+    pub vpc_endpoint: Option<&'a str>,
+    /// Their address, behind every trusted proxy. Means something only together
+    /// with the endpoint: [`client`](Self::client).
+    pub address: IpAddr,
+}
+
+impl<'a> Principal<'a> {
+    /// Which client it is: what is counted and limited by client goes by this.
+    pub fn client(&self) -> ClientKey<'a> {
+        ClientKey::new(self.vpc_endpoint, self.address)
+    }
+}
+
+/// One client. Private addresses repeat: 10.0.0.5 behind one VPC endpoint is not
+/// who it is behind another, or behind none.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ClientKey<'a> {
+    vpc_endpoint: Option<&'a str>,
+    /// An IPv4 address, or the first 64 bits of an IPv6 one: more are handed out
+    /// to a single host.
+    network: IpAddr,
+}
+
+impl<'a> ClientKey<'a> {
+    /// The client with this address behind this endpoint.
+    pub fn new(vpc_endpoint: Option<&'a str>, address: IpAddr) -> Self {
+        let network = match address.to_canonical() {
+            IpAddr::V4(v4) => IpAddr::V4(v4),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        };
+        Self { vpc_endpoint, network }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key<'a>(vpc_endpoint: Option<&'a str>, address: &str) -> ClientKey<'a> {
+        let address = address.parse().unwrap();
+        Principal { tenancy: Tenancy::Direct, vpc_endpoint, address }.client()
+    }
+
+    #[test]
+    fn one_address_behind_two_endpoints_is_two_clients() {
+        let (one, two) = (Some("vpce-0a1b2c3d"), Some("vpce-11111111"));
+
+        assert_eq!(key(one, "10.0.0.5"), key(one, "10.0.0.5"));
+        assert_ne!(key(one, "10.0.0.5"), key(two, "10.0.0.5"));
+        assert_ne!(key(one, "10.0.0.5"), key(None, "10.0.0.5"));
+        assert_ne!(key(one, "10.0.0.5"), key(one, "10.0.0.6"));
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_client() {
+        assert_eq!(key(None, "2001:db8::1"), key(None, "2001:db8::2"));
+        assert_ne!(key(None, "2001:db8::1"), key(None, "2001:db8:0:1::1"));
+        assert_eq!(key(None, "::ffff:10.0.0.5"), key(None, "10.0.0.5"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The counters of a snapshot's requests, found by index: nothing on a request's
+//! way looks a name up.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, upstream::UpstreamSpec},
+    identity::Tenancy,
+    route::UpstreamIndex,
+    telemetry::{
+        Metrics,
+        metrics::{NO_NAME, RouteSeries, TenantSeries, UpstreamSeries},
+    },
+};
+
+/// The counters of every pair of route and upstream that a request can take,
+/// found by index.
+pub(super) struct SeriesTable {
+    nowhere: Arc<RouteSeries>,
+    routes: Vec<RouteRow>,
+    pub(super) upstreams: Vec<Arc<UpstreamSeries>>,
+}
+
+struct RouteRow {
+    answered: Arc<RouteSeries>,
+    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
+}
+
+impl SeriesTable {
+    pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
+        let row = |route: &Sourced<RouteSpec>| {
+            let name = route.spec.name.as_str();
+            let forwarded = targets(config, route)
+                .map(|(index, upstream)| (UpstreamIndex(index), metrics.series(name, upstream)));
+            RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
+        };
+        Self {
+            nowhere: metrics.series(NO_NAME, NO_NAME),
+            routes: config.routes.iter().map(row).collect(),
+            upstreams: upstreams.collect(),
+        }
+    }
+
+    pub(super) fn of(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
+        let Some(row) = route.and_then(|route| self.routes.get(route)) else { return &self.nowhere };
+        let forwarded = upstream.and_then(|u| row.forwarded.iter().find(|(index, _)| *index == u));
+        forwarded.map_or(&row.answered, |(_, series)| series)
+    }
+
+    pub(super) fn retain(&self, config: &Config, metrics: &Metrics) {
+        let mut kept = vec![(NO_NAME, NO_NAME)];
+        for route in &config.routes {
+            let name = route.spec.name.as_str();
+            kept.push((name, NO_NAME));
+            kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
+        }
+        metrics.retain(&kept);
+    }
+}
+
+/// The upstreams that a route can choose.
+fn targets<'c>(config: &'c Config, route: &'c Sourced<RouteSpec>) -> impl Iterator<Item = (usize, &'c str)> {
+    let named = |upstream: &Sourced<UpstreamSpec>| {
+        let name = &upstream.spec.name;
+        let spec = &route.spec;
+        spec.to.iter().any(|to| to.upstream == *name) || spec.overrides.iter().any(|o| o.upstream == *name)
+    };
+    let all = config.upstreams.iter().enumerate().filter(move |(_, upstream)| named(upstream));
+    all.map(|(index, upstream)| (index, upstream.spec.name.as_str()))
+}
+
+/// The counters of every tenant, and of the unknown together. Without tenants
+/// there are none: all endpoints are unknown then.
+pub(super) struct TenantSeriesTable {
+    unknown: Option<Arc<TenantSeries>>,
+    tenants: Vec<Arc<TenantSeries>>,
+}
+
+impl TenantSeriesTable {
+    pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let tenants: Vec<_> = config.tenants.iter().map(|t| metrics.tenant(t.spec.name.as_str())).collect();
+        let unknown = (!tenants.is_empty()).then(|| metrics.tenant(UNKNOWN_TENANT));
+        Self { unknown, tenants }
+    }
+
+    pub(super) fn of(&self, tenancy: Tenancy) -> Option<&TenantSeries> {
+        match tenancy {
+            Tenancy::Direct => None,
+            Tenancy::Unknown => self.unknown.as_deref(),
+            Tenancy::Of(tenant) => self.tenants.get(tenant.0).map(Arc::as_ref),
+        }
+    }
+
+    pub(super) fn retain(&self, config: &Config, metrics: &Metrics) {
+        let unknown = self.unknown.iter().map(|_| UNKNOWN_TENANT);
+        let tenants = config.tenants.iter().map(|tenant| tenant.spec.name.as_str());
+        metrics.retain_tenants(&tenants.chain(unknown).collect::<Vec<_>>());
+    }
+}
