@@ -43,9 +43,10 @@
 //! Accept (Pingora's `Service`, 4 KiB buffers) → [`edge::Caps`] of the process →
 //! the [PROXY header](edge::proxy_protocol) → the cap of the client it names → the
 //! listener's TLS handshake with its deadline, its certificate from the current snapshot →
-//! a watch over the connection: header deadline, age with jitter, drain and its
-//! ceiling → requests → a lingering close. Whatever ends it early is counted by
-//! reason, once.
+//! a watch over the connection: header deadline, pace, age with jitter, drain and
+//! its ceiling → requests, whose first lines, chunks and HTTP/2 frames are looked at
+//! before Pingora sees them → a lingering close. Whatever ends it early is counted
+//! by reason, once.
 //!
 //! # A request's way
 //!

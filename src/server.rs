@@ -27,7 +27,7 @@ use crate::{
     config::{self, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
-    lifecycle::{BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
+    lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -195,7 +195,7 @@ impl Parts {
             http: Arc::new(http),
             listeners: self.edge_listeners()?,
             limits: Box::new(move || current.load().limits()),
-            caps: Caps::default(),
+            caps: Caps::at_most(lifecycle::most_connections(config.connections.max)),
             drain: self.drain.clone(),
         };
         let mut service = Service::new("edge".to_owned(), edge);

@@ -21,7 +21,7 @@ use crate::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
         upstream::UpstreamSpec,
     },
-    edge::{Limits, ProxyProtocol},
+    edge::{Limits, MinRate, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
     live::LiveState,
@@ -306,5 +306,10 @@ fn limits(config: &Config) -> Limits {
         max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
         max_header_bytes: bytes(config.requests.max_header_bytes),
         max_target_bytes: bytes(config.requests.max_target_bytes),
+        max_requests: c.max_requests,
+        min_rate: MinRate {
+            bytes: c.min_rate.bytes.bytes(),
+            grace: c.min_rate.grace.duration().max(Duration::from_secs(1)),
+        },
     }
 }

@@ -50,6 +50,7 @@ pub struct RuntimeSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionsSpec {
     /// Open connections of the process; above it new ones are closed at once.
+    /// Never more than there are open files for: two for each, and 128.
     pub max: u32,
     /// Open connections of one client address (IPv6: one /64).
     pub max_per_client: u32,
@@ -65,6 +66,10 @@ pub struct ConnectionsSpec {
     pub read: Span,
     /// How long a client may not take what is sent to it.
     pub write: Span,
+    /// How slowly a client may send a body or take an answer.
+    pub min_rate: MinRateSpec,
+    /// After so many requests a connection is asked to end, as by `max_age`.
+    pub max_requests: u32,
     /// After this age, give or take a tenth, a connection is asked to end
     /// (`Connection: close`, GOAWAY), so that scale-out rebalances.
     pub max_age: Span,
@@ -85,10 +90,31 @@ impl Default for ConnectionsSpec {
             idle: Span::secs(330),
             read: Span::secs(60),
             write: Span::secs(60),
+            min_rate: MinRateSpec::default(),
+            max_requests: 10_000,
             max_age: Span::secs(600),
             max_drain: Span::secs(300),
             max_streams: 128,
         }
+    }
+}
+
+/// How slowly a client may send a body or take an answer. Only the time counts in
+/// which the gateway waits for the client; gRPC streams and WebSockets are silent
+/// as long as they like.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MinRateSpec {
+    /// Bytes a second; `0B` asks for nothing.
+    pub bytes: ByteSize,
+    /// How long it may be slower from the start, at least `1s`. Answers are looked
+    /// at as often.
+    pub grace: Span,
+}
+
+impl Default for MinRateSpec {
+    fn default() -> Self {
+        Self { bytes: ByteSize::new(500), grace: Span::secs(10) }
     }
 }
 

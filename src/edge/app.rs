@@ -1,20 +1,14 @@
 //! Serves one connection: caps, PROXY header, handshake, requests, age, drain, close.
 
-use std::{
-    fmt::{self, Write as _},
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::{
-    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
+    apps::{HttpServerApp, ServerApp},
     http::ResponseHeader,
     protocols::{
-        GetProxyDigest, GetSocketDigest, IO, Stream, http::ServerSession, l4::stream::Stream as L4Stream,
-        raw_connect::ProxyDigest, tls::SslStream,
+        GetProxyDigest, GetSocketDigest, IO, SocketDigest, Stream, http::ServerSession,
+        l4::stream::Stream as L4Stream, raw_connect::ProxyDigest, tls::SslStream,
     },
     server::ShutdownWatch,
 };
@@ -30,7 +24,10 @@ use super::{
     head::HeadLimits,
     io::EdgeIo,
     nudge::Nudge,
+    pace::MinRate,
     proxy_protocol::{ProxyProtocol, Silence, refuse_second},
+    session::{holds_next_request, tune},
+    taken::Taken,
 };
 use crate::{
     identity::ClientKey,
@@ -87,6 +84,8 @@ pub struct Limits {
     pub max_drain: Duration,
     pub max_header_bytes: usize,
     pub max_target_bytes: usize,
+    pub max_requests: u32,
+    pub min_rate: MinRate,
 }
 
 #[async_trait]
@@ -95,6 +94,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let mut stream = *stream.into_any().downcast::<L4Stream>().ok()?;
         let (index, peer) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
+        let Some(peer) = peer else {
+            // It was reset before anyone could ask who it is.
+            drop(listener.series.open());
+            listener.series.ended_early(EarlyEnd::Probe);
+            return None;
+        };
         let limits = (self.limits)();
         let _open = listener.series.open();
         let (ended, client) = match self.admit(&mut stream, peer, listener, &limits).await {
@@ -117,10 +122,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
-    fn listener_of(&self, stream: &L4Stream) -> Option<(usize, SocketAddr)> {
+    /// A connection that was reset has no other end any more.
+    fn listener_of(&self, stream: &L4Stream) -> Option<(usize, Option<SocketAddr>)> {
         let digest = stream.get_socket_digest()?;
         let local = *digest.local_addr()?.as_inet()?;
-        let peer = *digest.peer_addr()?.as_inet()?;
+        let peer = digest.peer_addr().and_then(|peer| peer.as_inet().copied());
         let takes = |a: &SocketAddr| *a == local || (a.ip().is_unspecified() && a.port() == local.port());
         let exact = self.listeners.iter().position(|l| l.address == local);
         let index = exact.or_else(|| self.listeners.iter().position(|l| takes(&l.address)))?;
@@ -188,7 +194,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
             header_bytes: limits.max_header_bytes,
             target_bytes: limits.max_target_bytes,
             http2,
+            min_rate: limits.min_rate,
         };
+        connection.allow_requests(limits.max_requests);
+        let socket = io.get_socket_digest();
         let io: Stream = Box::new(EdgeIo::new(io, connection.clone(), guard, head));
         // The sender outlives the requests: a dropped one would read as a drain.
         let (ask_to_end, asked) = watch::channel(false);
@@ -196,9 +205,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let why = tokio::select! {
             biased;
             () = &mut requests => return self.note_end(connection),
-            why = Nudge::new(self.watch(connection, limits)) => why,
+            why = Nudge::new(self.watch(connection, limits, socket)) => why,
         };
-        if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout) {
+        if matches!(why, EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout | EarlyEnd::ReadTooSlow) {
             return connection.end(why);
         }
         connection.ask_to_end();
@@ -237,7 +246,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
     }
 
     /// Waits until the connection has to end, and says why.
-    async fn watch(&self, connection: &Connection, limits: &Limits) -> EarlyEnd {
+    async fn watch(
+        &self,
+        connection: &Connection,
+        limits: &Limits,
+        socket: Option<Arc<SocketDigest>>,
+    ) -> EarlyEnd {
         // While only draining a new HTTP/2 connection gets a short life, not an
         // immediate GOAWAY: else its client would come back in a storm.
         let draining = self.drain.has_begun();
@@ -245,6 +259,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let end = Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64());
         let mut drained =
             pin!(async { if draining { std::future::pending().await } else { self.drain.begun().await } });
+        let mut taken = Taken::new(limits.min_rate, socket);
         let mut idle = Idle { requests: connection.requests(), since: Instant::now() };
         loop {
             let now = Instant::now();
@@ -255,10 +270,20 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
             if head_age.is_some_and(|age| age >= limits.header_timeout) {
                 return EarlyEnd::HeaderTimeout;
             }
+            if connection.pace().is_over(now.into_std()) {
+                // The reader gives up, and the client gets its 408.
+                connection.end(EarlyEnd::BodyTooSlow);
+                connection.pace().wake_reader();
+            }
+            if taken.too_slowly(connection.pace().is_unsent(), now) {
+                return EarlyEnd::ReadTooSlow;
+            }
             let look_again = now + (limits.header_timeout - head_age.unwrap_or_default()).min(limits.idle);
+            let look_again = look_again.min(now + limits.min_rate.grace);
             tokio::select! {
                 () = sleep_until(look_again.min(end)) => {}
                 () = &mut drained => return EarlyEnd::DrainCut,
+                () = connection.enough() => return EarlyEnd::MaxRequestsCut,
             }
             if Instant::now() >= end {
                 return EarlyEnd::MaxAgeCut;
@@ -268,7 +293,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
 
     fn note_end(&self, connection: &Connection) {
         match (connection.requests(), connection.heard()) {
-            (0, false) => connection.end(EarlyEnd::Probe),
+            _ if connection.was_probe() => connection.end(EarlyEnd::Probe),
             (_, true) if connection.head_age(std::time::Instant::now()).is_some() => {
                 connection.end(EarlyEnd::BadRequest);
             }
@@ -301,38 +326,5 @@ impl Idle {
     }
 }
 
-/// What Pingora leaves open on an HTTP/1 session.
-fn tune(session: &mut ServerSession, limits: &Limits) {
-    // For ever: our own watch ends idle connections, and a timer of Pingora's
-    // for each request would cost 1,400 instructions.
-    session.set_keepalive(Some(0));
-    session.set_read_timeout(Some(limits.read));
-    session.set_write_timeout(Some(limits.write));
-    session.set_total_drain_timeout(Some(DRAIN_BODY));
-    // A client that half-closes after its request still gets its answer.
-    session.set_abort_on_close(false);
-    session.set_pipelining_enabled(true);
-}
-
-/// Whether bytes of a pipelined request were read with the one before.
-///
-/// They came before anyone could look at their request line, so the connection
-/// ends after its answer; RFC 9112 (9.3.2) has the client send them again.
-/// Pingora hands them on without a way to ask but its debug text.
-fn holds_next_request(settings: &HttpPersistentSettings) -> bool {
-    struct Find(bool);
-    impl fmt::Write for Find {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            // `derive(Debug)` writes a field's name, `: `, then its value.
-            self.0 |= text == "pipelined_prefix";
-            if self.0 && text == "None" { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-    write!(Find(false), "{settings:?}").is_ok()
-}
-
 /// The life of a connection that comes while the process drains.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
-
-/// For the rest of a body that was refused; then the connection closes.
-const DRAIN_BODY: Duration = Duration::from_secs(5);

@@ -17,11 +17,12 @@ use crate::identity::ClientKey;
 pub struct Caps {
     open: Arc<AtomicU32>,
     clients: Inflight,
+    most: u32,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { open: Arc::default(), clients: Inflight::new() }
+        Self::at_most(u32::MAX)
     }
 }
 
@@ -35,10 +36,16 @@ pub enum Full {
 }
 
 impl Caps {
+    /// Never more than so many, whatever the configuration says: there are files
+    /// for no more.
+    pub fn at_most(most: u32) -> Self {
+        Self { open: Arc::default(), clients: Inflight::new(), most }
+    }
+
     /// Lets a connection into the process, until the permit is dropped.
     pub fn enter(&self, max: u32) -> Result<Permit, Full> {
         let (open, count) = OpenCount::enter(&self.open);
-        if count > max { Err(Full::Process) } else { Ok(Permit { _open: open, client: None }) }
+        if count > max.min(self.most) { Err(Full::Process) } else { Ok(Permit { _open: open, client: None }) }
     }
 
     /// Counts the permit's connection as this client's too, once it is known
@@ -106,6 +113,14 @@ mod tests {
         drop(held);
 
         assert!(admit(&caps, "10.0.0.2", 1, 1).is_ok());
+    }
+
+    #[test]
+    fn there_are_never_more_than_there_are_files_for() {
+        let caps = Caps::at_most(1);
+        let _held = admit(&caps, "10.0.0.1", 10, 10).ok().unwrap();
+
+        assert_eq!(admit(&caps, "10.0.0.2", 10, 10).err(), Some(Full::Process));
     }
 
     #[test]

@@ -4,14 +4,16 @@
 use std::{
     net::SocketAddr,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
+use super::pace::Pace;
 use crate::telemetry::metrics::EarlyEnd;
 
 /// One client's connection. Requests find it in their session's digest.
@@ -35,7 +37,15 @@ pub struct Connection {
     /// Bytes that came since the header began that is being waited for.
     head_bytes: AtomicUsize,
     requests: AtomicU32,
+    /// After which request it is asked to end.
+    most_requests: AtomicU32,
+    /// Rings when that request came.
+    enough: Notify,
     heard: AtomicBool,
+    /// The client left an HTTP/2 connection.
+    left: AtomicBool,
+    /// How long the client may be waited for.
+    pace: Pace,
     /// Bytes may have come that belong to a later request.
     overread: AtomicBool,
     /// The gateway found the body of this request to be chunked.
@@ -44,6 +54,15 @@ pub struct Connection {
     bad_chunks: AtomicBool,
     asked_to_end: AtomicBool,
     ended: OnceLock<EarlyEnd>,
+}
+
+/// A request's body that is awaited.
+pub struct Upload(Arc<Connection>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.pace.uploads(-1);
+    }
 }
 
 /// Who is at the other end of a connection.
@@ -71,7 +90,11 @@ impl Connection {
             awaits_head: AtomicBool::new(true),
             head_bytes: AtomicUsize::new(0),
             requests: AtomicU32::new(0),
+            most_requests: AtomicU32::new(u32::MAX),
+            enough: Notify::new(),
             heard: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            pace: Pace::default(),
             overread: AtomicBool::new(false),
             chunked: AtomicBool::new(false),
             bad_chunks: AtomicBool::new(false),
@@ -92,7 +115,11 @@ impl Connection {
         }
         self.awaits_head.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) == self.most_requests.load(Ordering::Relaxed) {
+            self.ask_to_end();
+            self.enough.notify_one();
+        }
         begun
     }
 
@@ -190,6 +217,44 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// So many requests may come; with the last the connection is asked to end.
+    pub(super) fn allow_requests(&self, most: u32) {
+        self.most_requests.store(most, Ordering::Relaxed);
+    }
+
+    /// Waits until as many requests came as may.
+    pub(super) async fn enough(&self) {
+        self.enough.notified().await;
+    }
+
+    /// The client left an HTTP/2 connection.
+    pub(super) fn note_left(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client left without having asked anything: browsers connect
+    /// ahead of need, and say hello.
+    pub(super) fn was_probe(&self) -> bool {
+        self.requests() == 0 && (!self.heard() || self.left.load(Ordering::Relaxed))
+    }
+
+    /// How fast the client sends and takes.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// A request's body is awaited until the guard is dropped: meanwhile the
+    /// client may not be too slow.
+    pub fn expect_body(self: &Arc<Self>) -> Upload {
+        self.pace.uploads(1);
+        Upload(self.clone())
+    }
+
+    /// Whether the client sent a body too slowly; reads fail from then on.
+    pub fn is_too_slow(&self) -> bool {
+        self.ended() == Some(EarlyEnd::BodyTooSlow)
+    }
+
     /// Whether any byte came after the handshake.
     pub(super) fn heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
@@ -202,7 +267,10 @@ impl Connection {
 
     /// Whether the gateway ended it with requests under way.
     pub fn was_cut(&self) -> bool {
-        matches!(self.ended(), Some(EarlyEnd::MaxAgeCut | EarlyEnd::DrainCut))
+        matches!(
+            self.ended(),
+            Some(EarlyEnd::MaxAgeCut | EarlyEnd::MaxRequestsCut | EarlyEnd::DrainCut | EarlyEnd::ReadTooSlow)
+        )
     }
 
     pub(super) fn ended(&self) -> Option<EarlyEnd> {

@@ -5,6 +5,7 @@
 //! so it is looked at as if it were; that counts when the gateway says so.
 //! HTTP/2 has limits of its own.
 
+use super::pace::MinRate;
 use crate::gate::{
     Refusal,
     chunks::{ChunkInspector, ChunkVerdict},
@@ -87,7 +88,8 @@ impl HeadWatch {
     }
 }
 
-/// How much of a header may come, and whether it is HTTP/1 that comes.
+/// How much of a header may come and how slowly, and whether it is HTTP/1 that
+/// comes.
 #[derive(Clone, Copy)]
 pub struct HeadLimits {
     /// Of the whole header.
@@ -96,6 +98,8 @@ pub struct HeadLimits {
     pub target_bytes: usize,
     /// HTTP/2 has no request line, and its own limits.
     pub http2: bool,
+    /// How slow a client may be.
+    pub min_rate: MinRate,
 }
 
 /// What is known of a header.

@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -25,8 +26,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     connection::Connection,
     drain::ConnectionGuard,
+    frames::FrameWatch,
     head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
+    pace::Patience,
 };
 use crate::telemetry::metrics::EarlyEnd;
 
@@ -38,6 +41,9 @@ pub struct EdgeIo<S: IO + 'static> {
     /// Given back last, when the socket is closed.
     guard: Option<ConnectionGuard>,
     head: HeadWatch,
+    /// HTTP/2's.
+    frames: Option<Box<FrameWatch>>,
+    patience: Patience,
     refusal: Option<Refusal>,
     peer_closed: bool,
     /// Pingora said the end itself, as it does on HTTP/2.
@@ -57,6 +63,8 @@ impl<S: IO + 'static> EdgeIo<S> {
             connection,
             guard: Some(guard),
             head: HeadWatch::new(limits),
+            patience: Patience::new(limits.min_rate),
+            frames: limits.http2.then(|| Box::new(FrameWatch::new(Instant::now()))),
             refusal: None,
             peer_closed: false,
             half_closed: false,
@@ -109,6 +117,20 @@ impl<S: IO + 'static> EdgeIo<S> {
         Poll::Ready(Err(closed))
     }
 
+    fn note_written(&mut self, written: &Result<usize>) {
+        match (self.frames.as_mut(), written) {
+            (Some(frames), Ok(written)) => frames.wrote(*written),
+            (Some(_), Err(_)) => self.note_gone(),
+            (None, _) => {}
+        }
+    }
+
+    fn note_gone(&self) {
+        if self.head.is_http2() {
+            self.connection.note_left();
+        }
+    }
+
     fn inner(&mut self) -> Result<Pin<&mut S>> {
         self.inner.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
     }
@@ -120,15 +142,28 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         if this.refusal.is_some() {
             return this.poll_refuse(cx);
         }
+        if this.connection.is_too_slow() {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
         let before = buf.filled().len();
-        let read = ready!(this.inner()?.poll_read(cx, buf));
+        let Poll::Ready(read) = this.inner()?.poll_read(cx, buf) else {
+            this.patience.wait(this.connection.pace(), cx.waker(), Instant::now);
+            return Poll::Pending;
+        };
+        this.patience.came(buf.filled().len() - before, this.connection.pace(), Instant::now);
         let new = buf.filled().get(before..).unwrap_or_default();
+        if let Some(Err(flood)) = this.frames.as_mut().map(|frames| frames.push(new, Instant::now)) {
+            log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
+            this.connection.end(EarlyEnd::FrameFlood);
+            buf.set_filled(before);
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
+        if this.frames.as_ref().is_some_and(|frames| frames.leaves()) {
+            this.connection.note_left();
+        }
         if new.is_empty() || read.is_err() {
             this.peer_closed = true;
-            if this.head.is_http2() && this.connection.requests() == 0 {
-                // Browsers connect ahead of need: they say hello and may ask nothing.
-                this.connection.end(EarlyEnd::Probe);
-            }
+            this.note_gone();
         } else if this.connection.awaits_head() {
             this.refusal = this.inspect(new);
             if this.refusal.is_some() {
@@ -165,11 +200,22 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
         }
-        this.inner()?.poll_write(cx, buf)
+        let written = this.inner()?.poll_write(cx, buf);
+        this.connection.pace().note_unsent(written.is_pending());
+        let written = ready!(written);
+        this.note_written(&written);
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.get_mut().inner()?.poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = this.inner()?.poll_flush(cx);
+        this.connection.pace().note_unsent(flushed.is_pending());
+        let flushed = ready!(flushed);
+        if flushed.is_err() {
+            this.note_gone();
+        }
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -184,7 +230,12 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.get_mut().inner()?.poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = this.inner()?.poll_write_vectored(cx, bufs);
+        this.connection.pace().note_unsent(written.is_pending());
+        let written = ready!(written);
+        this.note_written(&written);
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -197,7 +248,10 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
         // Nothing is under way to who says too little: whoever drips would only
         // get more time.
-        let late = matches!(self.connection.ended(), Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout));
+        let late = matches!(
+            self.connection.ended(),
+            Some(EarlyEnd::HeaderTimeout | EarlyEnd::IdleTimeout | EarlyEnd::ReadTooSlow)
+        );
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !self.peer_closed && !late => {
                 drop(runtime.spawn(linger(io, guard, self.half_closed)))

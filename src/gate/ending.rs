@@ -85,8 +85,9 @@ mod tests {
         ] {
             for at in 0..=fields.len() {
                 let mut end = HeadEnd::default();
+                let (first, second) = fields.split_at(at);
 
-                let found = [end.push(fields[..at].as_bytes()), end.push(fields[at..].as_bytes())];
+                let found = [end.push(first.as_bytes()), end.push(second.as_bytes())];
 
                 let found = found.map(Option::unwrap_or_default).concat();
                 assert_eq!(found, beyond.as_bytes(), "{fields:?} cut at {at}");

@@ -18,7 +18,8 @@
 //!   than tab never come so far: no `HeaderValue` holds one, httparse (HTTP/1) and
 //!   `h2` refuse them, and a test holds Pingora to it.
 //! - `TransferEncoding`: anything but one `chunked` in HTTP/1.1, unknown codings
-//!   too (400, not 501: none can be told from a trick).
+//!   too (400, not 501: none can be told from a trick); and any body that is not
+//!   chunked as it says ([`self::chunks`]).
 //! - `TwoFramings`: with `Content-Length` beside it. Pingora takes the length
 //!   away and goes on; the bytes still show it.
 //! - `ContentLength`: not exactly one line of 1 to 18 digits: `5,5`, `+5`, empty.
@@ -41,8 +42,7 @@
 //! - `HostMismatch`: an absolute-form or `:authority` that is not `Host`, byte by
 //!   byte.
 //!
-//! `RequestLine` and `Method` are found by [`self::line`], before the parser; what
-//! is wrong with a chunked body by [`self::chunks`].
+//! `RequestLine` and `Method` are found by [`self::line`], before the parser.
 
 mod alphabet;
 pub mod chunks;

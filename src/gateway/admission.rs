@@ -5,7 +5,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -125,7 +125,30 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if content_length(session, ctx).is_some_and(|length| length > route.max_body) {
         return Err(Rejection::BodyTooLarge);
     }
-    if upstream.is_some() { super::attempt::pick(ctx, ctx.started) } else { Ok(()) }
+    if upstream.is_none() {
+        return Ok(());
+    }
+    if ctx.head.version == http::Version::HTTP_2 {
+        // A client's closed window ends its stream; HTTP/1's session has its own.
+        session.as_downstream_mut().set_write_timeout(Some(ctx.snapshot.limits().write));
+    }
+    if may_be_slow(session, ctx) {
+        ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
+    }
+    super::attempt::pick(ctx, ctx.started)
+}
+
+/// Whether a body is awaited that has a pace: that of a gRPC stream is what its
+/// caller has to say, and a WebSocket has none.
+fn may_be_slow(session: &mut Session, ctx: &RequestContext) -> bool {
+    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
+    !bodiless && !session.is_upgrade_req() && !is_grpc(session, ctx) && !session.as_mut().is_body_empty()
+}
+
+fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
+    let kind = session.req_header().headers.get(header::CONTENT_TYPE);
+    ctx.head.version == http::Version::HTTP_2
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Finds out who asks, and which fields count that tell where it came from.

@@ -155,8 +155,12 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     if let Some(known) = ctx.rejection {
         return known;
     }
-    if ctx.connection.as_ref().is_some_and(|connection| connection.has_bad_chunks()) {
-        return Rejection::Malformed(Refusal::TransferEncoding);
+    match &ctx.connection {
+        Some(connection) if connection.has_bad_chunks() => {
+            return Rejection::Malformed(Refusal::TransferEncoding);
+        }
+        Some(connection) if connection.is_too_slow() => return Rejection::ClientTimeout,
+        _ => {}
     }
     let connecting = ctx.attempt.first_byte.is_none() && ctx.attempt.connect.is_none();
     match (error.esource(), error.etype()) {

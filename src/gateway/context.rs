@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Uri};
 
 use super::{marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
-    edge::Connection,
+    edge::{Connection, Upload},
     identity::{Believed, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
@@ -49,6 +49,8 @@ pub struct RequestContext {
     pub attempt: Attempt,
     /// Bytes of the body that came from the client.
     pub body_in: u64,
+    /// Held while more of the body is awaited.
+    pub upload: Option<Upload>,
     /// The status of the upstream's answer that was passed on; 0 before.
     pub status: u16,
     /// Why the gateway answers itself.
@@ -115,6 +117,7 @@ impl RequestContext {
             upstream: None,
             attempt: Attempt::default(),
             body_in: 0,
+            upload: None,
             status: 0,
             rejection: None,
             error: None,

@@ -29,6 +29,9 @@ impl Marks {
     /// Something that speaks of one connection only (RFC 9110, 7.6.1).
     pub const HOP: Self = Self(1 << 7);
 
+    /// Something that may frame a body in HTTP/1.
+    pub const FRAMED: Self = Self(Self::LENGTH.0 | Self::HOP.0);
+
     /// Looks at every name once.
     pub fn of(headers: &HeaderMap) -> Self {
         headers.keys().fold(Self::default(), |marks, name| Self(marks.0 | mark(name).0))

@@ -114,9 +114,12 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
+        if end {
+            ctx.upload = None;
+        }
         ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
         if ctx.body_in > max { Err(refuse(ctx, Rejection::BodyTooLarge)) } else { Ok(()) }

@@ -77,6 +77,9 @@ async fn send(
     } else {
         session.set_keepalive(None);
     }
+    if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
+        session.set_keepalive(None);
+    }
     super::headers::answer(&mut answer, ctx);
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {

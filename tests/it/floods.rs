@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{
     Frames, Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls, certs, eventually,
-    frames::{self, HEADERS, PING, RST_STREAM, SETTINGS, get},
+    frames::{self, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, get},
     request::HOST,
     within,
 };
@@ -94,6 +94,67 @@ async fn a_flood_of_frames_hurts_nobody_else() {
 }
 
 #[tokio::test]
+async fn frames_that_ask_for_nothing_end_their_connection_and_are_counted() {
+    let (origin, gateway) = start().await;
+    let mut other = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let stall = [frames::block(&get("/flood")), frames::block(&[("x-origin", "never_answers")])].concat();
+    let post = frames::headers(1, &stall, false);
+    let slowly = frames::block(&get("/reset"));
+    let reset = |nth: u32| frames::frame(RST_STREAM, 0, 2 * nth + 1, &8u32.to_be_bytes());
+    let floods = [
+        ("ping", frames::frame(PING, 0, 0, &[7; 8]).repeat(2_000)),
+        ("answer to no ping", frames::frame(PING, frames::ACK, 0, &[7; 8]).repeat(2_000)),
+        ("settings", frames::frame(SETTINGS, 0, 0, &[]).repeat(500)),
+        ("priority", frames::frame(2, 0, 1, &[0, 0, 0, 3, 1]).repeat(2_000)),
+        ("unknown frame", frames::frame(0xfa, 0, 0, &[0; 64]).repeat(2_000)),
+        ("window update", frames::frame(8, 0, 0, &1u32.to_be_bytes()).repeat(20_000)),
+    ];
+
+    for (what, flood) in &floods {
+        let mut attacker = Frames::open(&gateway).await;
+        let _ = tokio::time::timeout(PATIENCE, attacker.write(flood)).await;
+        let outcome = attacker.outcome(u32::MAX).await;
+
+        assert!(matches!(outcome, Outcome::Closed | Outcome::GoAway(_)), "{what}: {outcome:?}");
+        assert_eq!(other.send(&Request::get("/beside")).await.status, 200, "beside {what}");
+    }
+    let reason = [("reason", "frame_flood")];
+    let ended = || async { gateway.metric("tollgate_connections_ended_early_total", &reason).await };
+    eventually(PATIENCE, || async { ended().await >= floods.len() as f64 }).await;
+    assert_eq!(ended().await, floods.len() as f64);
+
+    // What is reset before it was served, and empty DATA, the library ends.
+    let resets =
+        (0..1_000).flat_map(|nth| [frames::headers(2 * nth + 1, &slowly, true), reset(nth)].concat());
+    let empty_data = [post, frames::frame(0, 0, 1, &[]).repeat(2_000)].concat();
+    for flood in [resets.collect(), empty_data] {
+        let mut attacker = Frames::open(&gateway).await;
+        let _ = attacker.write(&flood).await;
+        assert_eq!(attacker.outcome(u32::MAX).await, Outcome::GoAway(frames::ENHANCE_YOUR_CALM));
+    }
+    assert!(origin.requests().await < 300);
+    assert!(!gateway.stderr().contains("level=error") && !gateway.stderr().contains("level=warn"));
+}
+
+#[tokio::test]
+async fn a_lively_client_floods_nobody() {
+    let (_origin, gateway) = start().await;
+    let mut client = Frames::open(&gateway).await;
+    let lively = [
+        frames::frame(PING, 0, 0, &[7; 8]).repeat(900),
+        frames::frame(SETTINGS, 0, 0, &[]).repeat(90),
+        frames::frame(8, 0, 0, &1u32.to_be_bytes()).repeat(9_000),
+        frames::frame(0xfa, 0, 0, &[0; 64]).repeat(900),
+    ];
+
+    client.write(&lively.concat()).await.unwrap();
+
+    let stream = client.request(&get("/"), true).await;
+    assert!(matches!(client.outcome(stream).await, Outcome::Answer(200, _)));
+    assert_eq!(gateway.metrics().await.refused(), [].into());
+}
+
+#[tokio::test]
 async fn without_file_descriptors_left_old_connections_go_on_and_new_ones_wait() {
     let (_origin, gateway) = start().await;
     let mut old = gateway.connect().await;
@@ -126,6 +187,39 @@ async fn without_file_descriptors_left_old_connections_go_on_and_new_ones_wait()
     });
     assert_eq!(answer.await.status, 200);
     assert_eq!(gateway.readiness("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn with_few_file_descriptors_the_cap_refuses_before_they_run_out() {
+    let origin = Origin::start().await;
+    let builder = || Gateway::builder().origin("origin", &origin);
+    let gateway = builder().open_files(228).yaml("connections: { max: 1000 }").start().await;
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut client = gateway.connect().await;
+        client.write(Request::get("/").script("sse=1000/100ms").to_http1()).await.unwrap();
+        assert_eq!(client.read_head().await.unwrap().status, 200);
+        held.push(client);
+    }
+
+    for _ in 0..100 {
+        assert!(gateway.connect().await.try_send(&Request::get("/")).await.is_err());
+    }
+    let refused = gateway.metric("tollgate_connections_ended_early_total", &[("reason", "connection_cap")]);
+    assert_eq!(refused.await, 100.0);
+    for client in &mut held {
+        client.read_some().await.unwrap();
+    }
+    let log = gateway.stderr();
+    assert!(log.contains("level=warn") && log.contains("write `LimitNOFILE=2128` or `max: 50`"), "{log}");
+    assert!(!log.contains("Too many open files") && !log.contains("level=error"), "{log}");
+    drop(held);
+    let served = || async { gateway.connect().await.try_send(&Request::get("/")).await.ok() };
+    eventually(PATIENCE, || async { served().await.filter(|answer| answer.status == 200) }).await;
+
+    // Nobody wrote the default.
+    let quiet = builder().open_files(228).start().await;
+    assert!(!quiet.stderr().contains("level=warn") && quiet.stderr().contains("open_files=228"));
 }
 
 async fn assert_served(gateway: &Gateway) {

@@ -1,8 +1,9 @@
 //! Thousands of connections that wait: what they cost, and that nobody else is
 //! served worse for it.
 //!
-//! 2,000 by default; `TOLLGATE_IT_IDLE=10000` for the figure in the README. Both
-//! ends of a connection are on this machine, in two processes.
+//! 2,000 by default; `TOLLGATE_IT_IDLE=10000` for the figure in the README, which
+//! takes `ulimit -n 20400`. Both ends of a connection are on this machine, in two
+//! processes.
 
 use std::time::Duration;
 

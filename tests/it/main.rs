@@ -29,6 +29,7 @@ mod idle_connections;
 mod leaving;
 mod log_hygiene;
 mod origins;
+mod pace;
 mod protocols;
 mod proxy_protocol;
 mod proxy_refusals;

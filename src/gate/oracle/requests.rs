@@ -61,10 +61,11 @@ fn examine(request: &RequestHeader, raw_head: Option<&[u8]>) {
     }
 }
 
-/// Whether the end that is looked for before parsing is the end of this block.
+/// Whether the end that is looked for before parsing is the end of this block. A
+/// bad line, as one after three empty ones, is refused before anyone looks for it.
 fn ends_where_it_ends(raw_head: &[u8]) -> bool {
-    let LineVerdict::Good { used } = inspect_request_line(raw_head, raw_head.len()) else { return false };
-    HeadEnd::default().push(&raw_head[used..]) == Some(b"")
+    let LineVerdict::Good { used } = inspect_request_line(raw_head, raw_head.len()) else { return true };
+    HeadEnd::default().push(raw_head.get(used..).unwrap()) == Some(b"")
 }
 
 fn unlimited(encoded_slash: EncodedSlash) -> Gate {

@@ -107,6 +107,15 @@ closed_set! {
         MaxAgeCut = "max_age_cut",
         /// It was asked to end because the process drains and went on for too long.
         DrainCut = "drain_cut",
+        /// It was asked to end because of the number of its requests and went on
+        /// for too long.
+        MaxRequestsCut = "max_requests_cut",
+        /// HTTP/2 frames came that ask for nothing, more than anybody needs.
+        FrameFlood = "frame_flood",
+        /// A request's body came more slowly than allowed.
+        BodyTooSlow = "body_too_slow",
+        /// What is sent to it was taken more slowly than allowed.
+        ReadTooSlow = "read_too_slow",
         /// Reading from it failed: reset, or gone.
         ReadError = "read_error",
     }

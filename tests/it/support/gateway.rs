@@ -37,7 +37,7 @@ pub struct Gateway {
 impl Gateway {
     /// With something to say about its configuration.
     pub fn builder() -> GatewayBuilder {
-        GatewayBuilder { files: Files::new(), yaml: String::new(), environment: Vec::new() }
+        GatewayBuilder { files: Files::new(), yaml: String::new(), environment: Vec::new(), open_files: None }
     }
 
     /// Sends everything to one origin, `origin` as an upstream.
@@ -212,6 +212,7 @@ pub struct GatewayBuilder {
     pub files: Files,
     yaml: String,
     environment: Vec<(String, String)>,
+    open_files: Option<u64>,
 }
 
 impl GatewayBuilder {
@@ -275,6 +276,11 @@ impl GatewayBuilder {
         self
     }
 
+    /// It may have so many files open.
+    pub fn open_files(self, most: u64) -> Self {
+        Self { open_files: Some(most), ..self }
+    }
+
     /// Starts it and waits until it is ready; panics when it ends instead.
     pub async fn start(self) -> Gateway {
         self.try_start().await.unwrap_or_else(|exit| panic!("the gateway ended: {exit:?}"))
@@ -307,6 +313,9 @@ impl GatewayBuilder {
         let mut command = Command::new(BINARY);
         command.arg("run").arg("--config").arg(self.files.main());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(most) = self.open_files {
+            super::process::limit_open_files(&mut command, most);
+        }
         Process::spawn(command)
     }
 }

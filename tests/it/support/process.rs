@@ -140,6 +140,18 @@ impl Captured {
 
 /// The kernel ends the child when this test's thread is gone: a test run that
 /// is killed leaves nothing behind.
+/// Lets it have so many files open, and no more.
+pub fn limit_open_files(command: &mut Command, most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    let ask = move || {
+        // SAFETY: a plain system call that reads one struct.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+        Ok(())
+    };
+    // SAFETY: as in `end_with_parent`.
+    unsafe { command.pre_exec(ask) };
+}
+
 fn end_with_parent(command: &mut Command) {
     let ask = || {
         // SAFETY: a plain system call with constant arguments.

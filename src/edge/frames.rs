@@ -1,0 +1,260 @@
+//! Counts what an HTTP/2 client sends that makes work and asks for nothing.
+//!
+//! Owns a budget for each kind of frame, so generous that no client with a use
+//! for them meets it. Looks at the nine bytes in front of each frame and skips the
+//! rest; decodes nothing, and leaves what is no HTTP/2 to the library. What the
+//! library ends by itself (streams reset before they were served, header blocks
+//! and small DATA without end) it ends still, and sooner.
+
+use std::time::Instant;
+
+/// Follows the frames of one client, in whatever pieces they come.
+pub struct FrameWatch {
+    /// Bytes to skip: the preface, then payloads.
+    skip: u32,
+    head: [u8; HEAD],
+    /// How much of `head` is read.
+    read: u8,
+    leaves: bool,
+    buckets: [Bucket; KINDS],
+}
+
+/// More frames of one kind than anybody needs; its name, for the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flood(pub &'static str);
+
+impl FrameWatch {
+    /// For a connection that begins now, with the preface.
+    pub fn new(now: Instant) -> Self {
+        let buckets = BUDGETS.map(|budget| Bucket { tokens: budget.burst, filled: now });
+        Self { skip: PREFACE, head: [0; HEAD], read: 0, leaves: false, buckets }
+    }
+
+    /// Takes the next piece of what the client sends; `now` is asked for only when
+    /// a budget seems to be used up.
+    pub fn push(&mut self, piece: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
+        let mut rest = piece;
+        loop {
+            let skipped = rest.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
+            rest = rest.get(skipped..).unwrap_or_default();
+            let Some((byte, after)) = rest.split_first() else { return Ok(()) };
+            if let Some(place) = self.head.get_mut(usize::from(self.read)) {
+                *place = *byte;
+            }
+            self.read += 1;
+            rest = after;
+            if usize::from(self.read) == HEAD {
+                self.read = 0;
+                self.frame(&now)?;
+            }
+        }
+    }
+
+    /// Whether the client said that it leaves.
+    pub fn leaves(&self) -> bool {
+        self.leaves
+    }
+
+    /// Takes note of what is sent to the client: whoever reads much opens windows
+    /// often, and measures the way by pings.
+    pub fn wrote(&mut self, bytes: usize) {
+        let earned = u32::try_from(bytes).unwrap_or(u32::MAX).div_ceil(BYTES_A_FRAME);
+        // What is written for a ping or for settings earns nothing.
+        if bytes > CONTROL_BYTES {
+            for (bucket, budget) in self.buckets.iter_mut().zip(&BUDGETS).filter(|(_, budget)| budget.earned)
+            {
+                bucket.tokens = bucket.tokens.saturating_add(earned).min(budget.burst);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: &impl Fn() -> Instant) -> Result<(), Flood> {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.skip = u32::from_be_bytes([0, a, b, c]);
+        let ends_stream = flags & END_STREAM != 0;
+        self.leaves |= kind == GOAWAY;
+        let place = match kind {
+            0 if self.skip > 0 || ends_stream => return Ok(()),
+            0 => 0,
+            1 => return Ok(()),
+            3 => 1,
+            4 => 2,
+            6 => 3,
+            8 => 4,
+            9 => 5,
+            // PRIORITY, PUSH_PROMISE, GOAWAY, and what is not known.
+            _ => 6,
+        };
+        let (Some(bucket), Some(budget)) = (self.buckets.get_mut(place), BUDGETS.get(place)) else {
+            return Ok(());
+        };
+        if bucket.take(budget, now) { Ok(()) } else { Err(Flood(budget.name)) }
+    }
+}
+
+/// For the fuzzer: pieces do not change the verdict, and a flood is one.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::panic, reason = "a panic is how an oracle speaks")]
+pub fn oracle(bytes: &[u8]) {
+    let now = Instant::now();
+    let whole = FrameWatch::new(now).push(bytes, || now);
+    let mut watch = FrameWatch::new(now);
+    let in_bytes = bytes.iter().try_for_each(|byte| watch.push(&[*byte], || now));
+    assert_eq!(whole, in_bytes, "pieces change the verdict");
+    assert!(whole.is_ok() || bytes.len() > 100 * HEAD, "a flood of {} bytes", bytes.len());
+}
+
+struct Bucket {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, budget: &Budget, now: &impl Fn() -> Instant) -> bool {
+        if self.tokens == 0 {
+            let now = now();
+            let since = now.saturating_duration_since(self.filled);
+            let fresh = since.as_millis() * u128::from(budget.per_second) / 1000;
+            self.tokens = u32::try_from(fresh).unwrap_or(u32::MAX).min(budget.burst);
+            if self.tokens > 0 {
+                self.filled = now;
+            }
+        }
+        let left = self.tokens.checked_sub(1);
+        self.tokens = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+struct Budget {
+    name: &'static str,
+    burst: u32,
+    per_second: u32,
+    /// Whether what the client reads earns more.
+    earned: bool,
+}
+
+/// A keep-alive ping comes every ten seconds at most; probes of a way's bandwidth
+/// come with what is read, and so do window updates. Settings change once or
+/// twice in a connection. Streams are reset by users who click on, and by deadlines
+/// of a busy caller. A header of 32 KiB has two CONTINUATIONs.
+const BUDGETS: [Budget; KINDS] = [
+    Budget { name: "empty_data", burst: 1_000, per_second: 100, earned: false },
+    Budget { name: "rst_stream", burst: 2_000, per_second: 500, earned: false },
+    Budget { name: "settings", burst: 100, per_second: 10, earned: false },
+    Budget { name: "ping", burst: 1_000, per_second: 100, earned: true },
+    Budget { name: "window_update", burst: 10_000, per_second: 1_000, earned: true },
+    Budget { name: "continuation", burst: 1_000, per_second: 500, earned: false },
+    Budget { name: "other", burst: 1_000, per_second: 100, earned: false },
+];
+const KINDS: usize = 7;
+
+/// Two window updates for each of the smallest DATA frames that are worth one.
+const BYTES_A_FRAME: u32 = 512;
+
+/// The answers to a ping and to settings, in one record.
+const CONTROL_BYTES: usize = 256;
+
+const PREFACE: u32 = 24;
+const HEAD: usize = 9;
+const END_STREAM: u8 = 1;
+const GOAWAY: u8 = 7;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], &vec![0xff; payload]].concat()
+    }
+
+    fn begun(now: Instant) -> FrameWatch {
+        let mut watch = FrameWatch::new(now);
+        watch.push(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", || now).unwrap();
+        watch
+    }
+
+    /// How many frames were taken before the flood.
+    fn taken(watch: &mut FrameWatch, frame: &[u8], now: Instant) -> usize {
+        (0..50_000).take_while(|_| watch.push(frame, || now).is_ok()).count()
+    }
+
+    #[test]
+    fn each_kind_has_its_burst_and_then_its_rate() {
+        let now = Instant::now();
+        for (kind, burst, rate) in [
+            (0, 1_000, 100),
+            (2, 1_000, 100),
+            (3, 2_000, 500),
+            (4, 100, 10),
+            (6, 1_000, 100),
+            (8, 10_000, 1_000),
+            (9, 1_000, 500),
+            (0xfa, 1_000, 100),
+        ] {
+            let (mut watch, frame) = (begun(now), frame(kind, 0, 0));
+
+            assert_eq!(taken(&mut watch, &frame, now), burst, "kind {kind}");
+            assert_eq!(taken(&mut watch, &frame, now + Duration::from_secs(1)), rate, "kind {kind}");
+            assert_eq!(taken(&mut watch, &frame, now + Duration::from_secs(1)), 0, "kind {kind}");
+            assert_eq!(taken(&mut watch, &frame, now + Duration::from_secs(3600)), burst, "kind {kind}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_something_is_not_counted() {
+        let now = Instant::now();
+        for frame in [frame(0, 0, 1), frame(0, END_STREAM, 0), frame(1, 5, 30)] {
+            assert_eq!(taken(&mut begun(now), &frame, now), 50_000);
+        }
+    }
+
+    #[test]
+    fn a_steady_ping_below_the_rate_is_never_a_flood() {
+        let begin = Instant::now();
+        let (mut watch, ping) = (begun(begin), frame(6, 0, 8));
+
+        for nth in 0..100_000 {
+            let now = begin + Duration::from_millis(11) * nth;
+            assert_eq!(watch.push(&ping, || now), Ok(()), "ping {nth}");
+        }
+    }
+
+    #[test]
+    fn who_reads_much_may_say_much() {
+        let now = Instant::now();
+        let (mut watch, update, ping) = (begun(now), frame(8, 0, 4), frame(6, 0, 8));
+
+        for _ in 0..100_000 {
+            watch.wrote(16_384);
+            watch.push(&update.repeat(4), || now).unwrap();
+            watch.push(&ping, || now).unwrap();
+            watch.wrote(17);
+        }
+        // Nothing of it can be saved up beyond the burst.
+        assert_eq!(taken(&mut watch, &ping, now), 999);
+    }
+
+    #[test]
+    fn pieces_do_not_change_the_count() {
+        let now = Instant::now();
+        let frames =
+            [frame(4, 0, 6), frame(6, 0, 8), frame(0, 0, 300), frame(1, 4, 40), frame(8, 0, 4)].concat();
+        for size in 1..40 {
+            let mut watch = begun(now);
+            let mut left = frames.repeat(100);
+            left.extend(frame(4, 0, 0));
+
+            let mut ended = None;
+            for piece in left.chunks(size) {
+                ended = ended.or(watch.push(piece, || now).err());
+            }
+
+            assert_eq!(ended, Some(Flood("settings")), "in pieces of {size}");
+        }
+    }
+}
