@@ -190,11 +190,12 @@ impl Parts {
             .data_frame_budget(DATA_FRAME_BUDGET);
         http.h2_options = Some(h2);
         http.handle_init_modules();
-        let current = self.current.clone();
+        let (current, of_tenants) = (self.current.clone(), self.current.clone());
         let edge = Edge {
             http: Arc::new(http),
             listeners: self.edge_listeners()?,
             limits: Box::new(move || current.load().limits()),
+            tenants: Box::new(move || of_tenants.load().tenants.clone()),
             caps: Caps::at_most(lifecycle::most_connections(config.connections.max)),
             drain: self.drain.clone(),
         };

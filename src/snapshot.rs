@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// What a request may look like.
     pub gate: Gate,
     /// Who comes through which VPC endpoint.
-    pub tenants: Tenants,
+    pub tenants: Arc<Tenants>,
     /// What goes where.
     pub router: Router,
     /// Groups of endpoints, by [`UpstreamIndex`].
@@ -102,7 +102,7 @@ impl Snapshot {
             hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
-            tenants,
+            tenants: Arc::new(tenants),
             router,
             upstreams,
             tls,
@@ -297,6 +297,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         max: c.max,
         max_per_client: c.max_per_client,
+        max_per_tenant: c.max_per_tenant,
         handshake_timeout: c.handshake_timeout.duration(),
         header_timeout: c.header_timeout.duration(),
         idle: c.idle.duration(),

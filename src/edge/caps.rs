@@ -1,6 +1,6 @@
-//! How many connections may be open: of the process, and of one client.
+//! How many connections may be open: of the process, of one client, of one tenant.
 //!
-//! Clients are counted by a sketch of fixed size (`pingora_limits::Inflight`),
+//! Clients and tenants are counted by a sketch of fixed size (`pingora_limits::Inflight`),
 //! so that memory does not follow the number of addresses; it may count a
 //! client a little too high, never too low.
 
@@ -11,7 +11,7 @@ use std::sync::{
 
 use pingora_limits::inflight::{Guard, Inflight};
 
-use crate::identity::ClientKey;
+use crate::identity::{ClientKey, TenantKey};
 
 /// The counts of this process.
 pub struct Caps {
@@ -33,6 +33,8 @@ pub enum Full {
     Process,
     /// The client has.
     Client,
+    /// The tenant has.
+    Tenant,
 }
 
 impl Caps {
@@ -45,7 +47,11 @@ impl Caps {
     /// Lets a connection into the process, until the permit is dropped.
     pub fn enter(&self, max: u32) -> Result<Permit, Full> {
         let (open, count) = OpenCount::enter(&self.open);
-        if count > max.min(self.most) { Err(Full::Process) } else { Ok(Permit { _open: open, client: None }) }
+        if count > max.min(self.most) {
+            Err(Full::Process)
+        } else {
+            Ok(Permit { _open: open, client: None, tenant: None })
+        }
     }
 
     /// Counts the permit's connection as this client's too, once it is known
@@ -58,15 +64,31 @@ impl Caps {
     ) -> Result<(), Full> {
         let (guard, of_client) = self.clients.incr(client, 1);
         permit.client = Some(guard);
-        let full = of_client > isize::try_from(max_per_client).unwrap_or(isize::MAX);
-        if full { Err(Full::Client) } else { Ok(()) }
+        if exceeds(of_client, max_per_client) { Err(Full::Client) } else { Ok(()) }
     }
+
+    /// The same for the tenant.
+    pub fn attribute_tenant(
+        &self,
+        permit: &mut Permit,
+        tenant: TenantKey<'_>,
+        max_per_tenant: u32,
+    ) -> Result<(), Full> {
+        let (guard, of_tenant) = self.clients.incr(tenant, 1);
+        permit.tenant = Some(guard);
+        if exceeds(of_tenant, max_per_tenant) { Err(Full::Tenant) } else { Ok(()) }
+    }
+}
+
+fn exceeds(count: isize, max: u32) -> bool {
+    count > isize::try_from(max).unwrap_or(isize::MAX)
 }
 
 /// A connection that was let in.
 pub struct Permit {
     _open: OpenCount,
     client: Option<Guard>,
+    tenant: Option<Guard>,
 }
 
 struct OpenCount(Arc<AtomicU32>);

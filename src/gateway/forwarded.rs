@@ -58,6 +58,11 @@ pub fn tell(headers: &mut HeaderMap, ctx: &RequestContext, secure: bool) {
     if believed.has(Forwarded) && headers.contains_key(header::FORWARDED) {
         append_list(headers, &header::FORWARDED, &element(connection.caller.client));
     }
+    if let Some(endpoint) = &connection.caller.vpc_endpoint
+        && let Ok(endpoint) = HeaderValue::from_str(endpoint)
+    {
+        headers.insert(&X_AMZN_VPCE_ID, endpoint);
+    }
     let scheme = if secure { HTTPS } else { HTTP };
     put(headers, &X_FORWARDED_PROTO, scheme, believed.has(XForwardedProto));
     if let Some(host) = &ctx.head.host {
@@ -90,7 +95,7 @@ static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pre
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
-/// What AWS's own gateways say of a VPC endpoint.
+/// Through which VPC endpoint, in the words of AWS's own gateways.
 static X_AMZN_VPCE_ID: HeaderName = HeaderName::from_static("x-amzn-vpce-id");
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");

@@ -11,4 +11,4 @@ mod tenants;
 
 pub use forwarded::{Believed, TrustedHops};
 pub use principal::{ClientKey, Principal};
-pub use tenants::{Tenancy, Tenants};
+pub use tenants::{Tenancy, TenantKey, Tenants};

@@ -35,6 +35,16 @@ impl Tenancy {
     }
 }
 
+/// What is counted by tenant goes by this; it outlives a reload that leaves the
+/// tenant its name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TenantKey<'a> {
+    /// The tenant of this name.
+    Named(&'a str),
+    /// Whoever comes through an endpoint of no tenant.
+    Endpoint(&'a str),
+}
+
 /// The tenants of a snapshot.
 #[derive(Debug)]
 pub struct Tenants {
@@ -79,6 +89,14 @@ impl Tenants {
         tenancy == Tenancy::Unknown && self.refuses_unknown
     }
 
+    /// Whose count a connection through this endpoint is in.
+    pub fn count_as<'a>(&'a self, vpc_endpoint: &'a str) -> TenantKey<'a> {
+        match self.of(Some(vpc_endpoint)).tenant().and_then(|tenant| self.name(tenant)) {
+            Some(name) => TenantKey::Named(name),
+            None => TenantKey::Endpoint(vpc_endpoint),
+        }
+    }
+
     /// What logs and metrics call a tenant.
     pub fn name(&self, tenant: TenantIndex) -> Option<&str> {
         self.names.get(tenant.0).map(|name| &**name)
@@ -106,6 +124,16 @@ mod tests {
             { "name": "billing", "vpc_endpoints": ["vpce-0123456789abcdef0", "vpce-0a1b2c3d"] },
             { "name": "search", "vpc_endpoints": ["vpce-11111111"] }
         ])
+    }
+
+    #[test]
+    fn the_endpoints_of_a_tenant_are_counted_together_and_others_alone() {
+        let (tenants, _) = build(two(), UnknownEndpoint::Allow);
+
+        assert_eq!(tenants.count_as("vpce-0123456789abcdef0"), tenants.count_as("vpce-0a1b2c3d"));
+        assert_ne!(tenants.count_as("vpce-0a1b2c3d"), tenants.count_as("vpce-11111111"));
+        assert_ne!(tenants.count_as("vpce-22222222"), tenants.count_as("vpce-33333333"));
+        assert_ne!(tenants.count_as("vpce-22222222"), TenantKey::Named("vpce-22222222"));
     }
 
     #[test]

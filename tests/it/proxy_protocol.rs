@@ -34,6 +34,12 @@ async fn the_client_is_the_headers_over_cleartext_tls_and_http2() {
     ] {
         for answer in on_every_way(&gateway, &header).await {
             assert_eq!(answer.echo().lines("x-forwarded-for"), [client], "{}", header.escape_ascii());
+            let through = if header.windows(VPCE.len()).any(|part| part == VPCE.as_bytes()) {
+                vec![VPCE]
+            } else {
+                Vec::new()
+            };
+            assert_eq!(answer.echo().lines("x-amzn-vpce-id"), through, "{}", header.escape_ascii());
             let line = gateway.line_of(&answer).await;
             assert_eq!((&line["client"], &line["peer"]), (&client.into(), &"127.0.0.1".into()), "{line}");
         }

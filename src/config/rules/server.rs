@@ -52,6 +52,7 @@ impl Rules for ConnectionsSpec {
     fn check(&self, at: &mut At<'_>) {
         at.range("max", self.max, 1, MOST_CONNECTIONS);
         at.range("max_per_client", self.max_per_client, 1, MOST_CONNECTIONS);
+        at.range("max_per_tenant", self.max_per_tenant, 1, MOST_CONNECTIONS);
         at.range("max_streams", self.max_streams, 1, 1000);
         at.range("max_requests", self.max_requests, 1, u32::MAX);
         if self.idle.duration() >= NLB_FORGETS {

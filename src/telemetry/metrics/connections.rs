@@ -63,6 +63,7 @@ closed_set! {
         ConnectionCap = "connection_cap",
         /// The client's address has as many connections as it may.
         ClientCap = "client_cap",
+        TenantCap = "tenant_cap",
         /// It connected and left without a request: a load balancer's probe.
         Probe = "probe",
         /// A PROXY header has to come here, and something else came.
