@@ -55,6 +55,8 @@ struct Logged {
     target: String,
     #[serde(rename = "x-request-id")]
     request_id: Option<String>,
+    #[serde(rename = "x-amzn-vpce-id", skip_serializing_if = "Option::is_none")]
+    vpc_endpoint: Option<String>,
     connection: u64,
 }
 
@@ -82,10 +84,12 @@ impl Origin {
     /// Counts a request and keeps it for the log.
     pub fn note(&self, request: &Request, connection: u64) {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let field = |name| request.header(name).map(|text| text.chars().take(LOGGED_TARGET).collect());
         let logged = Logged {
             method: request.method.clone(),
             target: request.target.chars().take(LOGGED_TARGET).collect(),
-            request_id: request.header("x-request-id").map(|id| id.chars().take(LOGGED_TARGET).collect()),
+            request_id: field("x-request-id"),
+            vpc_endpoint: field("x-amzn-vpce-id"),
             connection,
         };
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
