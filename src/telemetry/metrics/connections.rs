@@ -63,6 +63,7 @@ closed_set! {
         ConnectionCap = "connection_cap",
         /// The client's address has as many connections as it may.
         ClientCap = "client_cap",
+        /// The tenant had as many connections as one may have.
         TenantCap = "tenant_cap",
         /// It connected and left without a request: a load balancer's probe.
         Probe = "probe",
