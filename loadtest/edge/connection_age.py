@@ -70,8 +70,9 @@ def told(reports, served, early):
     for kind, report in reports.items():
         cells = [report[column] for column in columns[:-1]] + [len(report["failed"])]
         rows.append([kind, *map(str, cells), f"{report['seconds']:.0f}"])
-    lines = [table.align(rows), "gateway: " + ", ".join(f"{what} {count}" for what, count in served.items()) + f" {early}"]
-    return "\n".join(lines + [f"{kind}: {why}" for kind, of in reports.items() for why in of["failed"][:10]])
+    counted = ", ".join(f"{what} {count}" for what, count in served.items())
+    failures = [f"{kind}: {why}" for kind, report in reports.items() for why in report["failed"][:10]]
+    return "\n".join([table.align(rows), f"gateway: {counted} {early}", *failures])
 
 
 COLUMNS = ["requests", "connections", "asked to end", "retryable", "ended untold", "failed", "seconds"]

@@ -61,7 +61,7 @@ def measured(bench, running, args):
     attackers = finish(attack)
     reports = {name: finish(one) for name, one in clients.items()}
     print(told(reports, quiet, during, attackers, ended))
-    print(f"gateway, origin and clients {'go' if first else 'could not go (only root may)'} before neighbours (SCHED_RR)")
+    print(f"gateway, origin, clients {'go' if first else 'could not go (only root may)'} before neighbours (SCHED_RR)")
     return 1 if any(report["failed"] for report in reports.values()) else 0
 
 
@@ -137,7 +137,8 @@ def told(reports, quiet, during, attackers, ended):
         f"failed requests: {sum(len(report['failed']) for report in reports.values())}"
         f" of {sum(len(report['samples']) for report in reports.values())}",
         f"attackers: {min(one[1] for one in held)} to {max(one[1] for one in held)} connected,"
-        f" {rate / held[-1][1]:.2f} bytes a second each; {attackers['opened']} connections in all, cut: {attackers['cut']}",
+        f" {rate / held[-1][1]:.2f} bytes a second each; {attackers['opened']} connections in all,"
+        f" cut: {attackers['cut']}",
         f"gateway: {min(during['open'])} to {max(during['open'])} connections open; ended early: {ended};"
         f" RSS {quiet['rss']:.0f} MB quiet, {during['rss']:.0f} MB under attack",
         f"CPU, share of a core, quiet: {cpu_told(quiet)}",
