@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions
+.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions loadtest-edge
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -51,3 +51,10 @@ compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by si
 compare-instructions: release ## instructions per request, Tollgate against bare Pingora
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py --instructions --max-ratio 1.10
+
+# The first fails when a request does, the second too, the third above 1.03.
+loadtest-edge: release ## connections that age under load, a slow-header attack, the cost of a PROXY header
+	@.ci/packages nginx-light valgrind python3
+	python3 loadtest/edge/connection_age.py
+	python3 loadtest/edge/slow_headers.py
+	python3 loadtest/edge/proxy_cost.py
