@@ -47,7 +47,8 @@ fn check_question(spec: &HealthCheckSpec, at: &mut At<'_>) {
         ("service", spec.service.is_some() && !is(ProbeProtocol::Grpc), "`grpc`"),
     ];
     for (key, _, protocols) in keys.iter().filter(|(_, misplaced, _)| *misplaced) {
-        let text = format!("only probes of protocol {protocols} have this; remove it, or write that protocol");
+        let text =
+            format!("only probes of protocol {protocols} have this; remove it, or write that protocol");
         at.error(format!("health_check.{key}"), text);
     }
 }

@@ -1,0 +1,197 @@
+//! Who is probed: every endpoint of every upstream with a check, each address
+//! once for each definition, whoever shares it.
+//!
+//! Owns what is held of them between two configurations. Always holds: a target
+//! that a reload keeps goes on with its count and its place in the schedule; one
+//! that it takes away is not probed again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    super::{Endpoint, EndpointLive, Health, Upstream},
+    check::Check,
+    probe::Outcome,
+    schedule::{self, Schedule},
+    streak::{Change, Streak},
+};
+use crate::telemetry::{
+    Metrics,
+    metrics::{EndpointState, HealthSeries},
+};
+
+/// Everything that is probed, and when.
+#[derive(Default)]
+pub(super) struct Targets {
+    by_number: HashMap<u64, Target>,
+    numbers: HashMap<Key, u64>,
+    series: HashMap<Arc<str>, Arc<HealthSeries>>,
+    schedule: Schedule,
+    last_number: u64,
+    hashes: RandomState,
+}
+
+/// Where is asked, and the definition of what.
+type Key = (SocketAddr, Arc<str>);
+
+/// One address and who wants to know of it.
+pub(super) struct Target {
+    asking: Vec<Asking>,
+    streak: Streak,
+    was_due: Instant,
+}
+
+/// An upstream's endpoint.
+#[derive(Clone)]
+pub(super) struct Asking {
+    upstream: Arc<Upstream>,
+    endpoint: usize,
+    series: Arc<HealthSeries>,
+}
+
+impl Asking {
+    pub(super) fn endpoint(&self) -> Option<(&Endpoint, &Check)> {
+        Some((self.upstream.endpoints().get(self.endpoint)?, self.upstream.check.as_deref()?))
+    }
+
+    fn live(&self) -> Option<&EndpointLive> {
+        self.upstream.endpoints().get(self.endpoint).map(|endpoint| &*endpoint.live)
+    }
+}
+
+impl Targets {
+    /// From now on it is these upstreams.
+    pub(super) fn follow(&mut self, upstreams: &[Arc<Upstream>], metrics: &Metrics, now: Instant) {
+        let checked = || upstreams.iter().filter(|upstream| upstream.check.is_some());
+        let names: HashSet<&str> = checked().map(|upstream| &*upstream.name).collect();
+        self.series.retain(|name, _| names.contains(&**name));
+        metrics.retain_health(&names);
+        let mut old = std::mem::take(&mut self.by_number);
+        let numbers = std::mem::take(&mut self.numbers);
+        old.values_mut().for_each(|target| target.asking.clear());
+        for upstream in checked() {
+            let fresh = || Arc::new(metrics.health(&upstream.name));
+            let series = self.series.entry(upstream.name.clone()).or_insert_with(fresh).clone();
+            for endpoint in 0..upstream.endpoints().len() {
+                let asking = Asking { upstream: upstream.clone(), endpoint, series: series.clone() };
+                self.add(asking, &numbers, &mut old, now);
+            }
+        }
+        let (schedule, kept) = (&mut self.schedule, &self.by_number);
+        schedule.retain(|number| kept.contains_key(&number));
+        self.count(upstreams);
+    }
+
+    fn add(
+        &mut self,
+        asking: Asking,
+        numbers: &HashMap<Key, u64>,
+        old: &mut HashMap<u64, Target>,
+        now: Instant,
+    ) {
+        let (Some((endpoint, check)), Some(live)) = (asking.endpoint(), asking.live()) else { return };
+        let key = (check.address(endpoint), check.definition().clone());
+        if let Some(target) = self.numbers.get(&key).and_then(|n| self.by_number.get_mut(n)) {
+            live.set_health(target.streak.health());
+            target.asking.push(asking);
+            return;
+        }
+        let known = numbers.get(&key).copied().and_then(|n| Some((n, old.remove(&n)?)));
+        let (number, mut target) = known.unwrap_or_else(|| {
+            let interval = check.interval(live.health());
+            let was_due = schedule::first(now, interval, self.hashes.hash_one(&key));
+            self.last_number += 1;
+            self.schedule.put(was_due, self.last_number);
+            (self.last_number, Target { asking: Vec::new(), streak: Streak::new(live.health()), was_due })
+        });
+        live.set_health(target.streak.health());
+        target.asking.push(asking);
+        self.by_number.insert(number, target);
+        self.numbers.insert(key, number);
+    }
+
+    /// Counts the endpoints of each upstream anew.
+    fn count(&self, upstreams: &[Arc<Upstream>]) {
+        for upstream in upstreams {
+            let Some(series) = self.series.get(&upstream.name) else { continue };
+            let held = |health| upstream.endpoints().iter().filter(|e| e.live.health() == health).count();
+            let counts = [Health::Unproven, Health::Healthy, Health::Unhealthy].map(held);
+            series.counted(counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// When the next probe is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.schedule.next()
+    }
+
+    /// Takes the next target that is due, with whether it has been failing.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(u64, bool)> {
+        let number = self.schedule.due(now)?;
+        let failing = self.by_number.get(&number).is_some_and(|target| target.streak.is_failing());
+        Some((number, failing))
+    }
+
+    /// Puts a target that was due off.
+    pub(super) fn postpone(&mut self, number: u64, until: Instant) {
+        if self.by_number.contains_key(&number) {
+            self.schedule.put(until, number);
+        }
+    }
+
+    /// For whom a target is asked; any of them says how. `None` when it is gone.
+    pub(super) fn asking(&self, number: u64) -> Option<Asking> {
+        self.by_number.get(&number)?.asking.first().cloned()
+    }
+
+    /// Takes a result in and says when the next one is wanted. A target that is
+    /// gone by now is forgotten.
+    pub(super) fn settle(&mut self, number: u64, outcome: Outcome, now: Instant, draw: f64) {
+        let Some(target) = self.by_number.get_mut(&number) else { return };
+        let Some(asking) = target.asking.first() else { return };
+        let Some((_, check)) = asking.endpoint() else { return };
+        let change = target.streak.note(outcome.passed(), check.thresholds);
+        let interval = check.interval(target.streak.health());
+        target.was_due = schedule::next(target.was_due, now, interval, draw);
+        self.schedule.put(target.was_due, number);
+        for asking in &target.asking {
+            asking.series.checked(outcome.result);
+            if let Some(change) = change {
+                asking.series.moved(state(change.from), state(change.to));
+                tell(&asking.upstream, asking.endpoint, change, outcome);
+            }
+        }
+    }
+}
+
+/// Writes a change where the pick reads it, and into the log.
+pub(super) fn tell(upstream: &Upstream, endpoint: usize, change: Change, outcome: Outcome) {
+    let Some(endpoint) = upstream.endpoints().get(endpoint) else { return };
+    endpoint.live.set_health(change.to);
+    let (name, address, after) = (&upstream.name, endpoint.address, change.after);
+    match (change.from, change.to) {
+        (_, Health::Unhealthy) => {
+            log::warn!(
+                "endpoint unhealthy: upstream={name} endpoint={address} after={after} reason={outcome}"
+            );
+        }
+        // As everyone expects; the start says how many.
+        (Health::Unproven, _) => {
+            log::debug!("endpoint healthy: upstream={name} endpoint={address} after={after}")
+        }
+        _ => log::info!("endpoint healthy: upstream={name} endpoint={address} after={after}"),
+    }
+}
+
+fn state(health: Health) -> EndpointState {
+    match health {
+        Health::Unproven => EndpointState::Unproven,
+        Health::Healthy => EndpointState::Healthy,
+        Health::Unhealthy => EndpointState::Unhealthy,
+    }
+}
