@@ -195,3 +195,129 @@ fn state(health: Health) -> EndpointState {
         Health::Unhealthy => EndpointState::Unhealthy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::metrics::ProbeResult;
+
+    fn upstream(name: &str, addresses: &[String], check: &str) -> Arc<Upstream> {
+        let endpoints = addresses.iter().map(|address| format!("{{ address: \"{address}\" }}"));
+        let endpoints = endpoints.collect::<Vec<_>>().join(", ");
+        let spec = format!("{{ name: {name}, endpoints: [{endpoints}], health_check: {{ {check} }} }}");
+        Arc::new(Upstream::new(&serde_yaml::from_str(&spec).unwrap(), None, &|_| Arc::default()))
+    }
+
+    fn addresses(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("10.0.{}.{}:80", n / 250, n % 250)).collect()
+    }
+
+    /// Follows, lets everyone pass for an interval, and counts.
+    struct Simulated {
+        targets: Targets,
+        metrics: Arc<Metrics>,
+        now: Instant,
+    }
+
+    impl Simulated {
+        fn new() -> Self {
+            Self { targets: Targets::default(), metrics: Metrics::new().unwrap(), now: Instant::now() }
+        }
+
+        fn follow(&mut self, upstreams: &[Arc<Upstream>]) {
+            self.targets.follow(upstreams, &self.metrics, self.now);
+        }
+
+        /// Answers everyone for so long; how many probes that were.
+        fn run(&mut self, span: Duration, result: ProbeResult) -> usize {
+            let (end, mut probes) = (self.now + span, 0);
+            while self.now < end {
+                self.now += Duration::from_millis(2);
+                while let Some((number, _)) = self.targets.due(self.now) {
+                    let Some(asking) = self.targets.asking(number) else { continue };
+                    let (endpoint, check) = asking.endpoint().unwrap();
+                    std::hint::black_box(check.peer(endpoint));
+                    self.targets.settle(number, result.into(), self.now, fastrand::f64());
+                    probes += 1;
+                }
+            }
+            probes
+        }
+    }
+
+    #[test]
+    fn ten_thousand_endpoints_are_asked_once_an_interval_at_next_to_no_cost() {
+        let mut simulated = Simulated::new();
+        simulated.follow(&[upstream("many", &addresses(10_000), "path: /, interval: 5s")]);
+        simulated.run(Duration::from_secs(10), ProbeResult::Passed);
+
+        let began = cpu_time();
+        let probes = simulated.run(Duration::from_secs(50), ProbeResult::Passed);
+        let spent = cpu_time() - began;
+
+        let share = spent.as_secs_f64() / 50.0;
+        println!("{probes} probes in 50 s: {:.3} % of a core", share * 100.0);
+        assert!((95_000..105_000).contains(&probes), "{probes}");
+        // The promise, kept even without optimisation.
+        assert!(share < 0.01, "{share}");
+    }
+
+    #[test]
+    fn a_reload_that_changes_nothing_puts_nobody_back() {
+        let mut simulated = Simulated::new();
+        let (addresses, check) = (addresses(100), "path: /, interval: 10s, unhealthy_interval: 10s");
+        simulated.follow(&[upstream("u", &addresses, check)]);
+
+        let mut probes = 0;
+        for _ in 0..100 {
+            probes += simulated.run(Duration::from_secs(1), ProbeResult::Passed);
+            simulated.follow(&[upstream("u", &addresses, check)]);
+        }
+
+        assert!((900..1200).contains(&probes), "{probes}");
+        assert_eq!(simulated.targets.by_number.len(), 100);
+    }
+
+    #[test]
+    fn who_is_added_with_the_check_of_another_is_what_that_one_is() {
+        let mut simulated = Simulated::new();
+        let (one, check) = (addresses(1), "path: /, interval: 1s");
+        let first = upstream("first", &one, check);
+        simulated.follow(std::slice::from_ref(&first));
+        simulated.run(Duration::from_secs(3), ProbeResult::Refused);
+
+        let second = upstream("second", &one, check);
+        simulated.follow(&[first.clone(), second.clone()]);
+
+        assert_eq!(first.endpoints()[0].health(), Health::Unhealthy);
+        assert_eq!(second.endpoints()[0].health(), Health::Unhealthy);
+        simulated.run(Duration::from_secs(5), ProbeResult::Passed);
+        assert_eq!(second.endpoints()[0].health(), Health::Healthy);
+    }
+
+    #[test]
+    fn results_of_who_is_gone_change_nothing() {
+        let mut simulated = Simulated::new();
+        let gone = upstream("gone", &addresses(1), "path: /, interval: 1s");
+        simulated.follow(std::slice::from_ref(&gone));
+        let late = simulated.now + Duration::from_secs(2);
+        let (number, _) = simulated.targets.due(late).unwrap();
+
+        simulated.follow(&[]);
+        simulated.targets.settle(number, ProbeResult::Passed.into(), late, 0.5);
+        simulated.targets.postpone(number, late);
+
+        assert_eq!(gone.endpoints()[0].health(), Health::Unproven);
+        assert!(simulated.targets.next().is_none());
+    }
+
+    /// Of this thread: the machine may be busy with other things.
+    fn cpu_time() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the clock exists, and the place for its answer is ours.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
+    }
+}
