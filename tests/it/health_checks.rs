@@ -71,7 +71,7 @@ async fn a_start_does_not_wait_for_who_never_answers() {
 
     assert_eq!(healths(&gateway).await, ["healthy", "unproven"]);
     let log = gateway.stderr();
-    assert!(log.contains("healthy=1 unhealthy=0 unproven=1 took_ms=2") && log.contains("cut=true"), "{log}");
+    assert!(log.contains("healthy=1 unhealthy=0 unproven=1 ") && log.contains("cut=true"), "{log}");
 }
 
 #[tokio::test]
@@ -175,14 +175,12 @@ async fn health_may_be_told_at_another_port() {
 
 #[tokio::test]
 async fn a_probe_that_drips_is_a_timeout() {
-    let drips_header = Puppet::says_more("HTTP/1.1 200 OK\r\n", "Content-Length: 2\r\n\r\nok").await;
+    let stops = Puppet::says("HTTP/1.1 200 OK\r\n").await;
     let drips_body = Origin::script("size=1000,drip=20ms/1").await;
     let whole = Origin::script("size=10,drip=2ms/1").await;
-    let check = "health_check: { path: /, timeout: 80ms, interval: 1m }";
+    let check = "health_check: { path: /, timeout: 500ms, interval: 1m, unhealthy_interval: 1m }";
 
-    for (origin, health) in
-        [(&drips_header.origin, "unhealthy"), (&drips_body, "unhealthy"), (&whole, "healthy")]
-    {
+    for (origin, health) in [(&stops.origin, "unhealthy"), (&drips_body, "unhealthy"), (&whole, "healthy")] {
         let gateway = shop(&[origin], check).await;
 
         assert_eq!(healths(&gateway).await, [health]);
@@ -424,7 +422,7 @@ fn upstream(addresses: &[(&str, SocketAddr)], more: &str) -> String {
 
 /// A check that is fast enough for a test, with room for a busy machine.
 fn quick(question: &str) -> String {
-    format!("health_check: {{ {question}, interval: 200ms, unhealthy_interval: 100ms, timeout: 200ms }}")
+    format!("health_check: {{ {question}, interval: 500ms, unhealthy_interval: 100ms, timeout: 500ms }}")
 }
 
 /// Of the first upstream, in the order of the configuration.

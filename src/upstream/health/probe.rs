@@ -4,7 +4,7 @@
 //! same TLS as traffic: an endpoint that stopped accepting goes on answering on
 //! connections that it has, and ten thousand idle ones would be kept for it.
 //! Always holds: the deadline is over the whole of it, so that an endpoint which
-//! drips is a timeout; at most [`MOST_BODY`] of an answer is read.
+//! drips is a timeout; at most 64 KiB of an answer is read.
 
 use std::fmt;
 

@@ -62,7 +62,7 @@ impl Streak {
 
     /// Whether its next probe is likely to fail, and so to take as long as it may.
     pub(super) fn is_failing(&self) -> bool {
-        self.health == Health::Unhealthy || (self.health == Health::Healthy && self.against > 0)
+        self.health != Health::Healthy || self.against > 0
     }
 }
 
