@@ -190,8 +190,25 @@ async fn a_probe_that_drips_is_a_timeout() {
             assert!(gateway.stderr().contains("after=1 reason=timeout"), "{}", gateway.stderr());
         }
     }
-    // Nothing of a probe that was given up is left.
-    eventually(PATIENCE, || async { drips_body.stats().await["open_connections"] == 1 }).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_was_given_up_leaves_nothing_behind() {
+    for more in [
+        "health_check: { path: /, ",
+        "protocol: http2, health_check: { path: /, ",
+        "health_check: { protocol: grpc, ",
+        "tls: { server_name: a.test }, health_check: { protocol: tcp, ",
+    ] {
+        let silent = Puppet::blurts("").await;
+        let check = format!("{more} timeout: 300ms, interval: 1h, unhealthy_interval: 1h }}");
+
+        let gateway = shop(&[&silent.origin], &check).await;
+
+        assert!(gateway.stderr().contains("after=1 reason=timeout"), "{more}: {}", gateway.stderr());
+        assert_eq!(silent.connections(), 1, "{more}");
+        eventually(PATIENCE, || async { silent.open_connections() == 0 }).await;
+    }
 }
 
 #[tokio::test]
