@@ -48,6 +48,12 @@
 //! before Pingora sees them → a lingering close. Whatever ends it early is counted
 //! by reason, once.
 //!
+//! # Who can serve
+//!
+//! [`upstream::health`] asks endpoints on a thread of its own and writes into
+//! what outlives snapshots; the pick reads it. A start and a reload wait, for 2 s
+//! at most, until endpoints that nobody asked before were asked once.
+//!
 //! # A request's way
 //!
 //! | phase | what happens | may end with |

@@ -36,6 +36,7 @@ use crate::{
         process_log,
     },
     tls::{Acceptor, HandshakeFailure, TlsFacts},
+    upstream::health::HealthChecks,
 };
 
 /// Why the process did not start. Nothing was half-started.
@@ -51,6 +52,8 @@ pub enum StartError {
     Metrics(prometheus::Error),
     /// BoringSSL gave no context.
     Tls(boring::error::ErrorStack),
+    /// The system gives no thread.
+    Thread(std::io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -66,6 +69,7 @@ impl fmt::Display for StartError {
             }
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
+            Self::Thread(why) => writeln!(f, "error: no thread for health checks: {why}"),
         }
     }
 }
@@ -76,6 +80,7 @@ impl std::error::Error for StartError {}
 pub fn run(path: &Path) -> Result<(), StartError> {
     let parts = Parts::prepare(path)?;
     let (sockets, doors) = parts.bind()?;
+    parts.prove();
     let (server, signals) = parts.assemble(sockets, doors)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
@@ -89,6 +94,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
+    health: Arc<HealthChecks>,
 }
 
 impl Parts {
@@ -108,7 +114,17 @@ impl Parts {
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
         let current = Arc::new(Current::new(first));
         let access_log = Arc::new(access_log);
-        Ok(Self { path: path.to_owned(), current, live, metrics, access_log, drain: Arc::default() })
+        let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
+        let (path, drain) = (path.to_owned(), Arc::default());
+        Ok(Self { path, current, live, metrics, access_log, drain, health })
+    }
+
+    /// Asks every endpoint once before anything is served: who connects
+    /// meanwhile waits in the sockets' queues.
+    fn prove(&self) {
+        let now = self.current.load();
+        self.health.prove(&now.upstreams);
+        self.health.follow(&now.upstreams);
     }
 
     fn bind(&self) -> Result<(Sockets, Doors), StartError> {
@@ -139,6 +155,7 @@ impl Parts {
             self.current.clone(),
             self.live.clone(),
             self.metrics.clone(),
+            self.health.clone(),
         ));
         let shutdown = Arc::new(Shutdown::new(
             self.drain.clone(),

@@ -81,6 +81,8 @@ pub struct EndpointStatus {
     pub address: String,
     pub zone: Option<String>,
     pub in_flight: u32,
+    /// What probes say; `None` when nobody asks.
+    pub health: Option<&'static str>,
 }
 
 /// A certificate.
@@ -185,14 +187,15 @@ fn drain_request(query: &str) -> Option<DrainRequest> {
 }
 
 fn upstreams(now: &Snapshot) -> Vec<UpstreamStatus> {
-    let endpoint = |e: &crate::upstream::Endpoint| EndpointStatus {
+    let endpoint = |e: &crate::upstream::Endpoint, is_checked: bool| EndpointStatus {
         address: e.address.to_string(),
         zone: e.zone.as_deref().map(str::to_owned),
         in_flight: e.in_flight(),
+        health: is_checked.then(|| e.health().word()),
     };
     let status = |u: &Arc<crate::upstream::Upstream>| UpstreamStatus {
         name: u.name.to_string(),
-        endpoints: u.endpoints().iter().map(endpoint).collect(),
+        endpoints: u.endpoints().iter().map(|e| endpoint(e, u.check.is_some())).collect(),
     };
     now.upstreams.iter().map(status).collect()
 }

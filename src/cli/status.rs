@@ -71,14 +71,18 @@ fn table(status: &Value) -> String {
         let tls = if listener.get("tls") == Some(&Value::Bool(true)) { "yes" } else { "no" };
         out.push_str(&format!("{:<24} {:<24} {tls}\n", text(&listener, "name"), text(&listener, "address")));
     }
-    out.push_str(&format!("\n{:<24} {:<24} {:<12} IN FLIGHT\n", "UPSTREAM", "ENDPOINT", "ZONE"));
+    out.push_str(&format!(
+        "\n{:<24} {:<24} {:<12} {:<10} IN FLIGHT\n",
+        "UPSTREAM", "ENDPOINT", "ZONE", "HEALTH"
+    ));
     for upstream in list(status, "upstreams") {
         for endpoint in list(&upstream, "endpoints") {
             out.push_str(&format!(
-                "{:<24} {:<24} {:<12} {}\n",
+                "{:<24} {:<24} {:<12} {:<10} {}\n",
                 text(&upstream, "name"),
                 text(&endpoint, "address"),
                 text(&endpoint, "zone"),
+                text(&endpoint, "health"),
                 text(&endpoint, "in_flight")
             ));
         }

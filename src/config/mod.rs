@@ -10,6 +10,7 @@
 //! `fault`, `rules` and `clashes` look at what types cannot say, and `load` puts
 //! lines to everything that was found (`positions`).
 
+pub mod health_check;
 pub mod listener;
 pub mod problems;
 pub mod route;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::types::{Address, Name, Span};
+use super::{
+    health_check::HealthCheckSpec,
+    types::{Address, Name, Span},
+};
 
 /// A named group of endpoints that answer alike.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -21,6 +24,10 @@ pub struct UpstreamSpec {
     /// TLS towards the endpoints; without it the connection is cleartext.
     #[serde(default)]
     pub tls: Option<UpstreamTlsSpec>,
+    /// How endpoints are asked whether they can serve; without it all of them
+    /// are taken to.
+    #[serde(default)]
+    pub health_check: Option<HealthCheckSpec>,
     /// How long each step may take.
     #[serde(default)]
     pub timeouts: TimeoutsSpec,

@@ -1,4 +1,4 @@
-//! A new snapshot in this process: read, build, swap, report.
+//! A new snapshot in this process: read, build, probe what is new, swap, report.
 //!
 //! Always holds: a reload that is refused changes nothing, and says everything
 //! that is wrong.
@@ -18,6 +18,7 @@ use crate::{
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::Metrics,
+    upstream::health::HealthChecks,
 };
 
 /// Reloads this process from its main file.
@@ -26,6 +27,7 @@ pub struct Reloader {
     current: Arc<Current>,
     live: Arc<LiveState>,
     metrics: Arc<Metrics>,
+    health: Arc<HealthChecks>,
     /// One reload at a time; a second one is told so.
     busy: Mutex<()>,
 }
@@ -65,11 +67,17 @@ impl std::error::Error for Refused {}
 
 impl Reloader {
     /// Reloads from `path` into `current`.
-    pub fn new(path: PathBuf, current: Arc<Current>, live: Arc<LiveState>, metrics: Arc<Metrics>) -> Self {
-        Self { path, current, live, metrics, busy: Mutex::new(()) }
+    pub fn new(
+        path: PathBuf,
+        current: Arc<Current>,
+        live: Arc<LiveState>,
+        metrics: Arc<Metrics>,
+        health: Arc<HealthChecks>,
+    ) -> Self {
+        Self { path, current, live, metrics, health, busy: Mutex::new(()) }
     }
 
-    /// Reads, builds, swaps. Blocks for as long as the files take; call it off
+    /// Reads, builds, asks new endpoints whether they can serve, swaps. Blocks for as long as the files and one probe take; call it off
     /// the request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
         match self.busy.try_lock() {
@@ -129,8 +137,11 @@ impl Reloader {
             changes,
             warnings: warnings.iter().map(ToString::to_string).collect(),
         };
+        let upstreams = next.upstreams.clone();
+        self.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
+        self.health.follow(&upstreams);
         drop(before);
         self.live.sweep();
         Ok(done)

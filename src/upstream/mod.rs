@@ -5,6 +5,7 @@
 //! caller says what was tried, what time it is, and gives the [`Lease`] back by
 //! dropping it. An endpoint of weight 0 is never picked.
 
+pub mod health;
 pub mod peer;
 mod tried;
 
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use health::Check;
 use pingora::upstreams::peer::HttpPeer;
 pub use tried::Tried;
 
@@ -30,6 +32,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Attempts in all for one request, at least 1.
     pub attempts: u8,
+    /// How endpoints are asked whether they can serve; `None` takes all to.
+    pub check: Option<Arc<Check>>,
     endpoints: Box<[Endpoint]>,
     /// `cumulative[i]` is the weight of the endpoints up to and with `i`.
     cumulative: Box<[u32]>,
@@ -59,6 +63,7 @@ impl Upstream {
             name: spec.name.as_str().into(),
             timeouts,
             attempts: spec.retries.attempts.max(1),
+            check: Check::new(spec, tls).map(Arc::new),
             cumulative: cumulative.collect(),
             endpoints: spec.endpoints.iter().map(endpoint).collect(),
         }
@@ -74,7 +79,7 @@ impl Upstream {
         let second = self.draw((draw >> 32) as u32)?;
         let busier = self.in_flight(first) > self.in_flight(second);
         let (best, other) = if busier { (second, first) } else { (first, second) };
-        let fresh = |index: &usize| !tried.contains(*index);
+        let fresh = |index: &usize| !tried.contains(*index) && self.may_serve(*index);
         let index = [best, other].into_iter().find(fresh).or_else(|| self.untried(best, tried))?;
         let live = self.endpoints.get(index)?.live.clone();
         live.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +109,14 @@ impl Upstream {
     /// The next endpoint after `from` that may be picked and was not tried.
     fn untried(&self, from: usize, tried: &Tried) -> Option<usize> {
         let len = self.endpoints.len();
-        (1..len).map(|step| (from + step) % len).find(|i| self.weight(*i) > 0 && !tried.contains(*i))
+        let fresh = |i: &usize| self.weight(*i) > 0 && !tried.contains(*i) && self.may_serve(*i);
+        (1..len).map(|step| (from + step) % len).find(fresh)
+    }
+
+    /// With a health check only who passed it.
+    fn may_serve(&self, index: usize) -> bool {
+        let passed = || self.endpoints.get(index).is_some_and(|e| e.health() == Health::Healthy);
+        self.check.is_none() || passed()
     }
 
     fn weight(&self, index: usize) -> u32 {
@@ -133,6 +145,11 @@ impl Endpoint {
     pub fn in_flight(&self) -> u32 {
         self.live.in_flight()
     }
+
+    /// What probes say; means nothing without a [`Check`].
+    pub fn health(&self) -> Health {
+        self.live.health()
+    }
 }
 
 /// What traffic and probes taught about an endpoint; it outlives snapshots.
@@ -151,6 +168,17 @@ pub enum Health {
     Healthy,
     /// The last probes failed.
     Unhealthy,
+}
+
+impl Health {
+    /// The word in status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 impl EndpointLive {

@@ -23,6 +23,7 @@ mod faults;
 mod floods;
 mod forwarding;
 mod grpc;
+mod health_checks;
 mod http2;
 mod hygiene;
 mod idle_connections;

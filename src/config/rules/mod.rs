@@ -5,6 +5,7 @@
 //! them the router finds when it is built. Nothing here looks at another entry,
 //! another section or the disk.
 
+mod health_check;
 mod listener;
 mod server;
 mod tenant;

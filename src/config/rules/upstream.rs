@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use super::{At, Rules};
+use super::{At, Rules, health_check};
 use crate::config::{
     types::HostPattern,
     upstream::{Protocol, UpstreamSpec},
@@ -24,6 +24,9 @@ impl Rules for UpstreamSpec {
                 tls.server_name
             );
             at.error("tls.server_name", text);
+        }
+        if let Some(spec) = &self.health_check {
+            health_check::check(spec, at);
         }
         at.range("retries.attempts", self.retries.attempts, 1, 3);
     }

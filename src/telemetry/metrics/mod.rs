@@ -10,6 +10,7 @@ mod certificates;
 mod closed_set;
 mod connections;
 mod family;
+mod health;
 mod histogram;
 mod process;
 mod tenants;
@@ -17,11 +18,13 @@ mod traffic;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -29,8 +32,8 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, family::Scraped, process::Process,
-    tenants::Tenants, traffic::Traffic,
+    certificates::Certificates, connections::Connections, family::Scraped, health::HealthFamilies,
+    process::Process, tenants::Tenants, traffic::Traffic,
 };
 use super::shard;
 
@@ -41,6 +44,7 @@ pub struct Metrics {
     tenants: Arc<Tenants>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
+    health: HealthFamilies,
     rejections: IntCounterVec,
     config_generation: IntGauge,
     config_successful: IntGauge,
@@ -72,6 +76,7 @@ impl Metrics {
             config_reloads.with_label_values(&[result]);
         }
         Ok(Arc::new(Self {
+            health: HealthFamilies::new(&registry)?,
             rejections: counters(&registry, REJECTIONS, &["flag"])?,
             config_generation: gauge(&registry, CONFIG_GENERATION)?,
             config_successful: gauge(&registry, CONFIG_SUCCESSFUL)?,
@@ -114,6 +119,16 @@ impl Metrics {
     /// the old one): a snapshot asks for series before it is known to be good.
     pub fn retain(&self, pairs: &[(&str, &str)]) {
         self.traffic.retain(pairs);
+    }
+
+    /// What an upstream's probes and endpoints are counted in.
+    pub fn health(&self, upstream: &str) -> HealthSeries {
+        self.health.series(upstream)
+    }
+
+    /// Forgets the probes and endpoints of every upstream but these.
+    pub fn retain_health(&self, upstreams: &HashSet<&str>) {
+        self.health.retain(upstreams);
     }
 
     /// What connections of this listener are counted in.

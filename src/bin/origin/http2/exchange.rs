@@ -70,6 +70,12 @@ impl Exchange {
             self.receive(&script).await?;
             return self.send(&answer, &script).await;
         }
+        if grpc::asks_for_health(&self.request) {
+            let script = Script::default();
+            return grpc::Call::new(&mut self.body, &mut self.respond, &script, &self.origin)
+                .tell_health()
+                .await;
+        }
         self.origin.note(&self.request, self.peer.connected.id);
         match self.origin.script(&self.request) {
             Ok(script) if is_for_http1(&script) => self.refuse(FOR_HTTP1.to_owned()).await,

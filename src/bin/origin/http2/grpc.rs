@@ -1,8 +1,11 @@
-//! A gRPC service that echoes: `Unary`, `ServerStream`, `BidiStream`, `Fail`.
+//! A gRPC service that echoes: `Unary`, `ServerStream`, `BidiStream`, `Fail`;
+//! and the standard one that tells its health.
 //!
 //! Owns the messages and the status. A message is passed on as it came, with its
 //! five bytes of prefix, so that the compression of the client comes back to it.
 //! Messages are at most 4 MiB.
+
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Error, RecvStream, SendStream, server::SendResponse};
@@ -24,6 +27,12 @@ use crate::{
 pub fn is_asked_for(request: &Request) -> bool {
     request.method == "POST"
         && request.header("content-type").is_some_and(|kind| kind.starts_with("application/grpc"))
+}
+
+/// Whether the request is the standard health check. It counts as such, not as
+/// a request, like `/__origin/health`.
+pub fn asks_for_health(request: &Request) -> bool {
+    is_asked_for(request) && request.path() == "/grpc.health.v1.Health/Check"
 }
 
 /// One call.
@@ -53,6 +62,27 @@ impl<'a> Call<'a> {
             Some("Fail") => self.fail(NOT_FOUND),
             _ => self.fail(UNIMPLEMENTED),
         }
+    }
+
+    /// Says SERVING or NOT_SERVING of this origin, asked for by its name or none;
+    /// it knows no other service.
+    pub async fn tell_health(mut self) -> Result<(), Error> {
+        let origin = self.messages.origin;
+        origin.counters.health_checks.fetch_add(1, Ordering::Relaxed);
+        let asked = match self.messages.next().await? {
+            Ok(Some(message)) => message,
+            Ok(None) => return self.fail(NO_MESSAGE),
+            Err(status) => return self.fail(status),
+        };
+        // One field: its tag, its length below 128, its text.
+        let name = asked.get(PREFIX + 2..).unwrap_or_default();
+        if !name.is_empty() && name != origin.name.as_bytes() {
+            return self.fail(NOT_FOUND);
+        }
+        let status = if origin.healthy.load(Ordering::Relaxed) { 1 } else { 2 };
+        let Some(mut stream) = self.begin(None).await? else { return Ok(()) };
+        send(&mut stream, Bytes::from(vec![0, 0, 0, 0, 2, 0x08, status]), false).await?;
+        stream.send_trailers(self.trailers(OK))
     }
 
     /// Reads the whole call, then sends its first message `times` times.
