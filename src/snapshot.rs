@@ -288,7 +288,7 @@ fn upstream(
         })
     });
     let name: Arc<str> = spec.spec.name.as_str().into();
-    Arc::new(Upstream::new(&spec.spec, tls.as_ref(), &|address| live.endpoint(&name, address)))
+    Arc::new(Upstream::new(&spec.spec, tls.as_ref(), &live.place(&config.location), live.upstream(&name)))
 }
 
 fn limits(config: &Config) -> Limits {

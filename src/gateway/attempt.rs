@@ -16,12 +16,16 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{admission, context::RequestContext, marks::Marks, rejection::Rejection};
-use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
+use crate::{
+    gate::Refusal,
+    telemetry::metrics::AttemptResult,
+    upstream::{Tried, Unavailable},
+};
 
 /// Picks the endpoint of the next attempt and holds its lease.
 pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
-    let lease = upstream.pick(&ctx.attempt.tried, fastrand::u64(..), now).ok_or(Rejection::NoEndpoint)?;
+    let lease = upstream.pick(&ctx.attempt.tried, fastrand::u64(..), now).map_err(unavailable)?;
     ctx.attempt.lease = Some(lease);
     ctx.attempt.picked = true;
     Ok(())
@@ -187,10 +191,17 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
 
 fn may_try_again(ctx: &RequestContext) -> bool {
     let Some(upstream) = ctx.upstream() else { return false };
-    ctx.attempt.count < upstream.attempts
+    ctx.attempt.count < upstream.retries.attempts
         && ctx.started.elapsed() < upstream.timeouts.request
         // Without another endpoint the answer is what went wrong at this one.
-        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_some()
+        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_ok()
+}
+
+fn unavailable(why: Unavailable) -> Rejection {
+    match why {
+        Unavailable::NoEndpoint | Unavailable::Panic => Rejection::NoEndpoint,
+        Unavailable::Full => Rejection::Overloaded,
+    }
 }
 
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {

@@ -6,6 +6,7 @@
 //! another section or the disk.
 
 mod listener;
+mod location;
 mod server;
 mod tenant;
 mod upstream;
