@@ -8,7 +8,10 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
-use super::pages::text;
+use super::{
+    pages::text,
+    upstreams::{self, UpstreamStatus},
+};
 use crate::{
     config,
     edge::Drain,
@@ -47,6 +50,8 @@ pub struct Status {
     pub draining: bool,
     /// Where it accepts.
     pub listeners: Vec<ListenerStatus>,
+    /// The availability zone that it runs in, if that is known.
+    pub zone: Option<String>,
     /// What it knows of its upstreams.
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
@@ -62,23 +67,6 @@ pub struct ListenerStatus {
     pub name: String,
     pub address: String,
     pub tls: bool,
-}
-
-/// An upstream.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct UpstreamStatus {
-    pub name: String,
-    pub endpoints: Vec<EndpointStatus>,
-}
-
-/// An endpoint.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct EndpointStatus {
-    pub address: String,
-    pub zone: Option<String>,
-    pub in_flight: u32,
 }
 
 /// A certificate.
@@ -136,24 +124,12 @@ impl Operator {
             connections: self.drain.open(),
             draining: self.drain.has_begun(),
             listeners: listeners.collect(),
-            upstreams: upstreams(&now),
+            upstreams: upstreams::status(&now, Instant::now()),
+            zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),
         }
     }
-}
-
-fn upstreams(now: &Snapshot) -> Vec<UpstreamStatus> {
-    let endpoint = |e: &crate::upstream::Endpoint| EndpointStatus {
-        address: e.address.to_string(),
-        zone: e.zone.as_deref().map(str::to_owned),
-        in_flight: e.in_flight(),
-    };
-    let status = |u: &Arc<crate::upstream::Upstream>| UpstreamStatus {
-        name: u.name.to_string(),
-        endpoints: u.endpoints().iter().map(endpoint).collect(),
-    };
-    now.upstreams.iter().map(status).collect()
 }
 
 fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {

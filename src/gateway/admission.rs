@@ -125,7 +125,7 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if content_length(session, ctx).is_some_and(|length| length > route.max_body) {
         return Err(Rejection::BodyTooLarge);
     }
-    if upstream.is_some() { super::attempt::pick(ctx, ctx.started) } else { Ok(()) }
+    if upstream.is_some() { super::attempt::pick(session, ctx, ctx.started) } else { Ok(()) }
 }
 
 /// Finds out who asks, and which fields count that tell where it came from.

@@ -52,6 +52,11 @@ impl Upstream {
         View { panic: table.panic, tiers: tiers.collect(), shares, ejections: self.live.ejections() }
     }
 
+    /// Whether no endpoint is in service at all.
+    pub fn is_down(&self, now: Instant) -> bool {
+        self.table(now).tiers.iter().all(|tier| tier.in_service <= 0.0)
+    }
+
     /// How far an endpoint is; `None` for one that is never picked.
     pub fn distance(&self, endpoint: usize) -> Option<&Distance> {
         let has =
