@@ -81,18 +81,13 @@ pub fn failed_while_proxying(
     let again = fault.is_some_and(|fault| {
         let now = Instant::now();
         note(ctx, &error, result_of(error.etype()));
-        if fault == Fault::Stale {
-            // A connection out of the pool had ended: that says nothing about its endpoint.
-            ctx.attempt.tried = Tried::default();
-        } else if fault != Fault::Unseen {
+        // What ended in the pool, or was not looked at, says nothing of the endpoint.
+        let is_load = matches!(fault, Fault::Silent | Fault::Reset);
+        if is_load {
             observe(ctx, Outcome::GatewayError, now);
-        }
-        if fault == Fault::Unseen {
-            ctx.attempt.tried = Tried::default();
         }
         let idempotent = is_idempotent(session, ctx) || fault == Fault::Unseen;
         let wanted = ctx.upstream().is_some_and(|upstream| fault.is_wanted(&upstream.retries));
-        let is_load = matches!(fault, Fault::Silent | Fault::Reset);
         wanted && idempotent && is_at_hand(session) && try_again(ctx, is_load, now)
     });
     error.set_retry(again);
@@ -158,8 +153,9 @@ fn was_not_processed(error: &Error) -> bool {
     cause.is_remote() && (refused || beyond)
 }
 
-/// Picks who is asked next, if attempts, time and budget are left; `is_load`
-/// counts against the budget.
+/// Picks who is asked next, if attempts, time and budget are left. What is more
+/// load counts against the budget; what is none may go where it was before, if
+/// there is nobody else.
 fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
     let Some(upstream) = ctx.upstream().cloned() else { return false };
     let spent = now.saturating_duration_since(ctx.started);
@@ -167,7 +163,12 @@ fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
         return false;
     }
     // Without another endpoint the answer is what went wrong at this one.
-    let Ok(lease) = upstream.pick(&ctx.attempt.tried, draw(ctx), now) else { return false };
+    let mut next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
+    if next.is_err() && !is_load {
+        ctx.attempt.tried = Tried::default();
+        next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
+    }
+    let Ok(lease) = next else { return false };
     if is_load && !upstream.may_retry(now) {
         record::retry(ctx, false);
         return false;
