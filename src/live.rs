@@ -6,34 +6,70 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::upstream::EndpointLive;
+use crate::{
+    config::location::LocationSpec,
+    upstream::{EndpointLive, Place, UpstreamLive},
+};
 
 /// The experience of this process, shared by every snapshot.
 #[derive(Default)]
 pub struct LiveState {
-    endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointLive>>>,
+    upstreams: Mutex<HashMap<Arc<str>, Arc<UpstreamLive>>>,
+    /// What the instance said of where it is.
+    instance: Mutex<Option<Place>>,
 }
 
 impl LiveState {
+    /// What is known of an upstream; the same for the same name as long as
+    /// anyone holds it.
+    pub fn upstream(&self, name: &Arc<str>) -> Arc<UpstreamLive> {
+        self.upstreams().entry(name.clone()).or_default().clone()
+    }
+
     /// What is known of an upstream's endpoint; the same for the same names as
     /// long as anyone holds it.
     pub fn endpoint(&self, upstream: &Arc<str>, address: SocketAddr) -> Arc<EndpointLive> {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.entry((upstream.clone(), address)).or_default().clone()
+        self.upstream(upstream).endpoint(address)
+    }
+
+    /// Remembers where the instance says that it is.
+    pub fn learn_place(&self, place: Place) {
+        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    }
+
+    /// Whether the instance said where it is.
+    pub fn knows_place(&self) -> bool {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Where this gateway runs: as written, or as the instance said.
+    pub fn place(&self, spec: &LocationSpec) -> Place {
+        let text = |name: &crate::config::types::Name| Arc::from(name.as_str());
+        let instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = instance.clone().filter(|_| spec.asks_imds()).unwrap_or_default();
+        let written = spec.zone.as_ref().filter(|_| !spec.asks_imds());
+        Place {
+            zone: written.map(text).or(told.zone),
+            region: spec.region.as_ref().map(text).or(told.region),
+            gateways: spec.gateways_per_zone.iter().map(|g| (text(&g.zone), g.gateways)).collect(),
+        }
     }
 
     /// Forgets what nobody holds. Called after a snapshot was swapped.
     pub fn sweep(&self) {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.retain(|_, live| Arc::strong_count(live) > 1);
+        self.upstreams().retain(|_, live| {
+            live.sweep();
+            Arc::strong_count(live) > 1 || live.is_remembered()
+        });
+    }
+
+    fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<UpstreamLive>>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The upstream's name and the endpoint's address.
-type EndpointKey = (Arc<str>, SocketAddr);
 
 #[cfg(test)]
 mod tests {
@@ -57,6 +93,6 @@ mod tests {
 
         live.sweep();
 
-        assert!(live.endpoints.lock().unwrap().is_empty());
+        assert!(live.upstreams().is_empty());
     }
 }

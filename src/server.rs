@@ -23,7 +23,7 @@ use pingora::{
 use pingora_proxy::HttpProxy;
 
 use crate::{
-    admin::{MetricsPage, Operator, Readiness},
+    admin::{self, MetricsPage, Operator, Readiness},
     config::{self, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
@@ -113,6 +113,7 @@ impl Parts {
         let access_log = AccessLog::open(&log_spec, &metrics)
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
         let current = Arc::new(Current::new(first));
+        admin::watch(&metrics, current.clone());
         let access_log = Arc::new(access_log);
         let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
         let (path, drain) = (path.to_owned(), Arc::default());

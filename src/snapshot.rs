@@ -28,10 +28,10 @@ use crate::{
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
         Metrics,
-        metrics::{CertificateExpiry, RouteSeries, TenantSeries, UpstreamSeries},
+        metrics::{CertificateExpiry, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
     },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
-    upstream::{Upstream, peer::PeerTls},
+    upstream::{Place, Upstream, peer::PeerTls},
 };
 
 /// Everything that rules a request.
@@ -54,6 +54,7 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     tls: Vec<Option<Arc<TlsTable>>>,
     proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
+    place: Place,
     /// The proxies in front whose word counts.
     pub hops: TrustedHops,
     series: SeriesTable,
@@ -97,8 +98,9 @@ impl Snapshot {
             built: Instant::now(),
             hash: loaded.hash.clone(),
             gate: Gate::new(&config.requests),
-            series: SeriesTable::new(config, metrics),
+            series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
+            place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
@@ -114,6 +116,11 @@ impl Snapshot {
     /// What operators wrote.
     pub fn config(&self) -> &Config {
         &self.loaded.config
+    }
+
+    /// Where the gateway runs.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What a connection may do.
@@ -156,6 +163,11 @@ impl Snapshot {
         self.series.upstreams.get(upstream.0).map(Arc::as_ref)
     }
 
+    /// The metrics of attempts towards a zone of an upstream.
+    pub fn zone_series(&self, upstream: UpstreamIndex, zone: usize) -> Option<&ZoneSeries> {
+        self.series.zones.get(upstream.0)?.get(zone).map(Arc::as_ref)
+    }
+
     /// The metrics of a tenant's requests, and of the unknown together; `None`
     /// without tenants and for requests that came through no VPC endpoint.
     pub fn tenant_series(&self, tenancy: Tenancy) -> Option<&TenantSeries> {
@@ -166,6 +178,12 @@ impl Snapshot {
     pub fn retain_metrics(&self, metrics: &Metrics) {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
+        let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
+            u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()
+        };
+        let zones: Vec<_> = self.upstreams.iter().flat_map(zones).collect();
+        metrics
+            .retain_zones(&zones.iter().map(|(upstream, zone)| (&**upstream, &**zone)).collect::<Vec<_>>());
         let shown = self.certificates().map(|(listener, facts)| CertificateExpiry {
             listener: listener.to_owned(),
             certificate: facts.file.display().to_string(),
@@ -288,7 +306,7 @@ fn upstream(
         })
     });
     let name: Arc<str> = spec.spec.name.as_str().into();
-    Arc::new(Upstream::new(&spec.spec, tls.as_ref(), &|address| live.endpoint(&name, address)))
+    Arc::new(Upstream::new(&spec.spec, tls.as_ref(), &live.place(&config.location), live.upstream(&name)))
 }
 
 fn limits(config: &Config) -> Limits {

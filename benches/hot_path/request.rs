@@ -16,14 +16,17 @@ use tollgate::{
     gate::Gate,
     gateway::marks::Marks,
     telemetry::{Line, RequestId, TraceContext},
-    upstream::{Tried, Upstream},
+    upstream::{Place, Tried, Upstream},
 };
 
 use crate::{Bench, allocations, promise};
 
 /// What must not allocate.
 pub fn promises() -> bool {
-    let (gate, upstream, mut request) = (Gate::new(&RequestsSpec::default()), upstream(3), request());
+    let (gate, upstreams, mut request) =
+        (Gate::new(&RequestsSpec::default()), [1, 3, 10_000].map(upstream), request());
+    // The first pick works out who is in service.
+    upstreams.iter().for_each(|upstream| drop(upstream.pick(&Tried::default(), 7, now())));
     let (id, trace) = ids();
     let mut out = Vec::with_capacity(4096);
     let kept = [
@@ -36,7 +39,9 @@ pub fn promises() -> bool {
         promise(
             "pick",
             allocations(|| {
-                black_box(upstream.pick(&Tried::default(), 7, Instant::now()).is_some());
+                for upstream in &upstreams {
+                    black_box(upstream.pick(&Tried::default(), 7, Instant::now()).is_ok());
+                }
             }),
         ),
         promise("log line", allocations(|| line(&id, &trace).render(&mut out))),
@@ -53,7 +58,7 @@ pub fn measure(criterion: &mut Bench) {
         bencher.iter(|| gate.admit(black_box(&mut request), Some(RAW)).is_ok());
     });
     group.bench_function("marks", |bencher| bencher.iter(|| Marks::of(black_box(&request.headers))));
-    for size in [1, 3, 10_000] {
+    for size in [1, 3, 1_000, 10_000] {
         let upstream = upstream(size);
         let mut random = 7_u64;
         group.bench_with_input(BenchmarkId::new("pick", size), &upstream, |bencher, upstream| {
@@ -85,7 +90,7 @@ fn upstream(size: usize) -> Upstream {
         |i: usize| json!({ "address": format!("10.{}.{}.1:80", i / 250, i % 250), "weight": 1 + i % 3 });
     let endpoints: Vec<Value> = (0..size).map(endpoint).collect();
     let spec = serde_json::from_value(json!({ "name": "orders", "endpoints": endpoints })).unwrap();
-    Upstream::new(&spec, None, &|_| Arc::default())
+    Upstream::new(&spec, None, &Place::default(), Arc::default())
 }
 
 fn request() -> RequestHeader {

@@ -6,6 +6,8 @@
 
 mod operator;
 mod pages;
+mod upstreams;
 
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
+pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};

@@ -11,7 +11,10 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
-use super::pages::text;
+use super::{
+    pages::text,
+    upstreams::{self, UpstreamStatus},
+};
 use crate::{
     config,
     lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
@@ -49,6 +52,8 @@ pub struct Status {
     pub draining: bool,
     /// Where it accepts.
     pub listeners: Vec<ListenerStatus>,
+    /// The availability zone that it runs in, if that is known.
+    pub zone: Option<String>,
     /// What it knows of its upstreams.
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
@@ -64,25 +69,6 @@ pub struct ListenerStatus {
     pub name: String,
     pub address: String,
     pub tls: bool,
-}
-
-/// An upstream.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct UpstreamStatus {
-    pub name: String,
-    pub endpoints: Vec<EndpointStatus>,
-}
-
-/// An endpoint.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs)]
-pub struct EndpointStatus {
-    pub address: String,
-    pub zone: Option<String>,
-    pub in_flight: u32,
-    /// What probes say; `None` when nobody asks.
-    pub health: Option<&'static str>,
 }
 
 /// A certificate.
@@ -164,7 +150,8 @@ impl Operator {
             connections: self.shutdown.connections(),
             draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
-            upstreams: upstreams(&now),
+            upstreams: upstreams::status(&now, Instant::now()),
+            zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),
         }
@@ -184,20 +171,6 @@ fn drain_request(query: &str) -> Option<DrainRequest> {
         }
     }
     Some(request)
-}
-
-fn upstreams(now: &Snapshot) -> Vec<UpstreamStatus> {
-    let endpoint = |e: &crate::upstream::Endpoint, is_checked: bool| EndpointStatus {
-        address: e.address.to_string(),
-        zone: e.zone.as_deref().map(str::to_owned),
-        in_flight: e.in_flight(),
-        health: is_checked.then(|| e.health().word()),
-    };
-    let status = |u: &Arc<crate::upstream::Upstream>| UpstreamStatus {
-        name: u.name.to_string(),
-        endpoints: u.endpoints().iter().map(|e| endpoint(e, u.check.is_some())).collect(),
-    };
-    now.upstreams.iter().map(status).collect()
 }
 
 fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {

@@ -48,15 +48,8 @@ pub fn nobody(socket: &Path) -> ExitCode {
 }
 
 fn table(status: &Value) -> String {
-    let text = |value: &Value, key: &str| match value.get(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
-    let list =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut out = format!(
-        "tollgate {}  pid {}  up {} s  generation {}  config {}\nconnections {}  routes {}{}\n",
+        "tollgate {}  pid {}  up {} s  generation {}  config {}\nconnections {}  routes {}  zone {}{}\n",
         text(status, "version"),
         text(status, "pid"),
         text(status, "uptime_seconds"),
@@ -64,6 +57,7 @@ fn table(status: &Value) -> String {
         text(status, "config_hash").get(..12).unwrap_or("-"),
         text(status, "connections"),
         text(status, "routes"),
+        text(status, "zone"),
         if status.get("draining") == Some(&Value::Bool(true)) { "  DRAINING" } else { "" }
     );
     out.push_str(&format!("\n{:<24} {:<24} TLS\n", "LISTENER", "ADDRESS"));
@@ -71,22 +65,7 @@ fn table(status: &Value) -> String {
         let tls = if listener.get("tls") == Some(&Value::Bool(true)) { "yes" } else { "no" };
         out.push_str(&format!("{:<24} {:<24} {tls}\n", text(&listener, "name"), text(&listener, "address")));
     }
-    out.push_str(&format!(
-        "\n{:<24} {:<24} {:<12} {:<10} IN FLIGHT\n",
-        "UPSTREAM", "ENDPOINT", "ZONE", "HEALTH"
-    ));
-    for upstream in list(status, "upstreams") {
-        for endpoint in list(&upstream, "endpoints") {
-            out.push_str(&format!(
-                "{:<24} {:<24} {:<12} {:<10} {}\n",
-                text(&upstream, "name"),
-                text(&endpoint, "address"),
-                text(&endpoint, "zone"),
-                text(&endpoint, "health"),
-                text(&endpoint, "in_flight")
-            ));
-        }
-    }
+    list(status, "upstreams").iter().for_each(|upstream| out.push_str(&upstream_table(upstream)));
     let certificates = list(status, "certificates");
     if !certificates.is_empty() {
         out.push_str(&format!("\n{:<24} {:<38} EXPIRES IN\n", "LISTENER", "CERTIFICATE"));
@@ -100,4 +79,52 @@ fn table(status: &Value) -> String {
         ));
     }
     out
+}
+
+fn upstream_table(upstream: &Value) -> String {
+    let panic = if upstream.get("panic") == Some(&Value::Bool(true)) { "  PANIC" } else { "" };
+    let tiers = list(upstream, "tiers");
+    let tier = |tier: &Value| format!("{} {}", text(tier, "tier"), percent(tier, "share"));
+    let mut out = format!(
+        "\nUPSTREAM {}  {}  ejections {}{panic}\n",
+        text(upstream, "name"),
+        tiers.iter().map(tier).collect::<Vec<_>>().join(", "),
+        text(upstream, "ejections")
+    );
+    out.push_str(&format!(
+        "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<10} {:>8} IN FLIGHT\n",
+        "ENDPOINT", "ZONE", "TIER", "WEIGHT", "SHARE", "HEALTH", "EJECTED"
+    ));
+    for endpoint in list(upstream, "endpoints") {
+        let ejected = endpoint.get("ejected_seconds").and_then(Value::as_f64);
+        out.push_str(&format!(
+            "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<10} {:>8} {}\n",
+            text(&endpoint, "address"),
+            text(&endpoint, "zone"),
+            text(&endpoint, "tier"),
+            text(&endpoint, "weight"),
+            percent(&endpoint, "share"),
+            text(&endpoint, "health"),
+            ejected.map_or("-".to_owned(), |left| format!("{left:.0} s")),
+            text(&endpoint, "in_flight")
+        ));
+    }
+    out
+}
+
+fn percent(value: &Value, key: &str) -> String {
+    let share = value.get(key).and_then(Value::as_f64).unwrap_or_default();
+    format!("{:.1}%", share * 100.0)
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn list(value: &Value, key: &str) -> Vec<Value> {
+    value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
 }

@@ -97,7 +97,8 @@ fn the_reference_names_every_key_and_writes_the_defaults() {
     assert_eq!(config.access_log, Default::default());
     assert_eq!(config.admin.socket, super::server::AdminSpec::default().socket);
     assert_eq!(config.upstreams[0].spec.timeouts, Default::default());
-    assert_eq!(config.upstreams[0].spec.retries, Default::default());
+    assert_eq!(config.upstreams[0].spec.locality, Default::default());
+    assert_eq!(config.upstreams[0].spec.outlier_detection, Some(Default::default()));
     for key in schema_keys(&super::schema()) {
         assert!(text.contains(&format!("{key}:")), "conf/tollgate.yaml does not tell of `{key}`");
     }

@@ -10,8 +10,11 @@
 //! `fault`, `rules` and `clashes` look at what types cannot say, and `load` puts
 //! lines to everything that was found (`positions`).
 
+pub mod balance;
+pub mod failover;
 pub mod health_check;
 pub mod listener;
+pub mod location;
 pub mod problems;
 pub mod route;
 pub mod server;
@@ -46,6 +49,7 @@ pub use schema::schema;
 use std::path::PathBuf;
 
 use listener::ListenerSpec;
+use location::LocationSpec;
 use route::RouteSpec;
 use serde::Serialize;
 use server::{
@@ -77,6 +81,8 @@ pub struct Config {
     pub tracing: TracingSpec,
     /// Where the access log goes.
     pub access_log: AccessLogSpec,
+    /// Where this gateway runs.
+    pub location: LocationSpec,
     /// Who comes through which VPC endpoint.
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.

@@ -60,6 +60,10 @@ pub struct RouteSpec {
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,
+    /// Whether requests of every method may be sent twice. Only where the service
+    /// knows a request that it got already, as by an idempotency key.
+    #[serde(default)]
+    pub retry_non_idempotent: bool,
 }
 
 /// Which requests a route takes: every given part has to match.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     listener::ListenerSpec,
+    location::LocationSpec,
     route::RouteSpec,
     server::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
@@ -49,6 +50,8 @@ struct Tollgate {
     tracing: TracingSpec,
     /// Where the access log goes.
     access_log: AccessLogSpec,
+    /// Where this gateway runs.
+    location: LocationSpec,
     /// Who comes through which VPC endpoint.
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    balance::BalanceSpec,
+    failover::{LocalitySpec, MaxInFlightSpec, OutlierDetectionSpec, RetriesSpec},
     health_check::HealthCheckSpec,
     types::{Address, Name, Span},
 };
@@ -34,6 +36,28 @@ pub struct UpstreamSpec {
     /// How often a request is tried.
     #[serde(default)]
     pub retries: RetriesSpec,
+    /// Which endpoint of a tier gets a request.
+    #[serde(default)]
+    pub balance: BalanceSpec,
+    /// How traffic is shared between zones and regions.
+    #[serde(default)]
+    pub locality: LocalitySpec,
+    /// What traffic itself says of endpoints; without it nothing is ejected.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierDetectionSpec>,
+    /// How long an endpoint that comes back, or is new, takes to its whole share.
+    #[serde(default = "slow_start")]
+    pub slow_start: Span,
+    /// How many requests may be under way.
+    #[serde(default)]
+    pub max_in_flight: MaxInFlightSpec,
+}
+
+impl UpstreamSpec {
+    /// Whether probes say which endpoints are in service.
+    pub fn is_probed(&self) -> bool {
+        self.health_check.is_some()
+    }
 }
 
 /// One address of an upstream.
@@ -45,6 +69,9 @@ pub struct EndpointSpec {
     /// The availability zone's id (`use1-az1`: names differ between accounts).
     #[serde(default)]
     pub zone: Option<Name>,
+    /// The region, where it is not the gateway's own.
+    #[serde(default)]
+    pub region: Option<Name>,
     /// Its share beside the others; 0 means never.
     #[serde(default = "one")]
     pub weight: u16,
@@ -123,22 +150,10 @@ impl Default for TimeoutsSpec {
     }
 }
 
-/// How often a request is tried, on which endpoints.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetriesSpec {
-    /// Attempts in all, 1 to 3. A connection that could not be made is tried on
-    /// another endpoint for every method; a connection lost after the request
-    /// was sent, only for idempotent methods.
-    pub attempts: u8,
-}
-
-impl Default for RetriesSpec {
-    fn default() -> Self {
-        Self { attempts: 2 }
-    }
-}
-
 fn one() -> u16 {
     1
+}
+
+fn slow_start() -> Span {
+    Span::secs(10)
 }

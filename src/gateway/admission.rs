@@ -135,7 +135,7 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if may_be_slow(session, ctx) {
         ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
     }
-    super::attempt::pick(ctx, ctx.started)
+    super::attempt::pick(session, ctx, ctx.started)
 }
 
 /// Whether a body is awaited that has a pace: that of a gRPC stream is what its

@@ -1,8 +1,7 @@
 //! One try towards one endpoint: picks it, prepares its connection, and judges
 //! what went wrong.
 //!
-//! Whether to try again is computed here from scratch: Pingora's own flag is
-//! set for HTTP/2 errors whatever the method (PINGORA.md, 5).
+//! Does not own whether another follows: `again` does.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +14,39 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{admission, context::RequestContext, marks::Marks, rejection::Rejection};
-use crate::{gate::Refusal, telemetry::metrics::AttemptResult, upstream::Tried};
+use super::{admission, balance_key, context::RequestContext, marks::Marks, rejection::Rejection};
+use crate::{
+    gate::Refusal,
+    upstream::{Lease, Unavailable, Upstream},
+};
 
-/// Picks the endpoint of the next attempt and holds its lease.
-pub fn pick(ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
+/// Picks the endpoint of the first attempt and holds its lease.
+pub fn pick(session: &Session, ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
-    let lease = upstream.pick(&ctx.attempt.tried, fastrand::u64(..), now).ok_or(Rejection::NoEndpoint)?;
-    ctx.attempt.lease = Some(lease);
-    ctx.attempt.picked = true;
+    ctx.attempt.key = upstream.hash_key.as_ref().and_then(|key| balance_key::hash(key, session, ctx));
+    upstream.begin(now);
+    let lease = upstream.pick(&ctx.attempt.tried, draw(ctx), now).map_err(unavailable)?;
+    hold(ctx, lease);
     Ok(())
 }
 
-/// The endpoint of this attempt, ready to connect to: the one that admission
-/// picked, or the next.
+/// The same key draws the same.
+pub(super) fn draw(ctx: &RequestContext) -> u64 {
+    ctx.attempt.key.unwrap_or_else(|| fastrand::u64(..))
+}
+
+pub(super) fn hold(ctx: &mut RequestContext, lease: Lease) {
+    ctx.attempt.lease = Some(lease);
+    ctx.attempt.picked = true;
+}
+
+/// The endpoint of this attempt, ready to connect to: the one that admission or
+/// the decision to try again picked.
 pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
     let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
-        pick(ctx, now)?;
+        return Err(Rejection::Internal);
     }
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     let lease = ctx.attempt.lease.as_ref().ok_or(Rejection::Internal)?;
@@ -50,15 +63,24 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
         let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
         let http2 = peer.options.alpn.get_max_http_version() > 1;
         let patient = http2 && admission::uploads(session, ctx);
-        peer.options.read_timeout = Some(if patient { left } else { upstream.timeouts.read.min(left) });
+        peer.options.read_timeout = Some(if patient { left } else { silence(ctx, &upstream).min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
     ctx.attempt.picked = false;
+    ctx.attempt.judged = false;
+    ctx.attempt.first_byte = None;
     ctx.attempt.began = Some(now);
     // A retry sends the body again, from Pingora's buffer.
     ctx.body_in = 0;
     Ok(peer)
+}
+
+/// How long the endpoint may say nothing: less while there are others to ask.
+fn silence(ctx: &RequestContext, upstream: &Upstream) -> Duration {
+    let is_last = ctx.attempt.count + 1 >= upstream.retries.attempts;
+    let given_up = upstream.retries.per_try_timeout.filter(|_| !is_last);
+    given_up.map_or(upstream.timeouts.read, |given_up| given_up.min(upstream.timeouts.read))
 }
 
 /// Notes how the connection came about.
@@ -95,53 +117,6 @@ pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
 }
 
-/// No connection: nothing was sent, so every method may try elsewhere.
-pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
-    note(ctx, &error, AttemptResult::ConnectError);
-    let again = may_try_again(ctx);
-    error.set_retry(again);
-    error
-}
-
-/// The connection failed under the request: only what may be sent twice is.
-pub fn failed_while_proxying(
-    session: &mut Session,
-    ctx: &mut RequestContext,
-    mut error: Box<Error>,
-) -> Box<Error> {
-    let asking = session.response_written().is_none() && !session.is_upgrade_req();
-    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
-        // Of course the endpoint said nothing: it waited for the body too.
-        error.as_down();
-    }
-    let upstream = matches!(error.esource(), ErrorSource::Upstream);
-    if upstream {
-        note(ctx, &error, result_of(error.etype()));
-    }
-    let unseen = was_not_processed(&error);
-    if upstream && (ctx.attempt.reused || unseen) {
-        // A connection out of the pool had ended: that says nothing about its endpoint.
-        ctx.attempt.tried = Tried::default();
-    }
-    let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let repeatable = (unseen || session.req_header().method.is_idempotent())
-        && !session.as_ref().retry_buffer_truncated()
-        && !is_answered(session)
-        && !session.is_upgrade_req();
-    let again = upstream && !silent && repeatable && may_try_again(ctx);
-    error.set_retry(again);
-    error
-}
-
-/// HTTP/2 says so of a request that it did not look at (RFC 9113, 8.7): by
-/// REFUSED_STREAM, or by a GOAWAY that does not reach up to it.
-fn was_not_processed(error: &Error) -> bool {
-    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
-    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-    let beyond = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
-    cause.is_remote() && (refused || beyond)
-}
-
 /// Whether the client got a header that is more than an interim answer.
 pub fn is_answered(session: &Session) -> bool {
     let switches = http::StatusCode::SWITCHING_PROTOCOLS;
@@ -170,6 +145,9 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
             Rejection::Malformed(Refusal::TransferEncoding)
         }
         (ErrorSource::Downstream, _) => Rejection::ClientGone,
+        (_, T::ConnectTimedout | T::ConnectRefused | T::ConnectNoRoute | T::ConnectError) if is_down(ctx) => {
+            Rejection::NoEndpoint
+        }
         (_, T::ConnectTimedout | T::TLSHandshakeTimedout) => Rejection::ConnectTimeout,
         (_, T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError) => {
             Rejection::ConnectFailed
@@ -189,27 +167,15 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
     }
 }
 
-fn may_try_again(ctx: &RequestContext) -> bool {
-    let Some(upstream) = ctx.upstream() else { return false };
-    ctx.attempt.count < upstream.attempts
-        && ctx.started.elapsed() < upstream.timeouts.request
-        // Without another endpoint the answer is what went wrong at this one.
-        && upstream.pick(&ctx.attempt.tried, 0, Instant::now()).is_some()
+/// Nobody was in service, and it was so: not one endpoint's fault.
+fn is_down(ctx: &RequestContext) -> bool {
+    ctx.upstream().is_some_and(|upstream| upstream.is_down(Instant::now()))
 }
 
-fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
-    ctx.error = Some(error.etype().as_str());
-    if let (Some(index), Some(recorder)) = (ctx.upstream, &ctx.recorder) {
-        recorder.attempt(&ctx.snapshot, index, result);
-    }
-}
-
-fn result_of(kind: &ErrorType) -> AttemptResult {
-    use ErrorType as T;
-    match kind {
-        T::ReadTimedout | T::WriteTimedout => AttemptResult::Timeout,
-        T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error => AttemptResult::ProtocolError,
-        _ => AttemptResult::Reset,
+fn unavailable(why: Unavailable) -> Rejection {
+    match why {
+        Unavailable::NoEndpoint | Unavailable::Panic => Rejection::NoEndpoint,
+        Unavailable::Full => Rejection::Overloaded,
     }
 }
 

@@ -89,6 +89,10 @@ pub struct Attempt {
     pub lease: Option<Lease>,
     /// The endpoint was picked and not yet connected to.
     pub picked: bool,
+    /// The hash of what keeps the request on an endpoint.
+    pub key: Option<u64>,
+    /// What it says of its endpoint was told.
+    pub judged: bool,
     /// Whether the connection was in use before.
     pub reused: bool,
     /// When the attempt began.

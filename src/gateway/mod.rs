@@ -1,11 +1,13 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in, `attempt` tries an
-//! endpoint, `headers` writes what is sent on, `reply` answers ourselves,
+//! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down.
 
 pub mod admission;
+pub mod again;
 pub mod attempt;
+pub mod balance_key;
 pub mod context;
 pub mod forwarded;
 pub mod headers;
@@ -32,7 +34,7 @@ use context::RequestContext;
 use record::Recorder;
 use rejection::Rejection;
 
-use crate::{route::Action, snapshot::Current, telemetry::metrics::AttemptResult};
+use crate::{route::Action, snapshot::Current};
 
 /// The one `ProxyHttp` implementation.
 pub struct Gateway {
@@ -137,10 +139,7 @@ impl ProxyHttp for Gateway {
         }
         attempt::check_coding(answer)?;
         if switches || !answer.status.is_informational() {
-            ctx.attempt.first_byte = ctx.attempt.began.map(|began| began.elapsed());
-            if let Some(upstream) = ctx.upstream {
-                self.recorder.attempt(&ctx.snapshot, upstream, AttemptResult::Ok);
-            }
+            again::answered(session, ctx, answer.status.as_u16())?;
         }
         Ok(())
     }
@@ -167,7 +166,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestContext>,
         error: Box<Error>,
     ) -> Box<Error> {
-        attempt::failed_to_connect(ctx, error)
+        again::failed_to_connect(ctx, error)
     }
 
     fn error_while_proxy(
@@ -178,7 +177,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestContext>,
         _reused: bool,
     ) -> Box<Error> {
-        attempt::failed_while_proxying(session, ctx, error)
+        again::failed_while_proxying(session, ctx, error)
     }
 
     async fn fail_to_proxy(
@@ -203,7 +202,10 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: clean }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<RequestContext>) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<RequestContext>) {
+        if error.is_none() {
+            again::ended_well(ctx);
+        }
         if let Some(recorder) = ctx.recorder.take() {
             recorder.record(ctx, Some(session));
         }

@@ -8,8 +8,6 @@ use pingora_proxy::Session;
 use super::{context::RequestContext, rejection::Rejection};
 use crate::{
     gate::Refusal,
-    route::UpstreamIndex,
-    snapshot::Snapshot,
     telemetry::{
         AccessLog, Line, Metrics,
         metrics::{AttemptResult, IntCounter},
@@ -29,13 +27,6 @@ impl Recorder {
         let own = Rejection::OWN.iter().map(|why| why.flag());
         let flags = own.chain(Refusal::ALL.iter().map(|refusal| refusal.flag()));
         Self { log, rejections: flags.map(|flag| (flag, metrics.rejection(flag))).collect() }
-    }
-
-    /// Counts how an attempt ended.
-    pub fn attempt(&self, snapshot: &Snapshot, upstream: UpstreamIndex, result: AttemptResult) {
-        if let Some(series) = snapshot.upstream_series(upstream) {
-            series.attempt(result);
-        }
     }
 
     /// Writes a request down; `session` is `None` when it was cut.
@@ -71,6 +62,25 @@ impl Recorder {
         if let (Some(first_byte), Some(series)) = (ctx.attempt.first_byte, upstream) {
             series.first_byte(first_byte);
         }
+    }
+}
+
+/// Counts how an attempt ended.
+pub fn attempt(ctx: &RequestContext, result: AttemptResult) {
+    let Some(index) = ctx.upstream else { return };
+    if let Some(series) = ctx.snapshot.upstream_series(index) {
+        series.attempt(result);
+    }
+    let zone = ctx.attempt.lease.as_ref().and_then(|lease| ctx.upstream()?.zone_index(lease.index()));
+    if let Some(series) = zone.and_then(|zone| ctx.snapshot.zone_series(index, zone)) {
+        series.attempt(result);
+    }
+}
+
+/// Counts a retry, or one that the budget did not allow.
+pub fn retry(ctx: &RequestContext, allowed: bool) {
+    if let Some(series) = ctx.upstream.and_then(|index| ctx.snapshot.upstream_series(index)) {
+        series.retry(allowed);
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Rejection {
     ClientTimeout,
     /// Every endpoint of the upstream was tried, or none may be picked.
     NoEndpoint,
+    /// As many requests are on their way to the upstream as may be.
+    Overloaded,
     /// No connection could be made.
     ConnectFailed,
     /// No connection was made in time.
@@ -59,7 +61,7 @@ impl Rejection {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::UpstreamTls | Self::UpstreamReset | Self::UpstreamProtocol => {
                 StatusCode::BAD_GATEWAY
             }
@@ -82,6 +84,7 @@ impl Rejection {
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::NoEndpoint => "no_endpoint",
+            Self::Overloaded => "overloaded",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTls => "upstream_tls",
@@ -106,6 +109,7 @@ impl Rejection {
             Self::BodyTooLarge => "The request's body is too large.",
             Self::ClientTimeout => "The request took too long to arrive.",
             Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamTls => "The service cannot be reached.",
+            Self::Overloaded => "The service has too much to do; try again later.",
             Self::UpstreamReset | Self::UpstreamProtocol => "The service gave no usable answer.",
             Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => {
                 "The service did not answer in time."
@@ -126,7 +130,7 @@ impl Rejection {
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 17] = [
+    pub const OWN: [Self; 18] = [
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
@@ -134,6 +138,7 @@ impl Rejection {
         Self::BodyTooLarge,
         Self::ClientTimeout,
         Self::NoEndpoint,
+        Self::Overloaded,
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::UpstreamTls,

@@ -189,6 +189,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("connections", old.connections != new.connections),
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
+        ("location", old.location != new.location),
         ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];

@@ -72,6 +72,7 @@ impl Route {
             },
             request_headers: request_headers?,
             response_headers: response_headers?,
+            retry_non_idempotent: spec.retry_non_idempotent,
             max_body: spec.max_body.map_or(site.defaults.max_body, ByteSize::bytes),
             source: sourced.source.clone(),
         })

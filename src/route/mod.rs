@@ -134,6 +134,8 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// The largest request body, in bytes; above it 413.
     pub max_body: u64,
+    /// Whether requests of every method may be sent twice.
+    pub retry_non_idempotent: bool,
     /// Where it was written.
     pub source: Source,
 }

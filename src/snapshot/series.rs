@@ -9,8 +9,9 @@ use crate::{
     route::UpstreamIndex,
     telemetry::{
         Metrics,
-        metrics::{NO_NAME, RouteSeries, TenantSeries, UpstreamSeries},
+        metrics::{NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
     },
+    upstream::Upstream,
 };
 
 /// The counters of every pair of route and upstream that a request can take,
@@ -19,6 +20,8 @@ pub(super) struct SeriesTable {
     nowhere: Arc<RouteSeries>,
     routes: Vec<RouteRow>,
     pub(super) upstreams: Vec<Arc<UpstreamSeries>>,
+    /// By upstream and its zone.
+    pub(super) zones: Vec<Vec<Arc<ZoneSeries>>>,
 }
 
 struct RouteRow {
@@ -27,7 +30,8 @@ struct RouteRow {
 }
 
 impl SeriesTable {
-    pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
+    pub(super) fn new(config: &Config, at_work: &[Arc<Upstream>], metrics: &Metrics) -> Self {
+        let zones = |u: &Arc<Upstream>| u.zones().iter().map(|zone| metrics.zone(&u.name, zone)).collect();
         let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
         let row = |route: &Sourced<RouteSpec>| {
             let name = route.spec.name.as_str();
@@ -39,6 +43,7 @@ impl SeriesTable {
             nowhere: metrics.series(NO_NAME, NO_NAME),
             routes: config.routes.iter().map(row).collect(),
             upstreams: upstreams.collect(),
+            zones: at_work.iter().map(zones).collect(),
         }
     }
 

@@ -20,6 +20,16 @@ impl Tried {
 
     /// Whether an endpoint was tried.
     pub fn contains(&self, index: usize) -> bool {
-        self.indexes.iter().take(usize::from(self.len)).any(|i| *i as usize == index)
+        self.iter().any(|tried| tried == index)
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Each that was.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.indexes.iter().take(usize::from(self.len)).map(|index| *index as usize)
     }
 }

@@ -7,6 +7,7 @@
 
 mod health_check;
 mod listener;
+mod location;
 mod server;
 mod tenant;
 mod upstream;

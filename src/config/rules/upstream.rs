@@ -1,10 +1,14 @@
 //! Rules for `upstreams`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use super::{At, Rules, health_check};
 use crate::config::{
-    types::HostPattern,
+    balance::BalanceSpec,
+    types::{HostPattern, Percent},
     upstream::{Protocol, UpstreamSpec},
 };
 
@@ -29,6 +33,34 @@ impl Rules for UpstreamSpec {
             health_check::check(spec, at);
         }
         at.range("retries.attempts", self.retries.attempts, 1, 3);
+        check_failover(self, at);
+    }
+}
+
+fn check_failover(upstream: &UpstreamSpec, at: &mut At<'_>) {
+    let all = Percent::new(100);
+    at.range("retries.budget", upstream.retries.budget, Percent::new(0), all);
+    at.range("locality.spill_below", upstream.locality.spill_below, Percent::new(10), all);
+    at.range("locality.panic_below", upstream.locality.panic_below, Percent::new(0), all);
+    if let Some(outliers) = &upstream.outlier_detection {
+        at.range("outlier_detection.max_ejected", outliers.max_ejected, Percent::new(0), all);
+    }
+    if let BalanceSpec::ConsistentHash(hash) = &upstream.balance {
+        let (least, most) = (Percent::new(110), Percent::new(1000));
+        at.range("balance.consistent_hash.max_load", hash.max_load, least, most);
+    }
+    for (key, most) in
+        [("upstream", upstream.max_in_flight.upstream), ("endpoint", upstream.max_in_flight.endpoint)]
+    {
+        if let Some(most) = most {
+            at.range(&format!("max_in_flight.{key}"), most, 1, u32::MAX);
+        }
+    }
+    let zones: HashSet<_> = upstream.endpoints.iter().filter_map(|endpoint| endpoint.zone.as_ref()).collect();
+    let notices = upstream.is_probed() || upstream.outlier_detection.is_some();
+    if zones.len() > 1 && !notices && at.is_whole("outlier_detection") {
+        let text = "nothing tells whether its zones work, so that no traffic leaves one that is dead; write `health_check` or `outlier_detection`";
+        at.warn("endpoints", text);
     }
 }
 

@@ -1,4 +1,4 @@
-//! How long and how much: [`Span`] and [`ByteSize`].
+//! How long and how much: [`Span`], [`ByteSize`] and [`Percent`].
 
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
@@ -118,6 +118,43 @@ impl FromStr for ByteSize {
 
 text_value!(ByteSize, "^[0-9]+(B|KiB|MiB|GiB)?$", "10MiB");
 
+/// A share, written `72%`: whole, 0 to 1000.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Percent(u16);
+
+impl Percent {
+    /// So many hundredths; for the defaults in code.
+    pub const fn new(hundredths: u16) -> Self {
+        Self(hundredths)
+    }
+
+    /// The share: 1.0 is all.
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let parsed = digits.and_then(|digits| digits.parse().ok()).filter(|hundredths| *hundredths <= 1000);
+        parsed.map(Self).ok_or_else(|| {
+            Invalid::new(format!("`{text}` is not a share; write a whole number and `%`, as `50%`"))
+        })
+    }
+}
+
+text_value!(Percent, "^[0-9]{1,4}%$", "50%");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +180,13 @@ mod tests {
         assert_eq!("64KiB".parse::<ByteSize>().unwrap().bytes(), 65_536);
         assert_eq!(ByteSize::new(10 << 20).to_string(), "10MiB");
         assert!("64KB".parse::<ByteSize>().is_err());
+    }
+
+    #[test]
+    fn a_share_has_its_sign() {
+        assert_eq!("72%".parse::<Percent>().unwrap().to_string(), "72%");
+        for text in ["72", "%", "-1%", "+1%", "0.5%", "1001%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
+        }
     }
 }

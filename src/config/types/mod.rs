@@ -15,7 +15,7 @@ use std::{
     str::FromStr,
 };
 
-pub use amount::{ByteSize, Span};
+pub use amount::{ByteSize, Percent, Span};
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};

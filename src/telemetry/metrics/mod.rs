@@ -15,6 +15,7 @@ mod histogram;
 mod process;
 mod tenants;
 mod traffic;
+mod zones;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
@@ -22,6 +23,7 @@ pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
+pub use zones::{UpstreamGauges, ZoneGauges, ZoneSeries};
 
 use std::{
     collections::HashSet,
@@ -33,7 +35,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, T
 
 use self::{
     certificates::Certificates, connections::Connections, family::Scraped, health::HealthFamilies,
-    process::Process, tenants::Tenants, traffic::Traffic,
+    process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
 
@@ -42,6 +44,7 @@ pub struct Metrics {
     registry: Registry,
     traffic: Arc<Traffic>,
     tenants: Arc<Tenants>,
+    zones: Arc<Zones>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     health: HealthFamilies,
@@ -61,10 +64,12 @@ impl Metrics {
         let registry = Registry::new();
         let traffic = Arc::new(Traffic::new(shards));
         let tenants = Arc::new(Tenants::new(shards));
+        let zones = Arc::new(Zones::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
+        Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
@@ -87,6 +92,7 @@ impl Metrics {
             registry,
             traffic,
             tenants,
+            zones,
             connections,
             certificates,
         }))
@@ -106,6 +112,22 @@ impl Metrics {
     /// What requests of this tenant are counted in; the same for the same name.
     pub fn tenant(&self, name: &str) -> Arc<TenantSeries> {
         self.tenants.series(name)
+    }
+
+    /// What attempts towards this zone's endpoints of this upstream are counted in.
+    pub fn zone(&self, upstream: &str, zone: &str) -> Arc<ZoneSeries> {
+        self.zones.series(upstream, zone)
+    }
+
+    /// How upstreams are looked at at each scrape; the first one stays.
+    pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
+        self.zones.watch(Box::new(look));
+    }
+
+    /// Forgets the series of every (upstream, zone) but these, as
+    /// [`retain`](Self::retain).
+    pub fn retain_zones(&self, pairs: &[(&str, &str)]) {
+        self.zones.retain(pairs);
     }
 
     /// Forgets the series of every tenant but these, as [`retain`](Self::retain).

@@ -50,9 +50,19 @@ pub struct UpstreamSeries(Sharded<UpstreamCells>);
 struct UpstreamCells {
     first_byte: Histogram,
     attempts: [AtomicU64; AttemptResult::ALL.len()],
+    retries: [AtomicU64; RETRIES.len()],
 }
 
 impl UpstreamSeries {
+    /// Counts a retry, or one that the budget did not allow.
+    #[inline]
+    pub fn retry(&self, allowed: bool) {
+        let retries = self.0.mine().and_then(|cells| cells.retries.get(usize::from(!allowed)));
+        if let Some(retries) = retries {
+            add(retries, 1);
+        }
+    }
+
     /// Counts one attempt that is over.
     #[inline]
     pub fn attempt(&self, result: AttemptResult) {
@@ -138,16 +148,19 @@ impl Traffic {
         told
     }
 
-    fn scrape_upstreams(&self) -> (Vec<Metric>, Vec<Metric>) {
-        let (mut first_bytes, mut attempts) = (Vec::new(), Vec::new());
+    fn scrape_upstreams(&self) -> (Vec<Metric>, Vec<Metric>, Vec<Metric>) {
+        let (mut first_bytes, mut attempts, mut retries) = (Vec::new(), Vec::new(), Vec::new());
         for (name, series) in lock(&self.upstreams).iter().filter(|(_, series)| series.0.is_used()) {
             first_bytes.push(FIRST_BYTE.histogram(&[name], Histogram::total(&series.0, |c| &c.first_byte)));
             for result in AttemptResult::ALL {
                 let n = series.0.sum(|c| c.attempts.get(result as usize));
                 attempts.push(ATTEMPTS.count(&[name, result.word()], n));
             }
+            for (nth, result) in RETRIES.iter().enumerate() {
+                retries.push(RETRIED.count(&[name, result], series.0.sum(|c| c.retries.get(nth))));
+            }
         }
-        (first_bytes, attempts)
+        (first_bytes, attempts, retries)
     }
 }
 
@@ -161,15 +174,16 @@ struct Routes {
 }
 
 impl Scrape for Traffic {
-    const FAMILIES: &'static [Family] = &[REQUESTS, DURATION, FIRST_BYTE, ATTEMPTS, BYTES_IN, BYTES_OUT];
+    const FAMILIES: &'static [Family] =
+        &[REQUESTS, DURATION, FIRST_BYTE, ATTEMPTS, RETRIED, BYTES_IN, BYTES_OUT];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let routes = self.scrape_routes();
-        let (first_bytes, attempts) = self.scrape_upstreams();
+        let (first_bytes, attempts, retries) = self.scrape_upstreams();
         let bytes = || routes.bytes.iter();
         let bytes_in = bytes().map(|(route, bytes)| BYTES_IN.count(&[route], bytes.0)).collect();
         let bytes_out = bytes().map(|(route, bytes)| BYTES_OUT.count(&[route], bytes.1)).collect();
-        vec![routes.requests, routes.durations, first_bytes, attempts, bytes_in, bytes_out]
+        vec![routes.requests, routes.durations, first_bytes, attempts, retries, bytes_in, bytes_out]
     }
 }
 
@@ -213,6 +227,13 @@ const ATTEMPTS: Family = Family {
     labels: &["upstream", "result"],
     kind: MetricType::COUNTER,
 };
+const RETRIED: Family = Family {
+    name: "tollgate_upstream_retries_total",
+    help: "Attempts after the first, and those that the retry budget did not allow.",
+    labels: &["upstream", "result"],
+    kind: MetricType::COUNTER,
+};
+const RETRIES: [&str; 2] = ["sent", "over_budget"];
 const BYTES_IN: Family = Family {
     name: "tollgate_request_bytes_total",
     help: "Bytes of request bodies.",

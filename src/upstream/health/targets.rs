@@ -207,7 +207,12 @@ mod tests {
         let endpoints = addresses.iter().map(|address| format!("{{ address: \"{address}\" }}"));
         let endpoints = endpoints.collect::<Vec<_>>().join(", ");
         let spec = format!("{{ name: {name}, endpoints: [{endpoints}], health_check: {{ {check} }} }}");
-        Arc::new(Upstream::new(&serde_yaml::from_str(&spec).unwrap(), None, &|_| Arc::default()))
+        Arc::new(Upstream::new(
+            &serde_yaml::from_str(&spec).unwrap(),
+            None,
+            &crate::upstream::Place::default(),
+            Arc::default(),
+        ))
     }
 
     fn addresses(count: usize) -> Vec<String> {

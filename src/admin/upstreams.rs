@@ -1,0 +1,127 @@
+//! What is told of upstreams: to people by `tollgate status`, to scrapes by zone.
+//! All of it comes from the table that picks are drawn from.
+
+use std::{sync::Arc, time::Instant};
+
+use serde::Serialize;
+
+use crate::{
+    snapshot::{Current, Snapshot},
+    telemetry::{
+        Metrics,
+        metrics::{UpstreamGauges, ZoneGauges},
+    },
+    upstream::{Endpoint, Health, Upstream, View},
+};
+
+/// An upstream.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct UpstreamStatus {
+    pub name: String,
+    /// Too few endpoints are in service anywhere.
+    pub panic: bool,
+    /// Since the process runs.
+    pub ejections: u64,
+    /// Nearest first.
+    pub tiers: Vec<TierStatus>,
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// A tier.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct TierStatus {
+    /// `own zone`, `region`, or a region's name.
+    pub tier: String,
+    /// Of the traffic.
+    pub share: f64,
+    /// Of its weight.
+    pub in_service: f64,
+}
+
+/// An endpoint.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct EndpointStatus {
+    pub address: String,
+    pub zone: Option<String>,
+    /// None for one that is never picked.
+    pub tier: Option<String>,
+    pub weight: u16,
+    /// Of the traffic.
+    pub share: f64,
+    /// What probes say; `None` when nobody asks.
+    pub health: Option<&'static str>,
+    /// How much longer it is ejected.
+    pub ejected_seconds: Option<f64>,
+    pub in_flight: u32,
+}
+
+/// Every upstream now.
+pub(super) fn status(snapshot: &Snapshot, now: Instant) -> Vec<UpstreamStatus> {
+    snapshot.upstreams.iter().map(|upstream| one(upstream, now)).collect()
+}
+
+fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
+    let view = upstream.view(now);
+    let endpoint = |(index, (endpoint, share)): (usize, (&Endpoint, &f64))| EndpointStatus {
+        address: endpoint.address.to_string(),
+        zone: endpoint.zone.as_deref().map(str::to_owned),
+        tier: upstream.distance(index).map(ToString::to_string),
+        weight: endpoint.weight,
+        share: rounded(*share),
+        health: upstream.check.is_some().then(|| endpoint.health().word()),
+        ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),
+        in_flight: endpoint.in_flight(),
+    };
+    let endpoints = upstream.endpoints().iter().zip(&view.shares).enumerate();
+    let tier = |tier: &crate::upstream::TierView| TierStatus {
+        tier: tier.distance.to_string(),
+        share: rounded(tier.share),
+        in_service: rounded(tier.in_service),
+    };
+    UpstreamStatus {
+        name: upstream.name.to_string(),
+        panic: view.panic,
+        ejections: view.ejections,
+        tiers: view.tiers.iter().map(tier).collect(),
+        endpoints: endpoints.map(endpoint).collect(),
+    }
+}
+
+/// To a ten-thousandth: what is told is for people.
+fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
+}
+
+/// Every scrape looks at the upstreams of the snapshot that serves then.
+pub fn watch(metrics: &Metrics, current: Arc<Current>) {
+    metrics.watch_upstreams(move || {
+        let (snapshot, now) = (current.load(), Instant::now());
+        snapshot.upstreams.iter().map(|upstream| gauges(upstream, &upstream.view(now), now)).collect()
+    });
+}
+
+fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
+    let mut zones: Vec<_> = upstream
+        .zones()
+        .iter()
+        .map(|zone| ZoneGauges { zone: zone.to_string(), ..ZoneGauges::default() })
+        .collect();
+    for (index, (endpoint, share)) in upstream.endpoints().iter().zip(&view.shares).enumerate() {
+        let zone = upstream.zone_index(index).and_then(|zone| zones.get_mut(zone));
+        let Some(zone) = zone.filter(|_| endpoint.weight > 0) else { continue };
+        zone.share += share;
+        zone.endpoints += 1;
+        zone.ejected += u64::from(endpoint.ejected_for(now).is_some());
+        zone.unhealthy += u64::from(endpoint.health() == Health::Unhealthy);
+    }
+    UpstreamGauges {
+        upstream: upstream.name.to_string(),
+        panic: view.panic,
+        ejections: view.ejections,
+        spill: view.tiers.iter().skip(1).map(|tier| tier.share).sum(),
+        zones,
+    }
+}

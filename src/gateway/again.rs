@@ -1,0 +1,204 @@
+//! What an attempt says of its endpoint, and whether another is made.
+//!
+//! Computed from scratch: Pingora's own flag is set for HTTP/2 errors whatever
+//! the method (PINGORA.md, 5). Who is tried next is picked with the decision, so
+//! that a retry never ends at nobody. What an attempt says of its endpoint is
+//! told to the upstream once, before that pick.
+
+use std::time::Instant;
+
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::Session;
+
+use super::{
+    attempt::{draw, hold, is_answered},
+    context::RequestContext,
+    record,
+};
+use crate::{
+    telemetry::metrics::AttemptResult,
+    upstream::{Outcome, Retries, Tried},
+};
+
+/// An answer's header came. What it says of the endpoint, if it is bad; and
+/// whether another endpoint is asked instead.
+pub fn answered(session: &Session, ctx: &mut RequestContext, status: u16) -> Result<(), Box<Error>> {
+    let now = Instant::now();
+    ctx.attempt.first_byte = ctx.attempt.began.map(|began| now.saturating_duration_since(began));
+    record::attempt(ctx, AttemptResult::Ok);
+    if status < 500 {
+        return Ok(());
+    }
+    observe(ctx, Outcome::of(status), now);
+    let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_status(status));
+    if wanted && is_repeatable(session, ctx) && try_again(ctx, true, now) {
+        ctx.attempt.first_byte = None;
+        let mut again = Error::explain(ErrorType::Custom(TRY_ELSEWHERE), "the status is tried elsewhere");
+        again.set_retry(true);
+        return Err(again.into_up());
+    }
+    Ok(())
+}
+
+/// The request is over without a fault: a whole answer is a good one.
+pub fn ended_well(ctx: &mut RequestContext) {
+    if ctx.attempt.first_byte.is_some() && !ctx.attempt.judged {
+        let now = ctx.attempt.began.unwrap_or(ctx.started);
+        observe(ctx, Outcome::Good, now);
+    }
+}
+
+/// No connection: nothing was sent, so every method may try elsewhere.
+pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
+    let now = Instant::now();
+    note(ctx, &error, AttemptResult::ConnectError);
+    // Without a socket of our own the endpoint was never asked.
+    if !matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError) {
+        observe(ctx, Outcome::GatewayError, now);
+    }
+    let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_connect);
+    let again = wanted && try_again(ctx, true, now);
+    error.set_retry(again);
+    error
+}
+
+/// The connection failed under the request: only what may be sent twice is.
+pub fn failed_while_proxying(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    if *error.etype() == ErrorType::Custom(TRY_ELSEWHERE) {
+        error.set_retry(true);
+        return error;
+    }
+    let asking = session.response_written().is_none() && !session.is_upgrade_req();
+    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
+        // Of course the endpoint said nothing: it waited for the body too.
+        error.as_down();
+    }
+    let fault = Fault::of(&error, ctx);
+    let again = fault.is_some_and(|fault| {
+        let now = Instant::now();
+        note(ctx, &error, result_of(error.etype()));
+        // What ended in the pool, or was not looked at, says nothing of the endpoint.
+        let is_load = matches!(fault, Fault::Silent | Fault::Reset);
+        if is_load {
+            observe(ctx, Outcome::GatewayError, now);
+        }
+        let idempotent = is_idempotent(session, ctx) || fault == Fault::Unseen;
+        let wanted = ctx.upstream().is_some_and(|upstream| fault.is_wanted(&upstream.retries));
+        wanted && idempotent && is_at_hand(session) && try_again(ctx, is_load, now)
+    });
+    error.set_retry(again);
+    error
+}
+
+/// What is wrong with an endpoint, or with the connection to it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Fault {
+    /// It did not look at the request.
+    Unseen,
+    /// A connection out of the pool had ended.
+    Stale,
+    /// It said nothing for too long.
+    Silent,
+    /// It ended the connection, or spoke no HTTP.
+    Reset,
+}
+
+impl Fault {
+    /// `None` when it is not the endpoint's.
+    fn of(error: &Error, ctx: &RequestContext) -> Option<Self> {
+        if *error.esource() != ErrorSource::Upstream {
+            return None;
+        }
+        let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        Some(match (was_not_processed(error), silent) {
+            (true, _) => Self::Unseen,
+            (_, true) => Self::Silent,
+            _ if ctx.attempt.reused && ctx.attempt.first_byte.is_none() => Self::Stale,
+            _ => Self::Reset,
+        })
+    }
+
+    fn is_wanted(self, retries: &Retries) -> bool {
+        match self {
+            Self::Unseen | Self::Stale | Self::Reset => retries.on_reset,
+            Self::Silent => retries.per_try_timeout.is_some(),
+        }
+    }
+}
+
+fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
+    is_idempotent(session, ctx) && is_at_hand(session)
+}
+
+fn is_idempotent(session: &Session, ctx: &RequestContext) -> bool {
+    let opted_in = ctx.route.as_ref().is_some_and(|route| route.retry_non_idempotent);
+    opted_in || session.req_header().method.is_idempotent()
+}
+
+/// Whether all of the request can be sent again, and the client saw nothing.
+fn is_at_hand(session: &Session) -> bool {
+    !session.as_ref().retry_buffer_truncated() && !is_answered(session) && !session.is_upgrade_req()
+}
+
+/// HTTP/2 says so of a request that it did not look at (RFC 9113, 8.7): by
+/// REFUSED_STREAM, or by a GOAWAY that does not reach up to it.
+fn was_not_processed(error: &Error) -> bool {
+    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let beyond = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    cause.is_remote() && (refused || beyond)
+}
+
+/// Picks who is asked next, if attempts, time and budget are left. What is more
+/// load counts against the budget; what is none may go where it was before, if
+/// there is nobody else.
+fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
+    let Some(upstream) = ctx.upstream().cloned() else { return false };
+    let spent = now.saturating_duration_since(ctx.started);
+    if ctx.attempt.count >= upstream.retries.attempts || spent >= upstream.timeouts.request {
+        return false;
+    }
+    // Without another endpoint the answer is what went wrong at this one.
+    let mut next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
+    if next.is_err() && !is_load {
+        ctx.attempt.tried = Tried::default();
+        next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
+    }
+    let Ok(lease) = next else { return false };
+    if is_load && !upstream.may_retry(now) {
+        record::retry(ctx, false);
+        return false;
+    }
+    record::retry(ctx, true);
+    hold(ctx, lease);
+    true
+}
+
+/// Tells the upstream what this attempt says of its endpoint.
+fn observe(ctx: &mut RequestContext, outcome: Outcome, now: Instant) {
+    ctx.attempt.judged = true;
+    if let (Some(upstream), Some(lease)) = (ctx.upstream(), &ctx.attempt.lease) {
+        upstream.observe(lease.index(), outcome, now);
+    }
+}
+
+fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
+    ctx.error = Some(error.etype().as_str());
+    record::attempt(ctx, result);
+}
+
+fn result_of(kind: &ErrorType) -> AttemptResult {
+    use ErrorType as T;
+    match kind {
+        T::ReadTimedout | T::WriteTimedout => AttemptResult::Timeout,
+        T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error => AttemptResult::ProtocolError,
+        _ => AttemptResult::Reset,
+    }
+}
+
+/// Ours, for an answer whose status is tried at another endpoint.
+const TRY_ELSEWHERE: &str = "TryElsewhere";

@@ -1,0 +1,434 @@
+//! Picks, tier by tier, with time as an argument.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn upstream(spec: Value) -> Upstream {
+    seen_from(&Place::default(), spec)
+}
+
+fn seen_from(place: &Place, spec: Value) -> Upstream {
+    let mut whole = json!({ "name": "u" });
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    Upstream::new(&serde_json::from_value(whole).unwrap(), None, place, Arc::default())
+}
+
+fn weights(weights: &[u16]) -> Upstream {
+    let endpoint = |(i, weight)| json!({ "address": format!("127.0.0.1:{}", 1000 + i), "weight": weight });
+    upstream(json!({ "endpoints": weights.iter().enumerate().map(endpoint).collect::<Vec<_>>() }))
+}
+
+/// So many endpoints in each of three zones; the gateway is in `z1`.
+fn zones(counts: [usize; 3], more: Value) -> Upstream {
+    let zone = |(zone, count): (usize, usize)| {
+        (0..count).map(move |i| json!({ "address": format!("10.0.{}.{i}:80", zone + 1), "zone": format!("z{}", zone + 1) }))
+    };
+    let endpoints: Vec<_> = counts.into_iter().enumerate().flat_map(zone).collect();
+    let mut spec = json!({ "endpoints": endpoints });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    seen_from(&Place { zone: Some("z1".into()), ..Place::default() }, spec)
+}
+
+fn picks(upstream: &Upstream, tried: &Tried, now: Instant) -> Vec<usize> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..100_000).filter_map(|_| upstream.pick(tried, random.u64(..), now).ok()).map(|l| l.index()).collect()
+}
+
+fn share(picks: &[usize], indexes: std::ops::Range<usize>) -> f64 {
+    picks.iter().filter(|index| indexes.contains(*index)).count() as f64 / picks.len() as f64
+}
+
+fn down(upstream: &Upstream, indexes: std::ops::Range<usize>) {
+    upstream.endpoints()[indexes].iter().for_each(|endpoint| endpoint.live.set_health(Health::Unhealthy));
+}
+
+fn tried(indexes: &[usize]) -> Tried {
+    let mut tried = Tried::default();
+    indexes.iter().for_each(|index| tried.insert(*index));
+    tried
+}
+
+#[test]
+fn the_weights_share_the_traffic() {
+    let all = picks(&weights(&[3, 1]), &Tried::default(), Instant::now());
+
+    assert!((share(&all, 0..1) - 0.75).abs() < 0.01, "{}", share(&all, 0..1));
+}
+
+#[test]
+fn weight_zero_is_never_picked_even_when_all_others_were_tried() {
+    let (upstream, now) = (weights(&[0, 1, 0]), Instant::now());
+
+    assert!(picks(&upstream, &Tried::default(), now).iter().all(|i| *i == 1));
+    assert_eq!(upstream.pick(&tried(&[1]), 0, now).err(), Some(Unavailable::NoEndpoint));
+}
+
+#[test]
+fn weight_zero_is_never_picked_in_panic() {
+    let (upstream, now) = (weights(&[0, 1, 1, 0]), Instant::now());
+    down(&upstream, 1..3);
+
+    let all = picks(&upstream, &Tried::default(), now);
+
+    assert!(upstream.view(now).panic && all.len() == 100_000);
+    assert!(all.iter().all(|index| [1, 2].contains(index)));
+}
+
+#[test]
+fn a_tried_endpoint_gives_way_to_the_others() {
+    let all = picks(&weights(&[1, 1, 1]), &tried(&[0, 2]), Instant::now());
+
+    assert!(all.len() == 100_000 && all.iter().all(|index| *index == 1));
+}
+
+#[test]
+fn the_less_busy_of_two_draws_is_picked() {
+    let (upstream, now) = (weights(&[1, 1]), Instant::now());
+    let busy: Vec<_> = (0..100).filter_map(|_| upstream.pick(&Tried::default(), 0, now).ok()).collect();
+
+    let next = upstream.pick(&Tried::default(), 0xffff_ffff, now).unwrap();
+
+    assert_eq!((busy.len(), next.index()), (100, 1));
+}
+
+#[test]
+fn a_dropped_lease_is_no_longer_in_flight() {
+    let upstream = weights(&[1]);
+    let lease = upstream.pick(&Tried::default(), 0, Instant::now());
+    assert_eq!(upstream.endpoints()[0].in_flight(), 1);
+
+    drop(lease);
+
+    assert_eq!(upstream.endpoints()[0].in_flight(), 0);
+}
+
+#[test]
+fn the_own_zone_takes_everything_while_it_can() {
+    let (upstream, now) = (zones([4, 4, 4], json!({})), Instant::now());
+
+    assert!((share(&picks(&upstream, &Tried::default(), now), 0..4) - 1.0).abs() < 1e-9);
+    // Three of four are more than 72 of 100.
+    down(&upstream, 0..1);
+    assert!((share(&picks(&upstream, &Tried::default(), now), 1..4) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn half_of_the_own_zone_takes_its_part_and_the_rest_spills() {
+    let (upstream, now) = (zones([4, 4, 4], json!({})), Instant::now());
+    upstream.view(now);
+    down(&upstream, 0..2);
+
+    let all = picks(&upstream, &Tried::default(), now);
+
+    assert!((share(&all, 2..4) - 0.5 / 0.72).abs() < 0.01, "{}", share(&all, 2..4));
+    assert!((share(&all, 4..8) - share(&all, 8..12)).abs() < 0.01);
+    let told: f64 = upstream.view(now).shares[2..4].iter().sum();
+    assert!((told - share(&all, 2..4)).abs() < 0.01, "{told}");
+}
+
+#[test]
+fn a_zone_that_comes_back_waits_and_rises() {
+    let (upstream, start) = (zones([2, 2, 0], json!({})), Instant::now());
+    let own = |second| {
+        let now = start + Duration::from_secs(second);
+        upstream.view(now).tiers[0].share
+    };
+    own(0);
+    down(&upstream, 0..2);
+    assert_eq!(own(1), 0.0);
+    upstream.endpoints()[..2].iter().for_each(|endpoint| endpoint.live.set_health(Health::Healthy));
+
+    assert_eq!([own(2), own(5)], [0.0, 0.0]);
+    let rising: Vec<_> = (6..20).map(own).collect();
+    assert!(rising[0] > 0.0 && rising[0] < 0.2, "{rising:?}");
+    assert!(rising.windows(2).all(|pair| pair[0] <= pair[1]) && rising.last() == Some(&1.0), "{rising:?}");
+}
+
+#[test]
+fn what_was_held_back_serves_when_there_is_nothing_else() {
+    let (upstream, start) = (zones([2, 2, 0], json!({})), Instant::now());
+    upstream.view(start);
+    down(&upstream, 0..4);
+    upstream.view(start);
+    upstream.endpoints()[0].live.set_health(Health::Healthy);
+    upstream.endpoints()[1].live.set_health(Health::Healthy);
+
+    let view = upstream.view(start + Duration::from_secs(1));
+
+    assert_eq!((view.panic, view.tiers[0].share), (false, 1.0), "{view:?}");
+}
+
+#[test]
+fn too_few_anywhere_is_panic_and_the_policy_decides() {
+    let now = Instant::now();
+    let (spreads, fails) =
+        (zones([4, 4, 0], json!({})), zones([4, 4, 0], json!({ "locality": { "on_panic": "fail" } })));
+    for upstream in [&spreads, &fails] {
+        down(upstream, 0..3);
+        assert!(!upstream.view(now).panic);
+        down(upstream, 4..7);
+        assert!(upstream.view(now).panic);
+    }
+
+    assert!((share(&picks(&spreads, &Tried::default(), now), 0..4) - 0.5).abs() < 0.01);
+    assert_eq!(fails.pick(&Tried::default(), 0, now).err(), Some(Unavailable::Panic));
+}
+
+#[test]
+fn a_retry_goes_to_another_zone_first_and_never_to_another_region_before() {
+    let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: Vec::new() };
+    let endpoint = |n: u16, zone: &str, region: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone, "region": region });
+    let endpoints = [
+        endpoint(1, "z1", "east"),
+        endpoint(2, "z1", "east"),
+        endpoint(3, "z2", "east"),
+        endpoint(4, "z9", "west"),
+    ];
+    let (upstream, now) = (seen_from(&place, json!({ "endpoints": endpoints })), Instant::now());
+    let after = |done: &[usize]| {
+        let mut found = picks(&upstream, &tried(done), now);
+        found.sort_unstable();
+        found.dedup();
+        found
+    };
+
+    assert_eq!(after(&[0]), [2]);
+    assert_eq!(after(&[0, 2]), [1]);
+    assert_eq!(after(&[0, 2, 1]), [3]);
+}
+
+#[test]
+fn gateways_of_a_small_zone_do_not_crush_it() {
+    let gateways = vec![("z1".into(), 2), ("z2".into(), 2), ("z3".into(), 2)];
+    let place = Place { zone: Some("z1".into()), region: None, gateways };
+    let endpoint = |n: u16, zone: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone });
+    let endpoints = [
+        endpoint(1, "z1"),
+        endpoint(2, "z2"),
+        endpoint(3, "z2"),
+        endpoint(4, "z2"),
+        endpoint(5, "z3"),
+        endpoint(6, "z3"),
+    ];
+    let upstream = seen_from(&place, json!({ "endpoints": endpoints }));
+
+    let all = picks(&upstream, &Tried::default(), Instant::now());
+
+    // A sixth of the endpoints and a third of the gateways: half goes on, and only
+    // to where something is to spare.
+    assert!((share(&all, 0..1) - 0.5).abs() < 0.01, "{}", share(&all, 0..1));
+    assert!((share(&all, 1..4) - 0.5).abs() < 0.01, "{}", share(&all, 1..4));
+}
+
+#[test]
+fn turns_are_exact() {
+    let spec = json!({ "balance": "round_robin", "endpoints": [
+        { "address": "10.0.0.1:1", "weight": 2 }, { "address": "10.0.0.1:2", "weight": 1 }, { "address": "10.0.0.1:3", "weight": 0 }
+    ] });
+
+    let all = picks(&upstream(spec), &Tried::default(), Instant::now());
+
+    assert_eq!(all[..6], [0, 1, 0, 0, 1, 0]);
+    assert_eq!(all.iter().filter(|index| **index == 1).count(), 33_333);
+}
+
+#[test]
+fn a_key_stays_on_its_endpoint_until_that_has_too_much() {
+    let endpoints: Vec<_> = (0..4).map(|n| json!({ "address": format!("10.0.0.1:{}", n + 1) })).collect();
+    let balance = json!({ "consistent_hash": { "key": "client_address" } });
+    let (upstream, now) = (upstream(json!({ "endpoints": endpoints, "balance": balance })), Instant::now());
+    let key = hash(b"alice");
+    let home = upstream.pick(&Tried::default(), key, now).unwrap().index();
+    assert!((0..100).all(|_| upstream.pick(&Tried::default(), key, now).unwrap().index() == home));
+
+    let held: Vec<_> = (0..40).map(|_| upstream.pick(&Tried::default(), key, now).unwrap()).collect();
+
+    let most = upstream.endpoints().iter().map(Endpoint::in_flight).max().unwrap();
+    assert!(held.len() == 40 && most <= 13, "{most}");
+    drop(held);
+    upstream.endpoints()[home].live.set_health(Health::Unhealthy);
+    assert_ne!(upstream.pick(&Tried::default(), key, now).unwrap().index(), home);
+}
+
+#[test]
+fn beyond_what_may_be_in_flight_nobody_is_picked() {
+    let endpoints = json!([{ "address": "10.0.0.1:1" }, { "address": "10.0.0.1:2" }]);
+    let now = Instant::now();
+    for (most, allowed) in [(json!({ "endpoint": 3 }), 6), (json!({ "upstream": 5 }), 5)] {
+        let upstream = upstream(json!({ "endpoints": endpoints, "max_in_flight": most }));
+
+        let mut held: Vec<_> =
+            (0..allowed).map(|_| upstream.pick(&Tried::default(), 0, now).unwrap()).collect();
+
+        assert_eq!(upstream.pick(&Tried::default(), 0, now).err(), Some(Unavailable::Full));
+        held.pop();
+        assert!(upstream.pick(&Tried::default(), 0, now).is_ok());
+    }
+}
+
+#[test]
+fn a_new_endpoint_of_an_upstream_at_work_rises() {
+    let live = Arc::<UpstreamLive>::default();
+    let build = |count: u16| {
+        let endpoints: Vec<_> = (1..=count).map(|n| json!({ "address": format!("10.0.0.1:{n}") })).collect();
+        let spec = serde_json::from_value(json!({ "name": "u", "endpoints": endpoints })).unwrap();
+        Upstream::new(&spec, None, &Place::default(), live.clone())
+    };
+    let later = Instant::now() + Duration::from_secs(60);
+    assert_eq!(build(1).view(Instant::now()).shares, [1.0]);
+
+    let shares = build(2).view(later).shares;
+
+    assert!((shares[1] - 1.0 / 11.0).abs() < 1e-9, "{shares:?}");
+}
+
+mod ejecting {
+    use super::*;
+
+    const BAD: Outcome = Outcome::ServerError;
+
+    fn detecting(count: usize, outliers: Value) -> Upstream {
+        zones([count, 0, 0], json!({ "outlier_detection": outliers }))
+    }
+
+    fn ejected(upstream: &Upstream, now: Instant) -> Vec<usize> {
+        let all = upstream.endpoints().iter().enumerate();
+        all.filter(|(_, endpoint)| endpoint.ejected_for(now).is_some()).map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn one_error_ejects_for_a_minute_where_it_is_set_so() {
+        let (upstream, start) = (
+            detecting(4, json!({ "consecutive_5xx": 1, "interval": "1s", "base_ejection": "1m" })),
+            Instant::now(),
+        );
+        upstream.view(start);
+
+        upstream.observe(2, BAD, start);
+
+        let at = |second| ejected(&upstream, start + Duration::from_secs(second));
+        assert_eq!((at(0), at(59), at(60)), (vec![2], vec![2], vec![]));
+        assert!(picks(&upstream, &Tried::default(), start).iter().all(|index| *index != 2));
+        let returned = picks(&upstream, &Tried::default(), start + Duration::from_secs(60));
+        assert!(share(&returned, 2..3) > 0.01 && share(&returned, 2..3) < 0.06, "{}", share(&returned, 2..3));
+    }
+
+    #[test]
+    fn only_errors_one_after_the_other_count() {
+        let (upstream, now) = (detecting(4, json!({})), Instant::now());
+
+        for outcome in [BAD, BAD, BAD, BAD, Outcome::Good, BAD, BAD, BAD, BAD] {
+            upstream.observe(0, outcome, now);
+        }
+        assert_eq!(ejected(&upstream, now), [0; 0]);
+        upstream.observe(0, BAD, now);
+        assert_eq!(ejected(&upstream, now), [0]);
+        (0..3).for_each(|_| upstream.observe(1, Outcome::GatewayError, now));
+        assert_eq!(ejected(&upstream, now), [0, 1]);
+    }
+
+    #[test]
+    fn back_on_probation_the_first_outcome_decides_and_the_next_sentence_is_longer() {
+        let (upstream, start) = (detecting(4, json!({})), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        (0..5).for_each(|_| upstream.observe(0, BAD, start));
+        upstream.view(at(30));
+
+        upstream.observe(0, BAD, at(30));
+
+        assert_eq!((ejected(&upstream, at(89)), ejected(&upstream, at(90))), (vec![0], vec![]));
+        upstream.view(at(90));
+        upstream.observe(0, Outcome::Good, at(90));
+        upstream.observe(0, BAD, at(91));
+        assert_eq!(ejected(&upstream, at(91)), [0; 0]);
+    }
+
+    #[test]
+    fn time_in_service_is_forgiven() {
+        let (upstream, start) = (detecting(4, json!({ "consecutive_5xx": 1 })), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        upstream.observe(0, BAD, start);
+        upstream.view(at(30));
+
+        upstream.observe(0, BAD, at(300));
+
+        assert_eq!((ejected(&upstream, at(329)), ejected(&upstream, at(330))), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn an_endpoint_far_below_the_others_is_ejected() {
+        let outliers = json!({ "consecutive_5xx": 0, "consecutive_gateway_errors": 0, "success_rate": { "requests": 20 } });
+        let (upstream, start) = (detecting(6, outliers), Instant::now());
+        let round = |now| {
+            for nth in 0..600 {
+                let bad = nth % 6 == 3 && nth % 12 < 6;
+                upstream.observe(nth % 6, if bad { BAD } else { Outcome::Good }, now);
+            }
+        };
+
+        round(start);
+        assert_eq!(ejected(&upstream, start), [0; 0]);
+        upstream.observe(0, Outcome::Good, start + Duration::from_secs(10));
+
+        assert_eq!(ejected(&upstream, start + Duration::from_secs(10)), [3]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_the_last_one_nor_more_than_the_share(
+            count in 1usize..12, share in 0u16..=100, which in prop::collection::vec(0usize..12, 0..200),
+        ) {
+            let most = format!("{share}%");
+            let upstream = detecting(count, json!({ "consecutive_5xx": 1, "max_ejected": most }));
+            let now = Instant::now();
+
+            which.iter().for_each(|index| upstream.observe(index % count, BAD, now));
+
+            let out = ejected(&upstream, now).len();
+            prop_assert!(out < count);
+            prop_assert!(out <= (count * usize::from(share) / 100).max(1));
+            prop_assert!(upstream.pick(&Tried::default(), 7, now).is_ok());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn shares_are_whole_and_who_has_no_weight_has_none(
+        weights in prop::collection::vec((0u16..5, 0u8..4, 0u8..3, 0u8..3), 1..40),
+        gateways in prop::collection::vec(0u32..4, 3),
+        draw: u64,
+    ) {
+        let endpoint = |(n, (weight, zone, region, _)): (usize, &(u16, u8, u8, u8))| {
+            let region = if *region == 2 { "west" } else { "east" };
+            json!({ "address": format!("10.0.0.1:{}", n + 1), "weight": weight, "zone": format!("z{zone}"), "region": region })
+        };
+        let endpoints: Vec<_> = weights.iter().enumerate().map(endpoint).collect();
+        let gateways = gateways.iter().enumerate().map(|(zone, count)| (format!("z{zone}").into(), *count));
+        let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: gateways.collect() };
+        let upstream = seen_from(&place, json!({ "endpoints": endpoints }));
+        for (endpoint, (.., health)) in upstream.endpoints().iter().zip(&weights) {
+            endpoint.live.set_health(if *health == 0 { Health::Unhealthy } else { Health::Healthy });
+        }
+        let now = Instant::now();
+
+        let view = upstream.view(now);
+
+        let possible = weights.iter().any(|(weight, ..)| *weight > 0);
+        let total: f64 = view.shares.iter().sum();
+        prop_assert!((total - f64::from(u8::from(possible))).abs() < 1e-6, "{:?}", view);
+        prop_assert!(view.shares.iter().all(|share| share.is_finite() && *share >= 0.0));
+        for (share, (weight, .., health)) in view.shares.iter().zip(&weights) {
+            prop_assert!(*weight > 0 || *share == 0.0);
+            prop_assert!(*health > 0 || *share == 0.0 || view.panic);
+        }
+        match upstream.pick(&Tried::default(), draw, now) {
+            Ok(lease) => prop_assert!(view.shares[lease.index()] > 0.0),
+            Err(_) => prop_assert!(!possible),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! How long each step towards an upstream may take.
+
+use std::time::Duration;
+
+use crate::config::upstream::TimeoutsSpec;
+
+/// How long each step towards an upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// TCP, and again TLS.
+    pub connect: Duration,
+    /// The longest silence of the endpoint.
+    pub read: Duration,
+    /// The longest silence on a stream.
+    pub stream_idle: Duration,
+    /// The longest that the endpoint may not take what is sent.
+    pub write: Duration,
+    /// Up to the response's header.
+    pub request: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+}
+
+impl From<&TimeoutsSpec> for Timeouts {
+    fn from(spec: &TimeoutsSpec) -> Self {
+        Self {
+            connect: spec.connect.duration(),
+            read: spec.read.duration(),
+            stream_idle: spec.stream_idle.duration(),
+            write: spec.write.duration(),
+            request: spec.request.duration(),
+            idle: spec.idle.duration(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What an upstream is now, for people and metrics: from the same table that
+//! picks are drawn from.
+
+use std::time::Instant;
+
+use super::{Distance, Upstream, UpstreamLive};
+
+/// An upstream now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Too few endpoints are in service anywhere.
+    pub panic: bool,
+    /// Nearest first.
+    pub tiers: Vec<TierView>,
+    /// By endpoint, in the order of the configuration: its share of the traffic.
+    pub shares: Vec<f64>,
+    /// Ejections since the upstream is known.
+    pub ejections: u64,
+}
+
+/// A tier now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TierView {
+    /// How far it is.
+    pub distance: Distance,
+    /// Of the whole traffic.
+    pub share: f64,
+    /// Of its weight.
+    pub in_service: f64,
+}
+
+impl Upstream {
+    /// What it is now.
+    pub fn view(&self, now: Instant) -> View {
+        let table = self.table(now);
+        let mut shares = vec![0.0; self.endpoints.len()];
+        for tier in &table.tiers {
+            let total = tier.sums.last().map_or(tier.members.len() as f64, |total| *total as f64);
+            let mut before = 0;
+            for (place, index) in tier.members.iter().enumerate() {
+                let upto = tier.sums.get(place).copied().unwrap_or(place as u64 + 1);
+                let share = shares.get_mut(*index as usize).into_iter();
+                share.for_each(|share| *share = tier.share * (upto - before) as f64 / total);
+                before = upto;
+            }
+        }
+        let tiers = self.plans.iter().zip(&table.tiers).map(|(plan, tier)| TierView {
+            distance: plan.distance.clone(),
+            share: tier.share,
+            in_service: tier.in_service,
+        });
+        View { panic: table.panic, tiers: tiers.collect(), shares, ejections: self.live.ejections() }
+    }
+
+    /// Whether no endpoint is in service at all.
+    pub fn is_down(&self, now: Instant) -> bool {
+        self.table(now).tiers.iter().all(|tier| tier.in_service <= 0.0)
+    }
+
+    /// How far an endpoint is; `None` for one that is never picked.
+    pub fn distance(&self, endpoint: usize) -> Option<&Distance> {
+        let has =
+            |members: &[u32]| members.binary_search(&u32::try_from(endpoint).unwrap_or(u32::MAX)).is_ok();
+        self.plans.iter().find(|plan| has(&plan.members)).map(|plan| &plan.distance)
+    }
+}
+
+impl UpstreamLive {
+    /// Ejections since the upstream is known.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
