@@ -14,6 +14,7 @@ use super::{
     Loaded, Problems,
     document::{self, Node},
     files::{self, Text},
+    health_check::HealthCheckSpec,
     load::{build, load_in},
     print,
 };
@@ -99,6 +100,9 @@ fn the_reference_names_every_key_and_writes_the_defaults() {
     assert_eq!(config.upstreams[0].spec.timeouts, Default::default());
     assert_eq!(config.upstreams[0].spec.locality, Default::default());
     assert_eq!(config.upstreams[0].spec.outlier_detection, Some(Default::default()));
+    assert_eq!(config.upstreams[0].spec.retries, Default::default());
+    let asked = HealthCheckSpec { path: Some("/healthz".to_owned()), ..Default::default() };
+    assert_eq!(config.upstreams[0].spec.health_check, Some(asked));
     for key in schema_keys(&super::schema()) {
         assert!(text.contains(&format!("{key}:")), "conf/tollgate.yaml does not tell of `{key}`");
     }

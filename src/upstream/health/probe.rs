@@ -6,7 +6,7 @@
 //! Always holds: the deadline is over the whole of it, so that an endpoint which
 //! drips is a timeout; at most 64 KiB of an answer is read.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
@@ -51,19 +51,28 @@ impl From<ProbeResult> for Outcome {
     }
 }
 
-/// Asks endpoints; holds no connection between two probes.
+/// Asks endpoints; holds no connection between two probes. Each connector reads
+/// the system's authorities, so that one is made when it is first needed.
 pub(super) struct Prober {
-    http: Connector,
-    transport: TransportConnector,
+    http: LazyLock<Connector>,
+    transport: LazyLock<TransportConnector>,
 }
 
 impl Prober {
     pub(super) fn new() -> Self {
-        Self { http: Connector::new(None), transport: TransportConnector::new(None) }
+        Self {
+            http: LazyLock::new(|| Connector::new(None)),
+            transport: LazyLock::new(|| TransportConnector::new(None)),
+        }
     }
 
     /// Asks an endpoint; takes the check's timeout at most.
     pub(super) async fn probe(&self, peer: &HttpPeer, check: &Check) -> Outcome {
+        // Not in the first probe's time.
+        match check.question {
+            Question::Tcp => _ = LazyLock::force(&self.transport),
+            Question::Http { .. } | Question::Grpc { .. } => _ = LazyLock::force(&self.http),
+        }
         match tokio::time::timeout(check.timeout, self.ask(peer, &check.question)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(why)) => {

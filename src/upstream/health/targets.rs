@@ -82,6 +82,14 @@ impl Targets {
                 self.add(asking, &numbers, &mut old, now);
             }
         }
+        let unasked = upstreams.iter().filter(|upstream| upstream.check.is_none());
+        for endpoint in unasked.flat_map(|upstream| upstream.endpoints()) {
+            // Nobody would ever find it healthy again. For requests that still
+            // go by the check, unproven is as good a reason to stay away.
+            if endpoint.health() == Health::Unhealthy {
+                endpoint.live.set_health(Health::Unproven);
+            }
+        }
         let (schedule, kept) = (&mut self.schedule, &self.by_number);
         schedule.retain(|number| kept.contains_key(&number));
         self.count(upstreams);
@@ -305,6 +313,24 @@ mod tests {
         assert_eq!(second.endpoints()[0].health(), Health::Unhealthy);
         simulated.run(Duration::from_secs(5), ProbeResult::Passed);
         assert_eq!(second.endpoints()[0].health(), Health::Healthy);
+    }
+
+    #[test]
+    fn who_is_not_asked_any_more_is_not_held_unhealthy() {
+        let mut simulated = Simulated::new();
+        let live = Arc::new(EndpointLive::default());
+        let built = |check: &str| {
+            let spec = format!("{{ name: u, endpoints: [{{ address: \"10.0.0.1:80\" }}]{check} }}");
+            Arc::new(Upstream::new(&serde_yaml::from_str(&spec).unwrap(), None, &|_| live.clone()))
+        };
+        simulated.follow(&[built(", health_check: { path: /, interval: 1s }")]);
+        simulated.run(Duration::from_secs(5), ProbeResult::Refused);
+        assert_eq!(live.health(), Health::Unhealthy);
+
+        simulated.follow(&[built("")]);
+
+        assert_eq!(live.health(), Health::Unproven);
+        assert_eq!(simulated.run(Duration::from_secs(5), ProbeResult::Refused), 0);
     }
 
     #[test]
