@@ -1,6 +1,7 @@
 //! The life of the process: reload, signals, drain, listening sockets.
 
 mod doors;
+mod imds;
 mod lasting;
 mod reload;
 mod shutdown;
@@ -8,6 +9,7 @@ mod signals;
 mod sockets;
 
 pub use doors::Doors;
+pub use imds::learn as learn_place;
 pub use lasting::Lasting;
 pub use reload::{Refused, Reloaded, Reloader};
 pub use shutdown::Shutdown;
