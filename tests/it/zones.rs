@@ -19,7 +19,7 @@ use crate::support::{
 #[tokio::test]
 async fn the_own_zone_is_preferred_and_a_zone_that_is_killed_costs_no_request() {
     let fleet = Fleet::start([2, 2, 2]).await;
-    let gateway = fleet.gateway("z1", SENSITIVE).await;
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
     assert_eq!(split(&gateway, 60).await, BTreeMap::from([("z1".to_owned(), 60)]));
     let load = Load::new();
     let mut clients = JoinSet::new();
@@ -120,6 +120,28 @@ async fn a_zone_that_resets_is_routed_around_at_once() {
         sent += u32::from(client.send(&Request::get("/")).await.status == 200);
     }
     assert_eq!((sent, fleet.requests(0).await), (50, before));
+}
+
+#[tokio::test]
+async fn a_zone_that_takes_no_connections_is_routed_around() {
+    let mut fleet = Fleet::start([0, 2, 0]).await;
+    fleet.zones[0] = vec![Origin::never_accepts(), Origin::never_accepts()];
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
+    let load = Load::new();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let asks = Asks::of(gateway.plain, Request::get("/")).pause(Duration::from_millis(2));
+        clients.spawn(load.clone().http1(asks));
+    }
+
+    eventually(PATIENCE, || async { share(&gateway, "z1").await == 0.0 }).await;
+    load.end();
+    clients.join_all().await;
+
+    assert_eq!(load.lost(), [""; 0]);
+    // The first round: the others wait for nothing any more.
+    let attempts = gateway.metric("tollgate_zone_attempts_total", &[("zone", "z1")]).await;
+    assert!((3.0..=24.0).contains(&attempts), "{attempts}");
 }
 
 #[tokio::test]
