@@ -27,7 +27,7 @@ use crate::{
     config::{self, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
-    lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets},
+    lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place},
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -102,7 +102,12 @@ impl Parts {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        let (first, warnings) = Snapshot::load(path, 1, &live, &metrics).map_err(StartError::Config)?;
+        let load = || Snapshot::load(path, 1, &live, &metrics).map_err(StartError::Config);
+        let (mut first, mut warnings) = load()?;
+        if learn_place(&first.config().location, &live) {
+            // Once more, now that it is known what is near.
+            (first, warnings) = load()?;
+        }
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());

@@ -2,6 +2,7 @@
 
 mod doors;
 mod files;
+mod imds;
 mod lasting;
 mod reload;
 mod shutdown;
@@ -10,6 +11,7 @@ mod sockets;
 
 pub use doors::Doors;
 pub use files::most_connections;
+pub use imds::learn as learn_place;
 pub use lasting::Lasting;
 pub use reload::{Refused, Reloaded, Reloader};
 pub use shutdown::{DrainRequest, Shutdown};

@@ -13,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::imds;
 use crate::{
     config::{Config, Problems, Source, Sourced},
     live::LiveState,
@@ -124,7 +125,12 @@ impl Reloader {
     fn swap(&self) -> Result<Reloaded, Refused> {
         let before = self.current.load();
         let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
-        let (next, warnings) = built.map_err(Refused::Problems)?;
+        let (mut next, mut warnings) = built.map_err(Refused::Problems)?;
+        if imds::learn(&next.config().location, &self.live) {
+            // Once more, now that it is known what is near.
+            let again = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
+            (next, warnings) = again.map_err(Refused::Problems)?;
+        }
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {
             next.loaded.locate(&mut frozen);

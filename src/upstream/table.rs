@@ -14,7 +14,7 @@ use arc_swap::Guard;
 use super::{
     Upstream,
     endpoint::{Admission, WHOLE},
-    live::Book,
+    live::{Book, Health},
     place::{Distance, Plan},
     shares,
     turns::Turns,
@@ -164,10 +164,17 @@ impl Upstream {
     }
 
     /// How much of a tier's weight is in service; shares that rise count whole.
+    /// Who was never probed is no loss: a reload that adds endpoints spills nothing.
     fn in_service(&self, plan: &Plan, levels: &[u8]) -> f64 {
-        let members = plan.members.iter().filter(|index| level(levels, **index) > 0);
-        let weight: u64 = members.map(|index| self.weight(*index)).sum();
-        weight as f64 / plan.weight as f64
+        let (mut serving, mut all) = (0, 0);
+        for index in &plan.members {
+            let Some(endpoint) = self.endpoints.get(*index as usize) else { continue };
+            let serves = level(levels, *index) > 0;
+            let counts = serves || !self.probed || endpoint.health() != Health::Unproven;
+            serving += u64::from(endpoint.weight) * u64::from(serves);
+            all += u64::from(endpoint.weight) * u64::from(counts);
+        }
+        if all == 0 { 0.0 } else { serving as f64 / all as f64 }
     }
 
     /// All endpoints, whatever is said of them, by weight alone.

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
 
 use crate::support::{
     Gateway, Origin, PATIENCE, Request, eventually,
@@ -16,7 +19,7 @@ use crate::support::{
 #[tokio::test]
 async fn the_own_zone_is_preferred_and_a_zone_that_is_killed_costs_no_request() {
     let fleet = Fleet::start([2, 2, 2]).await;
-    let gateway = fleet.gateway("z1", SENSITIVE).await;
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
     assert_eq!(split(&gateway, 60).await, BTreeMap::from([("z1".to_owned(), 60)]));
     let load = Load::new();
     let mut clients = JoinSet::new();
@@ -117,6 +120,28 @@ async fn a_zone_that_resets_is_routed_around_at_once() {
         sent += u32::from(client.send(&Request::get("/")).await.status == 200);
     }
     assert_eq!((sent, fleet.requests(0).await), (50, before));
+}
+
+#[tokio::test]
+async fn a_zone_that_takes_no_connections_is_routed_around() {
+    let mut fleet = Fleet::start([0, 2, 0]).await;
+    fleet.zones[0] = vec![Origin::never_accepts(), Origin::never_accepts()];
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
+    let load = Load::new();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let asks = Asks::of(gateway.plain, Request::get("/")).pause(Duration::from_millis(2));
+        clients.spawn(load.clone().http1(asks));
+    }
+
+    eventually(PATIENCE, || async { share(&gateway, "z1").await == 0.0 }).await;
+    load.end();
+    clients.join_all().await;
+
+    assert_eq!(load.lost(), [""; 0]);
+    // The first round: the others wait for nothing any more.
+    let attempts = gateway.metric("tollgate_zone_attempts_total", &[("zone", "z1")]).await;
+    assert!((3.0..=24.0).contains(&attempts), "{attempts}");
 }
 
 #[tokio::test]
@@ -289,6 +314,63 @@ async fn several_zones_that_nothing_watches_are_warned_of() {
     );
     assert_eq!((with.code, with.stderr.as_str()), (Some(0), ""));
 }
+
+#[tokio::test]
+async fn the_instance_says_which_zone_is_the_own_one() {
+    let (here, there) = (Origin::named("here").await, Origin::named("there").await);
+    let text = r#"
+        location: { zone: imds }
+        upstreams:
+          - name: shop
+            endpoints: [{ address: "{there}", zone: use1-az1 }, { address: "{here}", zone: use1-az4 }]
+            outlier_detection: {}
+        routes: [{ name: all, to: [{ upstream: shop }] }]
+        "#;
+    let builder = || Gateway::builder().origin("here", &here).origin("there", &there).yaml(text);
+    let (endpoint, _service) = metadata_service().await;
+
+    let gateway = builder().env(METADATA, &endpoint).start().await;
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").await.echo().origin(), "here");
+    }
+    assert_eq!(gateway.status().await["zone"], "use1-az4");
+
+    // Absent, it keeps nobody from starting.
+    let nobody = format!("http://{}", Origin::dead().address);
+    let gateway = builder().env(METADATA, &nobody).start().await;
+    assert_eq!(
+        (gateway.get("/").await.status, &gateway.status().await["zone"]),
+        (200, &serde_json::Value::Null)
+    );
+    assert!(gateway.stderr().contains("location unknown"), "{}", gateway.stderr());
+}
+
+/// The metadata service of an instance in `use1-az4`; it wants its token.
+async fn metadata_service() -> (String, JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
+            let knows = request.contains("x-aws-ec2-metadata-token: t0ken\r\n");
+            let body = match request.split(' ').nth(1) {
+                Some("/latest/api/token") if request.starts_with("put") => "t0ken",
+                Some("/latest/meta-data/placement/availability-zone-id") if knows => "use1-az4",
+                Some("/latest/meta-data/placement/region") if knows => "us-east-1",
+                _ => "",
+            };
+            let status = if body.is_empty() { "401 Unauthorized" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (endpoint, task)
+}
+
+const METADATA: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
 /// Origins in up to three zones, and one of weight 0 in the gateway's own.
 struct Fleet {

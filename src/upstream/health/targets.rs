@@ -318,10 +318,12 @@ mod tests {
     #[test]
     fn who_is_not_asked_any_more_is_not_held_unhealthy() {
         let mut simulated = Simulated::new();
-        let live = Arc::new(EndpointLive::default());
+        let known = Arc::new(crate::upstream::UpstreamLive::default());
+        let live = known.endpoint("10.0.0.1:80".parse().unwrap());
         let built = |check: &str| {
             let spec = format!("{{ name: u, endpoints: [{{ address: \"10.0.0.1:80\" }}]{check} }}");
-            Arc::new(Upstream::new(&serde_yaml::from_str(&spec).unwrap(), None, &|_| live.clone()))
+            let spec = serde_yaml::from_str(&spec).unwrap();
+            Arc::new(Upstream::new(&spec, None, &crate::upstream::Place::default(), known.clone()))
         };
         simulated.follow(&[built(", health_check: { path: /, interval: 1s }")]);
         simulated.run(Duration::from_secs(5), ProbeResult::Refused);
