@@ -46,7 +46,8 @@ async fn who_is_down_at_the_start_gets_not_one_request() {
     down.set_healthy(false).await;
     let dead = Origin::dead();
 
-    let rare = "health_check: { path: /__origin/health, interval: 1h, unhealthy_interval: 1h }";
+    let rare = "health_check: { path: /__origin/health, interval: 1h, unhealthy_interval: 1h }, \
+                locality: { panic_below: 0% }";
     let gateway = shop(&[&a, &down, &dead], rare).await;
     all_answered_by(&gateway, "a").await;
 
@@ -168,9 +169,13 @@ fn upstream(addresses: &[(&str, SocketAddr)], more: &str) -> String {
     )
 }
 
-/// A check that is fast enough for a test, with room for a busy machine.
+/// A check that is fast enough for a test, with room for a busy machine. Without
+/// panic, which would send to the unhealthy too.
 fn quick(question: &str) -> String {
-    format!("health_check: {{ {question}, interval: 500ms, unhealthy_interval: 100ms, timeout: 500ms }}")
+    format!(
+        "health_check: {{ {question}, interval: 500ms, unhealthy_interval: 100ms, timeout: 500ms }}, \
+         locality: {{ panic_below: 0% }}"
+    )
 }
 
 /// Of the first upstream, in the order of the configuration.
