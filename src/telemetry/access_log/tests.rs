@@ -67,9 +67,11 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
 }
 
 /// The ids in a file, each from a whole line.
+/// Of the lines that are whole: the last one may be half written.
 fn ids(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let parsed = whole.map(|line| serde_json::from_str::<Value>(line).expect(line));
     parsed.map(|line| line["request_id"].as_str().unwrap().to_owned()).collect()
 }
 
