@@ -5,13 +5,12 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     config::location::LocationSpec,
-    upstream::{EndpointLive, Place, UpstreamLive},
+    upstream::{Place, UpstreamLive},
 };
 
 /// The experience of this process, shared by every snapshot.
@@ -27,12 +26,6 @@ impl LiveState {
     /// anyone holds it.
     pub fn upstream(&self, name: &Arc<str>) -> Arc<UpstreamLive> {
         self.upstreams().entry(name.clone()).or_default().clone()
-    }
-
-    /// What is known of an upstream's endpoint; the same for the same names as
-    /// long as anyone holds it.
-    pub fn endpoint(&self, upstream: &Arc<str>, address: SocketAddr) -> Arc<EndpointLive> {
-        self.upstream(upstream).endpoint(address)
     }
 
     /// Remembers where the instance says that it is.
@@ -79,17 +72,17 @@ mod tests {
     fn an_endpoint_keeps_its_experience_while_someone_holds_it() {
         let live = LiveState::default();
         let (name, address) = (Arc::from("orders"), "127.0.0.1:1".parse().unwrap());
-        let held = live.endpoint(&name, address);
+        let held = live.upstream(&name).endpoint(address);
 
         live.sweep();
 
-        assert!(Arc::ptr_eq(&held, &live.endpoint(&name, address)));
+        assert!(Arc::ptr_eq(&held, &live.upstream(&name).endpoint(address)));
     }
 
     #[test]
     fn what_nobody_holds_is_forgotten() {
         let live = LiveState::default();
-        live.endpoint(&Arc::from("orders"), "127.0.0.1:1".parse().unwrap());
+        live.upstream(&Arc::from("orders")).endpoint("127.0.0.1:1".parse().unwrap());
 
         live.sweep();
 

@@ -163,7 +163,6 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// So many are written below; the map grows once.
 const ADDED_FIELDS: usize = 6;
 
-/// Of an answer.
 const VIA_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 tollgate");
 

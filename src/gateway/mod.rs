@@ -190,11 +190,12 @@ impl ProxyHttp for Gateway {
         ctx.rejection = Some(why);
         ctx.error.get_or_insert(error.etype().as_str());
         // An endpoint's failure is not the client's: its connection goes on.
-        let clean = *error.esource() != ErrorSource::Downstream && !attempt::is_answered(session);
+        let answered = attempt::is_answered(session);
+        let clean = *error.esource() != ErrorSource::Downstream && !answered;
         if !clean {
             session.set_keepalive(None);
         }
-        if !attempt::is_answered(session) {
+        if !answered {
             // The client may be gone; then there is nobody to tell.
             let _ = reply::reject(session, ctx, why).await;
         }

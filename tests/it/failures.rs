@@ -22,7 +22,7 @@ async fn an_endpoint_that_fails_does_not_cost_the_client_its_connection() {
     let origins =
         [Origin::dead(), Origin::resets_before_header().await, Origin::speaks_nonsense().await, silent];
     for origin in origins {
-        let gateway = upstream(&[&origin], "timeouts: { read: 200ms }, retries: { attempts: 1 }").await;
+        let gateway = Gateway::shop(&[&origin], "timeouts: { read: 200ms }, retries: { attempts: 1 }").await;
         let mut client = gateway.connect().await;
 
         for request in [Request::get("/"), Request::post("/", "body"), Request::get("/again")] {
@@ -45,7 +45,8 @@ async fn a_large_upload_to_an_endpoint_that_fails_ends_the_connection() {
 #[tokio::test]
 async fn an_endpoint_that_never_accepts_is_a_504() {
     let gateway =
-        upstream(&[&Origin::never_accepts()], "timeouts: { connect: 100ms }, retries: { attempts: 1 }").await;
+        Gateway::shop(&[&Origin::never_accepts()], "timeouts: { connect: 100ms }, retries: { attempts: 1 }")
+            .await;
 
     assert_refused(&gateway, &gateway.get("/").await, 504, "connect_timeout").await;
 }
@@ -54,7 +55,8 @@ async fn an_endpoint_that_never_accepts_is_a_504() {
 async fn an_endpoint_that_never_answers_is_a_504_and_is_not_tried_again() {
     let silent = Origin::never_answers().await;
     let other = Origin::never_answers().await;
-    let gateway = upstream(&[&silent, &other], "timeouts: { read: 100ms }, retries: { attempts: 2 }").await;
+    let gateway =
+        Gateway::shop(&[&silent, &other], "timeouts: { read: 100ms }, retries: { attempts: 2 }").await;
 
     assert_refused(&gateway, &gateway.get("/").await, 504, "upstream_timeout").await;
 
@@ -64,7 +66,7 @@ async fn an_endpoint_that_never_answers_is_a_504_and_is_not_tried_again() {
 #[tokio::test]
 async fn an_endpoint_that_ends_the_connection_is_a_502() {
     for origin in [Origin::resets_before_header().await, Origin::closes_before_header().await] {
-        let gateway = upstream(&[&origin], "retries: { attempts: 1 }").await;
+        let gateway = Gateway::shop(&[&origin], "retries: { attempts: 1 }").await;
 
         assert_refused(&gateway, &gateway.get("/").await, 502, "upstream_reset").await;
     }
@@ -72,7 +74,7 @@ async fn an_endpoint_that_ends_the_connection_is_a_502() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_a_502() {
-    let gateway = upstream(&[&Origin::speaks_nonsense().await], "retries: { attempts: 1 }").await;
+    let gateway = Gateway::shop(&[&Origin::speaks_nonsense().await], "retries: { attempts: 1 }").await;
 
     assert_refused(&gateway, &gateway.get("/").await, 502, "upstream_protocol").await;
 }
@@ -110,7 +112,7 @@ async fn an_upstreams_own_refusal_goes_through_unchanged() {
 #[tokio::test]
 async fn every_method_goes_to_another_endpoint_when_the_first_is_dead() {
     let alive = Origin::named("alive").await;
-    let gateway = upstream(&[&Origin::dead(), &alive], "retries: { attempts: 2 }").await;
+    let gateway = Gateway::shop(&[&Origin::dead(), &alive], "retries: { attempts: 2 }").await;
     let mut client = gateway.connect().await;
     let mut attempts = Vec::new();
 
@@ -135,7 +137,7 @@ async fn every_method_goes_to_another_endpoint_when_the_first_is_dead() {
 #[tokio::test]
 async fn only_what_may_be_sent_twice_is_sent_twice() {
     let (resets, answers) = (Origin::resets_before_header().await, Origin::start().await);
-    let gateway = upstream(&[&resets, &answers], "retries: { attempts: 2 }").await;
+    let gateway = Gateway::shop(&[&resets, &answers], "retries: { attempts: 2 }").await;
     let sent = async || resets.requests().await + answers.requests().await;
 
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
@@ -166,7 +168,7 @@ async fn attempts_are_counted_and_end() {
         Origin::resets_before_header().await,
         Origin::resets_before_header().await,
     ];
-    let gateway = upstream(&origins.each_ref(), "retries: { attempts: 2 }").await;
+    let gateway = Gateway::shop(&origins.each_ref(), "retries: { attempts: 2 }").await;
 
     let answer = gateway.get("/").await;
 
@@ -183,14 +185,14 @@ async fn attempts_are_counted_and_end() {
 #[tokio::test]
 async fn more_attempts_than_endpoints_end_with_what_went_wrong() {
     let origin = Origin::resets_before_header().await;
-    let gateway = upstream(&[&origin], "retries: { attempts: 3 }").await;
+    let gateway = Gateway::shop(&[&origin], "retries: { attempts: 3 }").await;
 
     assert_refused(&gateway, &gateway.get("/").await, 502, "upstream_reset").await;
 }
 
 #[tokio::test]
 async fn a_connection_that_died_in_the_pool_costs_no_request_that_may_be_sent_twice() {
-    let gateway = upstream(&[&Origin::forgets_connections().await], "retries: { attempts: 2 }").await;
+    let gateway = Gateway::shop(&[&Origin::forgets_connections().await], "retries: { attempts: 2 }").await;
     let mut client = gateway.connect().await;
 
     for _ in 0..10 {
@@ -228,27 +230,16 @@ async fn an_endpoint_of_weight_0_is_never_used() {
 #[tokio::test]
 async fn the_deadline_of_a_request_holds_for_all_attempts_together() {
     let (one, two) = (Origin::never_accepts(), Origin::never_accepts());
-    let gateway =
-        upstream(&[&one, &two], "timeouts: { connect: 300ms, request: 200ms }, retries: { attempts: 3 }")
-            .await;
+    let gateway = Gateway::shop(
+        &[&one, &two],
+        "timeouts: { connect: 300ms, request: 200ms }, retries: { attempts: 3 }",
+    )
+    .await;
 
     let answer = gateway.get("/").await;
 
     assert_eq!(answer.status, 504);
     assert!(gateway.line_of(&answer).await["attempts"].as_u64().unwrap() <= 1);
-}
-
-/// A gateway with one upstream `shop` of these endpoints, and more of its keys.
-async fn upstream(endpoints: &[&Origin], more: &str) -> Gateway {
-    let mut gateway = Gateway::builder();
-    let mut list = Vec::new();
-    for (nth, origin) in endpoints.iter().enumerate() {
-        gateway = gateway.origin(&format!("endpoint{nth}"), origin);
-        list.push(format!("{{ address: \"{{endpoint{nth}}}\" }}"));
-    }
-    let upstream = format!("{{ name: shop, endpoints: [{}], {more} }}", list.join(", "));
-    let routes = "routes: [{ name: all, to: [{ upstream: shop }] }]";
-    gateway.yaml(&format!("upstreams: [{upstream}]\n{routes}")).start().await
 }
 
 /// The gateway answered itself, says why, and wrote and counted it.

@@ -300,14 +300,7 @@ async fn an_upload_in_many_small_frames_ends_no_connection() {
 
 /// In front of one origin, with a TLS listener and more of the upstream's keys.
 async fn https(origin: &Origin, more: &str) -> Gateway {
-    let authority = certs::authority();
-    let upstream = format!("{{ name: origin, endpoints: [{{ address: \"{{origin}}\" }}], {more} }}");
-    Gateway::builder()
-        .origin("origin", origin)
-        .certificate(&certs::server(&authority, &["api.example.com"]))
-        .yaml(&format!("upstreams: [{upstream}]"))
-        .start()
-        .await
+    Gateway::https(origin, more, "").await
 }
 
 fn sum() -> HeaderMap {

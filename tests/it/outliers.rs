@@ -9,7 +9,7 @@ async fn an_endpoint_that_answers_500_to_everything_is_ejected_and_comes_back() 
     let (good, bad) =
         (Origin::named("good").await, Origin::builder().name("bad").script("status=500").start().await);
     // As it was asked for: one error, looked at each second; shorter than a minute.
-    let gateway = gateway(
+    let gateway = Gateway::shop(
         &[&good, &bad],
         "outlier_detection: { consecutive_5xx: 1, interval: 1s, base_ejection: 2s }, slow_start: 1s",
     )
@@ -39,7 +39,7 @@ async fn an_endpoint_that_answers_500_to_everything_is_ejected_and_comes_back() 
 async fn the_last_endpoint_is_never_ejected() {
     let bad = [Origin::answers(500).await, Origin::answers(500).await];
     let gateway =
-        gateway(&bad.each_ref(), "outlier_detection: { consecutive_5xx: 1, max_ejected: 100% }").await;
+        Gateway::shop(&bad.each_ref(), "outlier_detection: { consecutive_5xx: 1, max_ejected: 100% }").await;
 
     for _ in 0..30 {
         assert_eq!(gateway.get("/").await.status, 500);
@@ -52,7 +52,7 @@ async fn the_last_endpoint_is_never_ejected() {
 #[tokio::test]
 async fn without_outlier_detection_nothing_is_ejected() {
     let (good, bad) = (Origin::start().await, Origin::answers(500).await);
-    let gateway = gateway(&[&good, &bad], "slow_start: 1s").await;
+    let gateway = Gateway::shop(&[&good, &bad], "slow_start: 1s").await;
 
     for _ in 0..60 {
         gateway.get("/").await;
@@ -65,7 +65,7 @@ async fn without_outlier_detection_nothing_is_ejected() {
 #[tokio::test]
 async fn answers_that_break_off_eject_too() {
     let (good, bad) = (Origin::named("good").await, Origin::script("size=1000,truncate=10").await);
-    let gateway = gateway(&[&good, &bad], "outlier_detection: { consecutive_gateway_errors: 2 }").await;
+    let gateway = Gateway::shop(&[&good, &bad], "outlier_detection: { consecutive_gateway_errors: 2 }").await;
 
     eventually(PATIENCE, || async {
         let _ = gateway.connect().await.try_send(&Request::get("/")).await;
@@ -84,7 +84,8 @@ async fn answers_that_break_off_eject_too() {
 async fn a_client_that_leaves_says_nothing_of_the_endpoint() {
     let slow = "delay=300ms,size=8388608";
     let slow = [Origin::script(slow).await, Origin::script(slow).await];
-    let gateway = gateway(&slow.each_ref(), "outlier_detection: { consecutive_gateway_errors: 1 }").await;
+    let gateway =
+        Gateway::shop(&slow.each_ref(), "outlier_detection: { consecutive_gateway_errors: 1 }").await;
 
     for nth in 1..=6 {
         let mut client = gateway.connect().await;
@@ -99,7 +100,7 @@ async fn a_client_that_leaves_says_nothing_of_the_endpoint() {
 #[tokio::test]
 async fn statuses_by_list_are_tried_elsewhere_and_only_where_it_is_safe() {
     let (busy, good) = (Origin::answers(503).await, Origin::named("good").await);
-    let gateway = gateway(&[&busy, &good], "retries: { attempts: 2, on: [503] }").await;
+    let gateway = Gateway::shop(&[&busy, &good], "retries: { attempts: 2, on: [503] }").await;
 
     let mut refused = 0;
     for _ in 0..30 {
@@ -137,7 +138,8 @@ async fn a_route_may_allow_every_method_to_be_sent_twice() {
 async fn retries_end_with_their_budget() {
     let busy = [Origin::answers(503).await, Origin::answers(503).await];
     let gateway =
-        gateway(&busy.each_ref(), "retries: { attempts: 2, on: [503], budget: 10%, budget_floor: 0 }").await;
+        Gateway::shop(&busy.each_ref(), "retries: { attempts: 2, on: [503], budget: 10%, budget_floor: 0 }")
+            .await;
 
     for _ in 0..200 {
         assert_eq!(gateway.get("/").await.status, 503);
@@ -152,7 +154,7 @@ async fn retries_end_with_their_budget() {
 async fn a_silent_endpoint_is_given_up_where_a_try_may_take_only_so_long() {
     let (silent, good) = (Origin::never_answers().await, Origin::named("good").await);
     let more = "retries: { attempts: 2, per_try_timeout: 100ms }, outlier_detection: { consecutive_gateway_errors: 3 }";
-    let gateway = gateway(&[&silent, &good], more).await;
+    let gateway = Gateway::shop(&[&silent, &good], more).await;
 
     for _ in 0..30 {
         let begun = std::time::Instant::now();
@@ -161,19 +163,4 @@ async fn a_silent_endpoint_is_given_up_where_a_try_may_take_only_so_long() {
     }
 
     assert_eq!(silent.requests().await, 3);
-}
-
-/// A gateway with one upstream `shop` of these endpoints, and more of its keys.
-async fn gateway(endpoints: &[&Origin], more: &str) -> Gateway {
-    let mut gateway = Gateway::builder();
-    let mut list = Vec::new();
-    for (nth, origin) in endpoints.iter().enumerate() {
-        gateway = gateway.origin(&format!("endpoint{nth}"), origin);
-        list.push(format!("{{ address: \"{{endpoint{nth}}}\" }}"));
-    }
-    let upstream = format!("{{ name: shop, endpoints: [{}], {more} }}", list.join(", "));
-    gateway
-        .yaml(&format!("upstreams: [{upstream}]\nroutes: [{{ name: all, to: [{{ upstream: shop }}] }}]"))
-        .start()
-        .await
 }

@@ -7,7 +7,7 @@ use boring::sha::Sha256;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{Gateway, Http1, Origin, PATIENCE, Puppet, Request, Tls, certs, eventually};
+use crate::support::{Gateway, Http1, Origin, PATIENCE, Puppet, Request, Tls, eventually};
 
 #[tokio::test]
 async fn events_arrive_as_they_come() {
@@ -258,14 +258,7 @@ async fn an_origin_that_stops_reading_stops_its_client() {
 /// In front of one origin, with a TLS listener, room for large bodies, and more
 /// of the upstream's keys.
 async fn https(origin: &Origin, more: &str) -> Gateway {
-    let authority = certs::authority();
-    let upstream = format!("{{ name: origin, endpoints: [{{ address: \"{{origin}}\" }}], {more} }}");
-    Gateway::builder()
-        .origin("origin", origin)
-        .certificate(&certs::server(&authority, &["api.example.com"]))
-        .yaml(&format!("requests: {{ max_body: 2GiB }}\nupstreams: [{upstream}]"))
-        .start()
-        .await
+    Gateway::https(origin, more, "requests: { max_body: 2GiB }").await
 }
 
 /// The memory of a gateway, from its first request on.

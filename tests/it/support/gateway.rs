@@ -52,6 +52,28 @@ impl Gateway {
         Self::builder().origin("origin", origin).yaml(&format!("upstreams: [{upstream}]")).start().await
     }
 
+    /// With one upstream `shop` of these endpoints, and more of its keys.
+    pub async fn shop(endpoints: &[&Origin], more: &str) -> Self {
+        let mut builder = Self::builder();
+        let mut list = Vec::new();
+        for (nth, origin) in endpoints.iter().enumerate() {
+            builder = builder.origin(&format!("endpoint{nth}"), origin);
+            list.push(format!("{{ address: \"{{endpoint{nth}}}\" }}"));
+        }
+        let upstream = format!("{{ name: shop, endpoints: [{}], {more} }}", list.join(", "));
+        let routes = "routes: [{ name: all, to: [{ upstream: shop }] }]";
+        builder.yaml(&format!("upstreams: [{upstream}]\n{routes}")).start().await
+    }
+
+    /// In front of one origin with a TLS listener, more of the upstream's keys, and
+    /// more sections.
+    pub async fn https(origin: &Origin, more: &str, sections: &str) -> Self {
+        let certificate = super::certs::server(&super::certs::authority(), &["api.example.com"]);
+        let upstream = format!("{{ name: origin, endpoints: [{{ address: \"{{origin}}\" }}], {more} }}");
+        let builder = Self::builder().origin("origin", origin).certificate(&certificate);
+        builder.yaml(&format!("{sections}\nupstreams: [{upstream}]")).start().await
+    }
+
     /// Runs `tollgate check` on this text alone, without default sections.
     pub async fn check(yaml: &str) -> Exit {
         let files = Files::new();
