@@ -24,7 +24,7 @@ use pingora_proxy::HttpProxy;
 
 use crate::{
     admin::{self, MetricsPage, Operator, Readiness},
-    config::{self, Problems},
+    config::{self, Config, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
     lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place},
@@ -102,12 +102,9 @@ impl Parts {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        let load = || Snapshot::load(path, 1, &live, &metrics).map_err(StartError::Config);
-        let (mut first, mut warnings) = load()?;
-        if learn_place(&first.config().location, &live) {
-            // Once more, now that it is known what is near.
-            (first, warnings) = load()?;
-        }
+        let learn = |config: &Config| learn_place(&config.location, &live);
+        let (first, warnings) =
+            Snapshot::load(path, 1, &live, &metrics, learn).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());

@@ -73,7 +73,7 @@ impl Check {
 
 fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {
     let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
-    Snapshot::load(file, 0, &LiveState::default(), &metrics)
+    Snapshot::load(file, 0, &LiveState::default(), &metrics, |_| {})
 }
 
 /// The problems as lines, coloured on a terminal, with their count at the end.

@@ -9,7 +9,7 @@ use super::{
     balance::BalanceSpec,
     failover::{LocalitySpec, MaxInFlightSpec, OutlierDetectionSpec, RetriesSpec},
     health_check::HealthCheckSpec,
-    types::{Address, Name, Span},
+    types::{EndpointAddress, Name, Span},
 };
 
 /// A named group of endpoints that answer alike.
@@ -18,8 +18,14 @@ use super::{
 pub struct UpstreamSpec {
     /// Routes, logs and metrics call it by this name.
     pub name: Name,
-    /// Where it answers; at least one with a weight above 0.
+    /// Where it answers; at least one with a weight above 0, unless they stand in
+    /// `endpoints_file`.
+    #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
+    /// A file with more `endpoints`, as `endpoints.d/orders.yaml`. It is watched:
+    /// what changes in it needs no reload.
+    #[serde(default)]
+    pub endpoints_file: Option<PathBuf>,
     /// What is spoken to it.
     #[serde(default)]
     pub protocol: Protocol,
@@ -64,8 +70,8 @@ impl UpstreamSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointSpec {
-    /// IP address and port.
-    pub address: Address,
+    /// IP address and port, or a name in DNS.
+    pub address: EndpointAddress,
     /// The availability zone's id (`use1-az1`: names differ between accounts).
     #[serde(default)]
     pub zone: Option<Name>,

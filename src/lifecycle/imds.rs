@@ -17,9 +17,9 @@ use crate::{config::location::LocationSpec, live::LiveState, upstream::Place};
 
 /// Asks, if the configuration wants it and nobody did. Blocks for at most a few
 /// seconds. Whether something was learned.
-pub fn learn(spec: &LocationSpec, live: &LiveState) -> bool {
+pub fn learn(spec: &LocationSpec, live: &LiveState) {
     if !spec.asks_imds() || live.knows_place() {
-        return false;
+        return;
     }
     match ask(&endpoint(), TIMEOUT) {
         Ok(place) => {
@@ -29,12 +29,8 @@ pub fn learn(spec: &LocationSpec, live: &LiveState) -> bool {
                 place.region.as_deref().unwrap_or("-")
             );
             live.learn_place(place);
-            true
         }
-        Err(why) => {
-            log::error!("location unknown, every zone counts as equally near: {why}");
-            false
-        }
+        Err(why) => log::error!("location unknown, every zone counts as equally near: {why}"),
     }
 }
 
@@ -84,7 +80,7 @@ fn ask(endpoint: &str, timeout: Duration) -> Result<Place, Unknown> {
     // Older services do not know it; the zone is what counts.
     let region = service.exchange("GET", REGION, &token).ok();
     let region = region.map(|text| Arc::from(text.trim())).filter(|text: &Arc<str>| !text.is_empty());
-    Ok(Place { zone: Some(zone.as_str().into()), region, gateways: Vec::new() })
+    Ok(Place { zone: Some(zone.as_str().into()), region, ..Place::default() })
 }
 
 /// Where to ask, and until when.

@@ -124,13 +124,9 @@ impl Reloader {
 
     fn swap(&self) -> Result<Reloaded, Refused> {
         let before = self.current.load();
-        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
-        let (mut next, mut warnings) = built.map_err(Refused::Problems)?;
-        if imds::learn(&next.config().location, &self.live) {
-            // Once more, now that it is known what is near.
-            let again = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
-            (next, warnings) = again.map_err(Refused::Problems)?;
-        }
+        let learn = |config: &Config| imds::learn(&config.location, &self.live);
+        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics, learn);
+        let (next, warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {
             next.loaded.locate(&mut frozen);
@@ -143,14 +139,27 @@ impl Reloader {
             changes,
             warnings: warnings.iter().map(ToString::to_string).collect(),
         };
+        drop(before);
+        self.publish(next);
+        Ok(done)
+    }
+
+    /// Takes what became known of where upstreams are: endpoints that were found,
+    /// zones that were drained. The configuration stays as it is. Says whether
+    /// anything changed.
+    pub fn refresh(&self) -> bool {
+        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.current.load().refreshed(&self.live, &self.metrics);
+        next.map(|next| self.publish(next)).is_some()
+    }
+
+    fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
         self.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
         self.health.follow(&upstreams);
-        drop(before);
         self.live.sweep();
-        Ok(done)
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::live::{EndpointLive, Health, Record, UpstreamLive, locked};
+use super::{
+    found::Resolved,
+    live::{EndpointLive, Health, Record, UpstreamLive, locked},
+};
 
 /// One address of an upstream.
 pub struct Endpoint {
@@ -16,6 +19,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The availability zone's id.
     pub zone: Option<Arc<str>>,
+    /// The region, where it is not the gateway's own.
+    pub region: Option<Arc<str>>,
     /// Its share beside the others; 0 is never.
     pub weight: u16,
     /// Which of the upstream's zones it is in.
@@ -28,6 +33,12 @@ impl Endpoint {
     /// What Pingora connects to, ready but for what this request needs.
     pub fn peer(&self) -> HttpPeer {
         self.peer.clone()
+    }
+
+    /// Whether nothing about it would change.
+    pub(super) fn is(&self, other: &Resolved) -> bool {
+        let Resolved { address, zone, region, weight } = other;
+        (&self.address, &self.zone, &self.region, &self.weight) == (address, zone, region, weight)
     }
 
     /// Requests that are on their way to it.

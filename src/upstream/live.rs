@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::{budget::Budget, shares::Held};
+use super::{budget::Budget, place::Distance, shares::Held};
 
 /// What is known of an upstream.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub(super) struct Book {
     pub(super) in_service: usize,
     /// Endpoints that may be picked and are ejected.
     pub(super) ejected: usize,
-    /// By tier, nearest first.
-    pub(super) held: Vec<Held>,
+    /// By tier: which there are may change.
+    pub(super) held: Vec<(Distance, Held)>,
     /// Whether the last table was one of panic; to tell each change once.
     pub(super) panic: bool,
 }

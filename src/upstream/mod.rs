@@ -9,6 +9,7 @@
 
 mod budget;
 mod endpoint;
+mod found;
 pub mod health;
 mod live;
 mod outlier;
@@ -30,6 +31,7 @@ use arc_swap::ArcSwap;
 use health::Check;
 
 pub use endpoint::{Endpoint, Lease};
+pub use found::{EndpointSource, Found, FoundSet, Resolved};
 pub use live::{EndpointLive, Health, UpstreamLive};
 pub use outlier::Outcome;
 pub use pick::Unavailable;
@@ -43,7 +45,7 @@ pub use view::{TierView, View};
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
     failover::OnPanic,
-    upstream::{EndpointSpec, UpstreamSpec},
+    upstream::UpstreamSpec,
 };
 use outlier::Outliers;
 use place::Plan;
@@ -93,26 +95,29 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The upstream at work, seen from `place`. `live` is what is known of it.
+    /// The upstream at work with these endpoints, seen from `place`. `live` is what
+    /// is known of it.
     pub fn new(
         spec: &UpstreamSpec,
+        endpoints: Vec<Resolved>,
         tls: Option<&peer::PeerTls>,
         place: &Place,
         live: Arc<UpstreamLive>,
     ) -> Self {
         let timeouts = Timeouts::from(&spec.timeouts);
-        let zones: BTreeSet<&str> = spec.endpoints.iter().map(zone_of).collect();
+        let zones: BTreeSet<&str> = endpoints.iter().map(zone_of).collect();
         let zones: Box<[Arc<str>]> = zones.into_iter().map(Arc::from).collect();
-        let endpoint = |e: &EndpointSpec| Endpoint {
-            address: e.address.socket(),
-            zone: e.zone.as_ref().map(|zone| zone.as_str().into()),
+        let plans = place::tiers(&endpoints, place);
+        let endpoint = |e: Resolved| Endpoint {
+            zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
+            live: live.endpoint(e.address),
+            peer: peer::template(e.address, spec.protocol, &timeouts, tls),
+            address: e.address,
+            zone: e.zone,
+            region: e.region,
             weight: e.weight,
-            zone_index: zones.iter().position(|zone| **zone == *zone_of(e)).unwrap_or(0),
-            live: live.endpoint(e.address.socket()),
-            peer: peer::template(e.address.socket(), spec.protocol, &timeouts, tls),
         };
-        let endpoints: Box<[Endpoint]> = spec.endpoints.iter().map(endpoint).collect();
-        let plans = place::tiers(&spec.endpoints, place);
+        let endpoints: Box<[Endpoint]> = endpoints.into_iter().map(endpoint).collect();
         let (hash_key, max_load) = match &spec.balance {
             BalanceSpec::ConsistentHash(hash) => (Some(hash.key.clone()), hash.max_load.share()),
             BalanceSpec::LeastRequest | BalanceSpec::RoundRobin => (None, f64::INFINITY),
@@ -170,6 +175,11 @@ impl Upstream {
         &self.zones
     }
 
+    /// Whether it has exactly these endpoints, in this order.
+    pub fn has(&self, endpoints: &[Resolved]) -> bool {
+        self.endpoints.len() == endpoints.len() && self.endpoints.iter().zip(endpoints).all(|(e, r)| e.is(r))
+    }
+
     /// Which of its zones an endpoint is in.
     pub fn zone_index(&self, endpoint: usize) -> Option<usize> {
         self.endpoints.get(endpoint).map(|endpoint| endpoint.zone_index)
@@ -189,8 +199,8 @@ impl Upstream {
     }
 }
 
-fn zone_of(endpoint: &EndpointSpec) -> &str {
-    endpoint.zone.as_ref().map_or(NO_ZONE, |zone| zone.as_str())
+fn zone_of(endpoint: &Resolved) -> &str {
+    endpoint.zone.as_deref().unwrap_or(NO_ZONE)
 }
 
 fn gateways_in(place: &Place, zone: &str) -> u32 {

@@ -16,7 +16,7 @@ use super::{
     endpoint::{Admission, WHOLE},
     live::{Book, Health},
     place::{Distance, Plan},
-    shares,
+    shares::{self, Held},
     turns::Turns,
 };
 use crate::config::failover::OnPanic;
@@ -189,9 +189,9 @@ impl Upstream {
 
     /// What each tier takes by what of it is in service.
     fn split(&self, in_service: &[f64], levels: &[u8], book: &mut Book, now: Instant) -> Split {
-        book.held.resize_with(in_service.len(), Default::default);
+        self.align(&mut book.held);
         let mut next = None;
-        let held = in_service.iter().zip(&mut book.held).map(|(share, held)| {
+        let held = in_service.iter().zip(&mut book.held).map(|(share, (_, held))| {
             let (level, at) = held.follow(*share, now, self.returns);
             next = earlier(next, at);
             level / self.spill_below
@@ -207,6 +207,17 @@ impl Upstream {
         }
         let spare = fairness.filter(|f| f.own < 1.0 && f.spare.iter().any(|spare| *spare > 0.0));
         Split { shares: shares::split(&capacities), spare: spare.map(|fairness| fairness.spare), next }
+    }
+
+    /// One for each tier, in their order; what is held of a tier stays with it.
+    fn align(&self, held: &mut Vec<(Distance, Held)>) {
+        if held.iter().map(|(distance, _)| distance).eq(self.plans.iter().map(|plan| &plan.distance)) {
+            return;
+        }
+        let known = |plan: &Plan| held.iter().find(|(distance, _)| *distance == plan.distance).cloned();
+        let aligned =
+            self.plans.iter().map(|plan| known(plan).unwrap_or((plan.distance.clone(), Held::default())));
+        *held = aligned.collect();
     }
 
     /// Only where there is an own zone, and it is known who else is where.

@@ -8,7 +8,7 @@ use std::{
 use super::{At, Rules, health_check};
 use crate::config::{
     balance::BalanceSpec,
-    types::{HostPattern, Percent},
+    types::{EndpointAddress, HostPattern, Percent},
     upstream::{Protocol, UpstreamSpec},
 };
 
@@ -66,16 +66,24 @@ fn check_failover(upstream: &UpstreamSpec, at: &mut At<'_>) {
 
 fn check_endpoints(upstream: &UpstreamSpec, at: &mut At<'_>) {
     let endpoints = &upstream.endpoints;
-    if endpoints.is_empty() {
-        at.error("endpoints", "there is no endpoint; write at least one");
-    } else if endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+    if endpoints.is_empty() && upstream.endpoints_file.is_none() {
+        at.error(
+            "endpoints",
+            "there is no endpoint; write at least one, or the `endpoints_file` that has them",
+        );
+    } else if upstream.endpoints_file.is_none() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
         at.error("endpoints", "every weight is 0; give at least one endpoint a share");
     }
 
     let mut seen = HashMap::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let (key, address) = (format!("endpoints[{index}].address"), endpoint.address);
-        if address.socket().port() == 0 {
+        let (key, address) = (format!("endpoints[{index}].address"), &endpoint.address);
+        let port = match address {
+            EndpointAddress::Socket(address) => Some(address.socket().port()),
+            EndpointAddress::Host(_, port) => Some(*port),
+            EndpointAddress::Service(_) => None,
+        };
+        if port == Some(0) {
             at.error(&key, format!("`{address}` has no port; write the port that it listens at"));
         }
         let first = *seen.entry(address).or_insert(index);

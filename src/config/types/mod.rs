@@ -5,6 +5,7 @@
 //! file or another value.
 
 mod amount;
+mod endpoint_address;
 mod field;
 mod vpc_endpoint;
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};

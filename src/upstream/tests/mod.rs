@@ -16,7 +16,8 @@ fn upstream(spec: Value) -> Upstream {
 fn seen_from(place: &Place, spec: Value) -> Upstream {
     let mut whole = json!({ "name": "u" });
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    Upstream::new(&serde_json::from_value(whole).unwrap(), None, place, Arc::default())
+    let spec = serde_json::from_value(whole).unwrap();
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, place, Arc::default())
 }
 
 fn weights(weights: &[u16]) -> Upstream {
@@ -182,7 +183,7 @@ fn too_few_anywhere_is_panic_and_the_policy_decides() {
 
 #[test]
 fn a_retry_goes_to_another_zone_first_and_never_to_another_region_before() {
-    let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: Vec::new() };
+    let place = Place { zone: Some("z1".into()), region: Some("east".into()), ..Place::default() };
     let endpoint = |n: u16, zone: &str, region: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone, "region": region });
     let endpoints = [
         endpoint(1, "z1", "east"),
@@ -206,7 +207,7 @@ fn a_retry_goes_to_another_zone_first_and_never_to_another_region_before() {
 #[test]
 fn gateways_of_a_small_zone_do_not_crush_it() {
     let gateways = vec![("z1".into(), 2), ("z2".into(), 2), ("z3".into(), 2)];
-    let place = Place { zone: Some("z1".into()), region: None, gateways };
+    let place = Place { zone: Some("z1".into()), region: None, gateways, ..Place::default() };
     let endpoint = |n: u16, zone: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone });
     let endpoints = [
         endpoint(1, "z1"),
@@ -292,7 +293,8 @@ fn a_new_endpoint_of_an_upstream_at_work_rises() {
     let build = |count: u16| {
         let endpoints: Vec<_> = (1..=count).map(|n| json!({ "address": format!("10.0.0.1:{n}") })).collect();
         let spec = serde_json::from_value(json!({ "name": "u", "endpoints": endpoints })).unwrap();
-        Upstream::new(&spec, None, &Place::default(), live.clone())
+        let endpoints = Found::default().resolve(&spec, None);
+        Upstream::new(&spec, endpoints, None, &Place::default(), live.clone())
     };
     let later = Instant::now() + Duration::from_secs(60);
     assert_eq!(build(1).view(Instant::now()).shares, [1.0]);
@@ -315,7 +317,7 @@ proptest! {
         };
         let endpoints: Vec<_> = weights.iter().enumerate().map(endpoint).collect();
         let gateways = gateways.iter().enumerate().map(|(zone, count)| (format!("z{zone}").into(), *count));
-        let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: gateways.collect() };
+        let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: gateways.collect(), ..Place::default() };
         let upstream = seen_from(&place, json!({ "endpoints": endpoints }));
         for (endpoint, (.., health)) in upstream.endpoints().iter().zip(&weights) {
             endpoint.live.set_health(if *health == 0 { Health::Unhealthy } else { Health::Healthy });

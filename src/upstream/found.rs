@@ -1,0 +1,179 @@
+//! Which addresses an upstream has: those that were written, and those that its
+//! names and its file stand for, as far as that is known.
+//!
+//! Owns what was found last, for as long as the process runs, and how it becomes
+//! the endpoints of an upstream. Does not own looking: `discovery` does.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use super::live::locked;
+use crate::config::{
+    types::EndpointAddress,
+    upstream::{EndpointSpec, UpstreamSpec},
+};
+
+/// An endpoint whose address is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolved {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// The availability zone's id.
+    pub zone: Option<Arc<str>>,
+    /// The region, where it is not the gateway's own.
+    pub region: Option<Arc<str>>,
+    /// Its share beside the others; 0 is never.
+    pub weight: u16,
+}
+
+/// What stands for endpoints.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum EndpointSource {
+    /// The A and AAAA records of a host, at this port.
+    Host(String, u16),
+    /// The SRV records of a service.
+    Service(String),
+    /// A file that is watched.
+    File(PathBuf),
+}
+
+/// What a source stands for now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FoundSet {
+    /// Of a host.
+    Addresses(Vec<SocketAddr>),
+    /// Of a service, with each one's weight, never 0.
+    Weighted(Vec<(SocketAddr, u16)>),
+    /// Of a file: whole endpoints.
+    Endpoints(Vec<Resolved>),
+}
+
+/// What was found last.
+#[derive(Debug, Default)]
+pub struct Found {
+    sets: Mutex<HashMap<EndpointSource, Arc<FoundSet>>>,
+}
+
+impl Found {
+    /// Remembers what a source stands for; says whether that is a change.
+    pub fn learn(&self, source: &EndpointSource, set: FoundSet) -> bool {
+        let before = locked(&self.sets).insert(source.clone(), Arc::new(set.clone()));
+        before.is_none_or(|before| *before != set)
+    }
+
+    /// Forgets a source; says whether anything was known of it.
+    pub fn forget(&self, source: &EndpointSource) -> bool {
+        locked(&self.sets).remove(source).is_some()
+    }
+
+    /// Whether anything is known of a source.
+    pub fn knows(&self, source: &EndpointSource) -> bool {
+        locked(&self.sets).contains_key(source)
+    }
+
+    /// The endpoints of an upstream as far as they are known, each address once;
+    /// `file` is its `endpoints_file`, from the root.
+    pub fn resolve(&self, spec: &UpstreamSpec, file: Option<PathBuf>) -> Vec<Resolved> {
+        let mut endpoints: Vec<_> = spec.endpoints.iter().flat_map(|entry| self.entry(entry)).collect();
+        if let Some(FoundSet::Endpoints(set)) =
+            file.and_then(|file| self.set(&EndpointSource::File(file))).as_deref()
+        {
+            endpoints.extend(set.iter().cloned());
+        }
+        let mut seen = HashSet::new();
+        endpoints.retain(|endpoint| seen.insert(endpoint.address));
+        endpoints
+    }
+
+    fn entry(&self, entry: &EndpointSpec) -> Vec<Resolved> {
+        let at = |address, weight| Resolved {
+            address,
+            zone: entry.zone.as_ref().map(|zone| zone.as_str().into()),
+            region: entry.region.as_ref().map(|region| region.as_str().into()),
+            weight,
+        };
+        let Some(source) = EndpointSource::of(&entry.address) else {
+            let EndpointAddress::Socket(address) = &entry.address else { return Vec::new() };
+            return vec![at(address.socket(), entry.weight)];
+        };
+        match self.set(&source).as_deref() {
+            Some(FoundSet::Addresses(set)) => set.iter().map(|address| at(*address, entry.weight)).collect(),
+            Some(FoundSet::Weighted(set)) => {
+                let weigh = |weight: u16| if entry.weight == 0 { 0 } else { weight };
+                set.iter().map(|(address, weight)| at(*address, weigh(*weight))).collect()
+            }
+            Some(FoundSet::Endpoints(_)) | None => Vec::new(),
+        }
+    }
+
+    fn set(&self, source: &EndpointSource) -> Option<Arc<FoundSet>> {
+        locked(&self.sets).get(source).cloned()
+    }
+}
+
+impl EndpointSource {
+    /// What has to be looked up for an address; `None` for one that is known.
+    pub fn of(address: &EndpointAddress) -> Option<Self> {
+        match address {
+            EndpointAddress::Socket(_) => None,
+            EndpointAddress::Host(host, port) => Some(Self::Host(host.clone(), *port)),
+            EndpointAddress::Service(name) => Some(Self::Service(name.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_become_endpoints_and_the_first_of_an_address_counts() {
+        let spec: UpstreamSpec = serde_yaml::from_str(
+            "{ name: orders, endpoints_file: orders.yaml, endpoints: [{ address: \"10.0.0.1:80\", weight: 3 },
+               { address: \"orders.internal:80\", zone: z1 }, { address: \"srv:_o._tcp.internal\" },
+               { address: \"unknown.internal:80\" }] }",
+        )
+        .unwrap();
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let resolved = |address, zone: Option<&str>, weight| Resolved {
+            address: at(address),
+            zone: zone.map(Arc::from),
+            region: None,
+            weight,
+        };
+        let found = Found::default();
+        let host = EndpointSource::Host("orders.internal".into(), 80);
+        found.learn(&host, FoundSet::Addresses(vec![at("10.0.0.1:80"), at("10.0.0.2:80")]));
+        found.learn(
+            &EndpointSource::Service("_o._tcp.internal".into()),
+            FoundSet::Weighted(vec![(at("10.0.0.3:81"), 7)]),
+        );
+        let file = FoundSet::Endpoints(vec![resolved("10.0.0.4:80", Some("z2"), 1)]);
+        found.learn(&EndpointSource::File("/etc/orders.yaml".into()), file);
+
+        let endpoints = found.resolve(&spec, Some("/etc/orders.yaml".into()));
+
+        let wanted = [
+            resolved("10.0.0.1:80", None, 3),
+            resolved("10.0.0.2:80", Some("z1"), 1),
+            resolved("10.0.0.3:81", None, 7),
+            resolved("10.0.0.4:80", Some("z2"), 1),
+        ];
+        assert_eq!(endpoints, wanted);
+    }
+
+    #[test]
+    fn only_a_change_is_one() {
+        let (found, source) = (Found::default(), EndpointSource::Host("a".into(), 80));
+        let set = |text: &str| FoundSet::Addresses(vec![text.parse().unwrap()]);
+
+        assert!(found.learn(&source, set("10.0.0.1:80")));
+        assert!(!found.learn(&source, set("10.0.0.1:80")));
+        assert!(found.learn(&source, set("10.0.0.2:80")));
+        assert!(found.forget(&source) && !found.knows(&source));
+    }
+}
