@@ -1,6 +1,6 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
-//! This file only delegates. `admission` lets a request in, `attempt` tries an
+//! This file only delegates. `admission` lets a request in as `decide` says, `attempt` tries an
 //! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down.
 
@@ -9,6 +9,7 @@ pub mod again;
 pub mod attempt;
 pub mod balance_key;
 pub mod context;
+pub mod decide;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
