@@ -1,4 +1,4 @@
-//! What the operator's socket answers: `GET /status`, `GET /config`,
+//! What the operator's socket answers: `GET /status`, `GET /config`, `POST /explain`,
 //! `POST /reload`, `POST /drain`. The socket's mode is the only key to it.
 
 use std::{
@@ -12,6 +12,7 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
+    explain,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
@@ -87,7 +88,7 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, POST /reload or POST /drain\n";
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, POST /explain, POST /reload or POST /drain\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -98,6 +99,7 @@ impl ServeHttp for Operator {
             (&Method::GET, "/config") => {
                 text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
             }
+            (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             _ => text(session, StatusCode::NOT_FOUND, WHAT_THERE_IS),
@@ -188,7 +190,11 @@ fn days_between(from: std::time::SystemTime, to: std::time::SystemTime) -> i64 {
     to.duration_since(from).map_or_else(|past| -days(past.duration()), days)
 }
 
-fn json(session: &mut ServerSession, status: StatusCode, value: &impl Serialize) -> Response<Vec<u8>> {
+pub(super) fn json(
+    session: &mut ServerSession,
+    status: StatusCode,
+    value: &impl Serialize,
+) -> Response<Vec<u8>> {
     let body = serde_json::to_string_pretty(value).unwrap_or_default();
     let mut page = text(session, status, &body);
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

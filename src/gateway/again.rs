@@ -135,8 +135,7 @@ fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
 }
 
 fn is_idempotent(session: &Session, ctx: &RequestContext) -> bool {
-    let opted_in = ctx.route.as_ref().is_some_and(|route| route.retry_non_idempotent);
-    opted_in || session.req_header().method.is_idempotent()
+    ctx.route.as_ref().is_some_and(|route| route.may_repeat(&session.req_header().method))
 }
 
 /// Whether all of the request can be sent again, and the client saw nothing.

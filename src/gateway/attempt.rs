@@ -23,7 +23,9 @@ use crate::{
 /// Picks the endpoint of the first attempt and holds its lease.
 pub fn pick(session: &Session, ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
-    ctx.attempt.key = upstream.hash_key.as_ref().and_then(|key| balance_key::hash(key, session, ctx));
+    let (headers, who) = (&session.req_header().headers, ctx.principal());
+    let key = upstream.hash_key.as_ref();
+    ctx.attempt.key = key.and_then(|key| balance_key::hash(key, headers, who, &ctx.snapshot.tenants));
     upstream.begin(now);
     let lease = upstream.pick(&ctx.attempt.tried, draw(ctx), now).map_err(unavailable)?;
     hold(ctx, lease);
@@ -172,7 +174,8 @@ fn is_down(ctx: &RequestContext) -> bool {
     ctx.upstream().is_some_and(|upstream| upstream.is_down(Instant::now()))
 }
 
-fn unavailable(why: Unavailable) -> Rejection {
+/// What it means to the client that there is nowhere to go.
+pub(super) fn unavailable(why: Unavailable) -> Rejection {
     match why {
         Unavailable::NoEndpoint | Unavailable::Panic => Rejection::NoEndpoint,
         Unavailable::Full => Rejection::Overloaded,

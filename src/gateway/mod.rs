@@ -1,14 +1,16 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
-//! This file only delegates. `admission` lets a request in, `attempt` tries an
+//! This file only delegates. `admission` lets a request in as `decide` says, `attempt` tries an
 //! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
-//! `record` writes it down.
+//! `record` writes it down. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
 pub mod attempt;
 pub mod balance_key;
 pub mod context;
+pub mod decide;
+pub mod explain;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
@@ -34,7 +36,7 @@ use context::RequestContext;
 use record::Recorder;
 use rejection::Rejection;
 
-use crate::{route::Action, snapshot::Current};
+use crate::{gate::Refusal, route::Action, snapshot::Current};
 
 /// The one `ProxyHttp` implementation.
 pub struct Gateway {
@@ -109,7 +111,12 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        headers::prepare(session, request, ctx)
+        headers::prepare(session, request, ctx).inspect_err(|why| {
+            // A rewrite made no path; without a word this reads as a bad framing.
+            if *why.etype() == ErrorType::InvalidHTTPHeader {
+                ctx.rejection = Some(Rejection::Malformed(Refusal::Path));
+            }
+        })
     }
 
     async fn request_body_filter(

@@ -48,7 +48,7 @@ impl Upstream {
         }
     }
 
-    fn first(&self, table: &Table, draw: u64) -> Option<usize> {
+    pub(super) fn first(&self, table: &Table, draw: u64) -> Option<usize> {
         // Not the bits that draw the endpoint: it would be the same few in each tier.
         let tier = if let [only] = &*table.tiers { Some((0, only)) } else { table.tier(spread(draw) as u32) };
         let (nth, tier) = tier?;
@@ -97,7 +97,7 @@ impl Upstream {
 
     /// The first of all in service that was not tried and is accepted, nearest
     /// tiers first.
-    fn scan(
+    pub(super) fn scan(
         &self,
         table: &Table,
         tried: &Tried,
@@ -107,7 +107,7 @@ impl Upstream {
         table.tiers.iter().find_map(|tier| tier.scan(draw, |index| !tried.contains(index) && accepts(index)))
     }
 
-    fn has_room(&self, index: usize) -> bool {
+    pub(super) fn has_room(&self, index: usize) -> bool {
         self.endpoints.get(index).is_some_and(|endpoint| endpoint.in_flight() < self.most_each)
     }
 
