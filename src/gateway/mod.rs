@@ -9,6 +9,7 @@ pub mod again;
 pub mod attempt;
 pub mod balance_key;
 pub mod context;
+pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
