@@ -174,15 +174,13 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
     decide::length(&session.req_header().headers)
 }
 
-/// Whether the body may take a while to come. Over HTTP/2 Pingora waits for the
-/// answer from the request's header on, not from its body's end: silence of the
-/// endpoint during an upload is none.
-pub fn uploads(session: &mut Session, ctx: &RequestContext) -> bool {
-    content_length(session, ctx).is_none_or(|length| length > AT_ONCE) && !session.as_mut().is_body_empty()
+/// Whether a body comes that has, or may have, more bytes than so many.
+pub fn uploads(session: &mut Session, ctx: &RequestContext, more_than: u64) -> bool {
+    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
+    !bodiless
+        && content_length(session, ctx).is_none_or(|length| length > more_than)
+        && !session.as_mut().is_body_empty()
 }
-
-/// A body up to this comes with its header, or soon after.
-const AT_ONCE: u64 = 64 * 1024;
 
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.

@@ -11,6 +11,7 @@ pub mod balance_key;
 pub mod context;
 pub mod decide;
 pub mod explain;
+pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;

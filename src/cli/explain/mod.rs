@@ -97,7 +97,7 @@ impl Explain {
     fn from_files(&self, file: &Path) -> io::Result<ExitCode> {
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let live = LiveState::default();
-        let snapshot = match Snapshot::load(file, 0, &live, &metrics) {
+        let snapshot = match Snapshot::load(file, 0, &live, &metrics, |_| {}) {
             Ok((snapshot, _)) => snapshot,
             Err(problems) => return Ok(tell(&format!("{problems}\n"), BAD_CONFIG)),
         };

@@ -8,7 +8,7 @@ use std::{
 use super::{At, Rules, health_check};
 use crate::config::{
     balance::BalanceSpec,
-    types::{EndpointAddress, HostPattern, Percent},
+    types::{EndpointAddress, HostPattern, Percent, Span},
     upstream::{Protocol, UpstreamSpec},
 };
 
@@ -32,6 +32,9 @@ impl Rules for UpstreamSpec {
         if let Some(spec) = &self.health_check {
             health_check::check(spec, at);
         }
+        // Below, the kernel has not sent twice yet what was lost once.
+        let (least, most) = (Span::millis(250), Span::secs(60));
+        at.range("timeouts.unacknowledged", self.timeouts.unacknowledged, least, most);
         at.range("retries.attempts", self.retries.attempts, 1, 3);
         check_failover(self, at);
     }
