@@ -7,9 +7,13 @@ only an indexed 200 is understood: every other status is told as 0.
 import asyncio
 import ssl
 import struct
+import sys
+from pathlib import Path
 
-from aged_clients import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS
-from aged_clients import STATUS_200, WINDOW_UPDATE, frame
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "edge"))
+
+from aged_clients import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS  # noqa: E402
+from aged_clients import STATUS_200, WINDOW_UPDATE, frame  # noqa: E402
 
 
 class Http2:
@@ -27,8 +31,8 @@ class Http2:
             if self.writer is None:
                 await self.connect()
         stream, self.next = self.next, self.next + 2
-        done = asyncio.get_running_loop().create_future()
-        self.open[stream] = [done, 0, b""]
+        done, streams = asyncio.get_running_loop().create_future(), self.open
+        streams[stream] = [done, 0, b""]
         flags = END_HEADERS if method == "POST" else END_HEADERS | END_STREAM
         self.writer.write(frame(HEADERS, flags, stream, fields(method, path.encode(), body)))
         if method == "POST":
@@ -36,7 +40,7 @@ class Http2:
         try:
             return await done
         finally:
-            self.open.pop(stream, None)
+            streams.pop(stream, None)
 
     async def connect(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
