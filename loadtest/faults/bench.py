@@ -79,8 +79,9 @@ class FaultBench(peers.Bench):
         return self.write(HERE / "tollgate.yaml.in", "tollgate.yaml", {**self.values, **told})
 
     def peer_arguments(self, name: str, values: dict[str, object]) -> list[str]:
-        lines = PEER_SERVERS[name](self.configured["ENDPOINTS"])
-        config = self.write(HERE / f"{name}.conf.in", f"{name}.conf", {**values, "SERVERS": lines})
+        write, near = PEER_SERVER[name], [one for one in self.configured["ENDPOINTS"] if "region" not in one]
+        lines = [write(nth, one["address"], one["zone"] != "z1") for nth, one in enumerate(near) if "weight" not in one]
+        config = self.write(HERE / f"{name}.conf.in", f"{name}.conf", {**values, "SERVERS": JOIN.join(lines)})
         return ["-e", f"{self.dir}/nginx.err", "-c", config] if name == "nginx" else ["-db", "-f", config]
 
     def await_answer(self, process, name: str, port: int, secure: bool, patience: float) -> None:
@@ -140,4 +141,9 @@ def logged(line: dict) -> Logged:
 
 
 ZONES = (1, 2, 3, 9)
-PEER_SERVERS: dict = {}
+JOIN = "\n        "
+# One server in a peer's words: its number, its address, and whether it only helps out.
+PEER_SERVER = {
+    "nginx": lambda nth, at, is_spare: f"server {at} max_fails=3 fail_timeout=30s{' backup' if is_spare else ''};",
+    "haproxy": lambda nth, at, is_spare: f"server e{nth} {at}{' backup' if is_spare else ''}",
+}

@@ -23,9 +23,9 @@ class Fault:
     settings = settings.BOTH
     # Those of `--quick`, where the usual ones take too long.
     settings_quick: str | None = None
-    quiet = (2.0, 10.0)
-    lasts = (3.0, 10.0)
-    after = (1.0, 5.0)
+    quiet = (1.5, 10.0)
+    lasts = (2.0, 10.0)
+    after = (0.5, 5.0)
     # Part of `--quick`.
     is_quick = True
     # What must hold beside `ALWAYS`: figure, and the most that it may be.
@@ -37,6 +37,7 @@ class Fault:
         raise NotImplementedError
 
     def undo(self, bench: FaultBench) -> None:
+        """Begins to undo it: those that were dead are waited for."""
         raise NotImplementedError
 
     def dead(self, bench: FaultBench) -> Iterable[Origin]:
@@ -48,13 +49,14 @@ class Fault:
         return settings.endpoints(bench.fleet)
 
     def run(self, bench: FaultBench) -> list[Window]:
-        """Injects, waits, undoes."""
+        """Injects, waits, undoes, waits until the dead answer again."""
         begins = time.time()
         self.inject(bench)
         time.sleep(self.time(self.lasts))
-        ends = time.time()
         self.undo(bench)
-        return [Window(begins, ends)]
+        for one in self.dead(bench):
+            one.await_ready()
+        return [Window(begins, time.time())]
 
     def figures(self, run: Run) -> dict[str, float]:
         """What only this row tells."""

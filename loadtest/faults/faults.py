@@ -93,7 +93,7 @@ def counted(bench: FaultBench) -> dict[str, float]:
 def told(found: list[dict]) -> str:
     lines = [["", *COLUMNS]]
     for row in found:
-        cells = [form.format(row["figures"].get(name, float("nan"))) for name, form in COLUMNS.values()]
+        cells = [form.format(row["figures"][name]) if name in row["figures"] else "-" for name, form in COLUMNS.values()]
         lines.append([row["name"], *cells])
     failed = [f"{row['name']}: {why}" for row in found for why in row["broken"]]
     own = [f"{row['name']}: " + ", ".join(f"{name} {row['figures'][name]:.4g}" for name in row["figures"]

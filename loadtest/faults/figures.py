@@ -44,10 +44,11 @@ def figures(run: Run) -> dict[str, float]:
     first, last = run.windows[0], run.windows[-1]
     quiet = [one.seconds * 1e3 for one in run.samples if one.began < first.begins and one.end == "good"]
     p99 = quantile(quiet, 0.99)
-    touched = [routed(run, window) for window in run.windows]
-    inside, outside = sides(run, touched)
     slow = max(5 * p99, SLOW_MS) / 1e3
     bad = [one for one in run.samples if one.end != "good" or one.seconds > slow]
+    # A peer does not tell where requests went: then it is the last that was lost or slow.
+    touched = [routed(run, window) if run.logged else last_of(bad, window) for window in run.windows]
+    inside, outside = sides(run, touched)
     return {
         "requests": len(run.samples),
         "lost_get": sum(one.method == "GET" for one in lost),

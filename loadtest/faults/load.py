@@ -139,7 +139,7 @@ async def chunks(reader: asyncio.StreamReader):
 def judged(status: int, body: bytes, path: str) -> tuple[str, str]:
     """How a request ended that was answered, and by whom."""
     if status != 200:
-        return str(status), ""
+        return (str(status) if status else NOT_200), ""
     try:
         echo = json.loads(body)
     except ValueError:
@@ -151,6 +151,8 @@ CONNECTIONS = 50
 HTTP2_CONNECTIONS = 8
 # Longer than any timeout of the gateway that ends a request by itself here.
 PATIENCE = 25
+# A status that http2.py does not understand.
+NOT_200 = "not 200"
 BODY = b'{"order":7}'
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Frozen(OfEndpoint):
 class FrozenPerTry(Frozen):
     name = "endpoint hangs (SIGSTOP), per try 1 s"
     settings = settings.PER_TRY
-    lasts = (4.0, 15.0)
+    lasts = (3.0, 15.0)
     is_quick = True
     limits = UNNOTICED | {"routed_ms": 3000}
 
@@ -163,7 +163,7 @@ class Fails(Scripted):
 
 class Flaps(OfEndpoint):
     name = "endpoint flaps every second"
-    lasts = (8.0, 60.0)
+    lasts = (6.0, 60.0)
     # Six transitions a minute, as seen by the log.
     limits = UNNOTICED | {"ejections": 6}
 
@@ -172,17 +172,17 @@ class Flaps(OfEndpoint):
         for second in range(int(self.time(self.lasts))):
             (self.victim(bench).start if second % 2 else self.victim(bench).kill)()
             time.sleep(max(0.0, begins + second + 1 - time.time()))
-        ends = time.time()
         if not self.victim(bench).process:
             self.victim(bench).start()
-        return [Window(begins, ends)]
+        self.victim(bench).await_ready()
+        return [Window(begins, time.time())]
 
 
 class RedButFine(OfEndpoint):
     """Its health path fails, its traffic does not: it leaves, and nobody notices."""
 
     name = "health red, traffic fine"
-    lasts = (8.0, 12.0)
+    lasts = (7.0, 12.0)
     limits = {"lost_get": 0, "lost_post": 0, "routed_ms": 8000}
 
     def inject(self, bench: FaultBench) -> None:

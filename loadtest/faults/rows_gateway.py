@@ -50,15 +50,19 @@ class Reloads(ZoneKilled):
     limits = UNNOTICED | {"reloads_missing": 0}
 
     def run(self, bench: FaultBench) -> list[Window]:
+        before = self.taken(bench)
         self.reloaded(bench, 20)
         begins = time.time()
         self.inject(bench)
         self.reloaded(bench, 40)
-        ends = time.time()
         self.undo(bench)
+        ends = time.time()
         self.reloaded(bench, 40)
-        self.done = bench.total("tollgate_config_reloads_total", 'result="ok"')
+        self.done = self.taken(bench) - before
         return [Window(begins, ends)]
+
+    def taken(self, bench: FaultBench) -> int:
+        return bench.total("tollgate_config_reloads_total", 'result="ok"')
 
     def reloaded(self, bench: FaultBench, times: int) -> None:
         for nth in range(times):
