@@ -9,6 +9,14 @@ use crate::gateway::explain::{
 /// The whole of it.
 pub(super) fn draw(told: &Explanation) -> String {
     let mut out = Lines::default();
+    let zone = told.zone.as_ref().map_or("zone not known".to_owned(), |zone| format!("zone {zone}"));
+    out.add(
+        "gateway",
+        &match told.generation {
+            0 => format!("none, files alone; {zone}; every endpoint is taken to be healthy"),
+            generation => format!("generation {generation}, {zone}"),
+        },
+    );
     request(&mut out, &told.request);
     out.add("client", &client(&told.principal));
     if let Some(routing) = &told.routing {
