@@ -143,7 +143,7 @@ fn draw_upstream(out: &mut Lines, told: &UpstreamTold) {
     if let Some(hash) = &told.hash {
         let here = match (&hash.endpoint, hash.has_key) {
             (Some(endpoint), _) => format!("this request's goes to {endpoint}"),
-            (None, true) => "this request's endpoint is full or out of service".to_owned(),
+            (None, true) => "there is nowhere to go".to_owned(),
             (None, false) => "this request has none; any endpoint is drawn".to_owned(),
         };
         out.add("", &format!("hashed by {}: {here}", hash.by));

@@ -58,7 +58,7 @@ fn unmet(snapshot: &Snapshot, facts: &Facts<'_>, unmet: &Unmet) -> String {
         Unmet::Tenant(list) => {
             let of = facts.tenant.and_then(|tenant| snapshot.tenants.name(tenant));
             let of = of.map_or("no tenant".to_owned(), |tenant| format!("tenant {tenant}"));
-            format!("{of} is not in [{}]", tenants(snapshot, list).join(", "))
+            format!("it is of {of}, not of [{}]", tenants(snapshot, list).join(", "))
         }
         Unmet::Method(list) => {
             let list: Vec<_> = list.iter().map(http::Method::as_str).collect();
