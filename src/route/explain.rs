@@ -83,7 +83,7 @@ impl Router {
         }
         let mut near = table.near(&keys, facts);
         // A table's order among those that are as near.
-        near.sort_by_key(|(distance, ..)| *distance);
+        near.sort_by_key(|(shared, ..)| Reverse(*shared));
         let near = near.into_iter().filter(|(_, claim, _)| told.insert(claim.route));
         let near = near.filter_map(|(_, claim, why)| self.loser(claim, why)).collect();
         let hosts = keys.is_empty().then(|| nearest(facts.host, table.names().iter().map(String::as_str)));
@@ -96,8 +96,11 @@ impl Router {
     }
 }
 
-/// A claim that half of the request meets, and how far the other half is from it.
-type Near<'t> = (usize, &'t Claim, Why);
+/// A claim that takes half of the request, and how much it shares with the other
+/// half: bytes at the beginning of a path or at the end of a host, and, where that
+/// is as much, how little else there is.
+type Near<'t> = (Shared, &'t Claim, Why);
+type Shared = (usize, Reverse<usize>);
 
 impl Table {
     /// The host patterns that take this host, most specific first.
@@ -155,23 +158,23 @@ impl Table {
         };
         let claims = self.claims.iter().filter(|claim| claim.kind != Kind::Any);
         let near = claims.filter_map(|claim| match (hosts.contains(&claim.host), takes_path(claim)) {
-            (true, false) => Some((self.path_distance(claim, facts.path), claim, Why::OtherPath)),
-            (false, true) => Some((self.host_distance(claim, facts.host), claim, Why::OtherHost)),
+            (true, false) => Some((self.shares_path(claim, facts.path), claim, Why::OtherPath)),
+            (false, true) => Some((self.shares_host(claim, facts.host), claim, Why::OtherHost)),
             _ => None,
         });
         near.collect()
     }
 
-    fn host_distance(&self, claim: &Claim, host: &str) -> usize {
+    fn shares_host(&self, claim: &Claim, host: &str) -> Shared {
         let name = self.hosts.get(claim.host as usize).map(|host| self.text(host.name));
-        apart(name.unwrap_or_default().bytes().rev(), host.bytes().rev())
+        shared(name.unwrap_or_default().bytes().rev(), host.bytes().rev())
     }
 
-    fn path_distance(&self, claim: &Claim, path: &str) -> usize {
+    fn shares_path(&self, claim: &Claim, path: &str) -> Shared {
         match claim.kind {
             // Nobody knows how far a path is from a pattern: behind every text.
-            Kind::Pattern | Kind::Any => usize::MAX,
-            Kind::Exact | Kind::Prefix => apart(self.text(claim.path).bytes(), path.bytes()),
+            Kind::Pattern | Kind::Any => (0, Reverse(usize::MAX)),
+            Kind::Exact | Kind::Prefix => shared(self.text(claim.path).bytes(), path.bytes()),
         }
     }
 
@@ -184,10 +187,9 @@ impl Table {
     }
 }
 
-/// How many bytes of both are not their common beginning.
-fn apart(a: impl Iterator<Item = u8> + Clone, b: impl Iterator<Item = u8> + Clone) -> usize {
+fn shared(a: impl Iterator<Item = u8> + Clone, b: impl Iterator<Item = u8> + Clone) -> Shared {
     let common = a.clone().zip(b.clone()).take_while(|(a, b)| a == b).count();
-    a.count() + b.count() - 2 * common
+    (common, Reverse(a.count() + b.count()))
 }
 
 #[cfg(test)]
@@ -270,6 +272,8 @@ mod tests {
             route("far", "api.example.com", "/zzz"),
             route("orders", "api.example.com", "/orders"),
             route("billing", "billing.internal", "/ordres"),
+            json!({ "name": "root", "respond": { "status": 200 },
+                    "match": { "hosts": ["api.example.com"], "path": { "exact": "/" } } }),
         ]));
 
         let request = Request::get("api.example.com", "/ordres/7");
@@ -277,7 +281,7 @@ mod tests {
 
         assert!(contest.winner.is_none() && contest.losers.is_empty() && contest.hosts.is_none());
         let names: Vec<_> = contest.near.iter().map(|loser| &*loser.route.name).collect();
-        assert_eq!(names, ["orders", "far", "billing"]);
+        assert_eq!(names, ["orders", "root", "far", "billing"]);
         assert_eq!(
             [one(&contest.near, "far"), one(&contest.near, "billing")],
             [&Why::OtherPath, &Why::OtherHost]

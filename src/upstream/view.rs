@@ -76,12 +76,15 @@ impl Upstream {
     }
 
     /// The endpoint that a first attempt with this key goes to now; `None` where
-    /// no key decides, and where it is full.
+    /// no key decides, and where there is nowhere to go.
     pub fn keyed(&self, key: u64, now: Instant) -> Option<&Endpoint> {
         if self.hash_key.is_none() || self.unavailable(now).is_some() {
             return None;
         }
-        let index = self.first(&self.table(now), key).filter(|index| self.has_room(*index))?;
+        let table = self.table(now);
+        let has_room = |index| self.has_room(index);
+        let first = self.first(&table, key).filter(|index| has_room(*index));
+        let index = first.or_else(|| self.scan(&table, &Tried::default(), key, has_room))?;
         self.endpoints.get(index)
     }
 

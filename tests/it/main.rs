@@ -18,6 +18,7 @@ mod client_auth;
 mod desync;
 mod drain;
 mod edge;
+mod explain;
 mod failures;
 mod faults;
 mod floods;

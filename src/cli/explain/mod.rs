@@ -62,8 +62,8 @@ impl Explain {
     /// when no gateway listens, 78 when the files cannot be used.
     pub fn run(&self) -> io::Result<ExitCode> {
         match &self.config {
-            Some(file) => self.from_files(file),
-            None => self.from_gateway(),
+            Some(file) => self.ask_files(file),
+            None => self.ask_gateway(),
         }
     }
 
@@ -79,7 +79,7 @@ impl Explain {
         }
     }
 
-    fn from_gateway(&self) -> io::Result<ExitCode> {
+    fn ask_gateway(&self) -> io::Result<ExitCode> {
         let body = serde_json::to_string(&self.question())?;
         let socket = &self.socket.socket;
         let answer = match client::post(socket, "/explain", &body, PATIENCE) {
@@ -94,7 +94,7 @@ impl Explain {
         }
     }
 
-    fn from_files(&self, file: &Path) -> io::Result<ExitCode> {
+    fn ask_files(&self, file: &Path) -> io::Result<ExitCode> {
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let live = LiveState::default();
         let snapshot = match Snapshot::load(file, 0, &live, &metrics, |_| {}) {

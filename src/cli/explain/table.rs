@@ -9,6 +9,14 @@ use crate::gateway::explain::{
 /// The whole of it.
 pub(super) fn draw(told: &Explanation) -> String {
     let mut out = Lines::default();
+    let zone = told.zone.as_ref().map_or("zone not known".to_owned(), |zone| format!("zone {zone}"));
+    out.add(
+        "gateway",
+        &match told.generation {
+            0 => format!("none, files alone; {zone}; every endpoint is taken to be healthy"),
+            generation => format!("generation {generation}, {zone}"),
+        },
+    );
     request(&mut out, &told.request);
     out.add("client", &client(&told.principal));
     if let Some(routing) = &told.routing {
@@ -135,7 +143,7 @@ fn draw_upstream(out: &mut Lines, told: &UpstreamTold) {
     if let Some(hash) = &told.hash {
         let here = match (&hash.endpoint, hash.has_key) {
             (Some(endpoint), _) => format!("this request's goes to {endpoint}"),
-            (None, true) => "this request's endpoint is full or out of service".to_owned(),
+            (None, true) => "there is nowhere to go".to_owned(),
             (None, false) => "this request has none; any endpoint is drawn".to_owned(),
         };
         out.add("", &format!("hashed by {}: {here}", hash.by));

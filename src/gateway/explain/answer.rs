@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Explanation {
     /// The snapshot that was asked; 0 is one that serves nobody.
     pub generation: u64,
+    /// The zone of the gateway, from which distances are counted, if it is known.
+    pub zone: Option<String>,
     /// The request.
     pub request: RequestTold,
     /// Who asks.

@@ -88,6 +88,7 @@ impl Asked<'_> {
         };
         Explanation {
             generation: self.snapshot.generation,
+            zone: zone(self.snapshot),
             request: self.request(question, length),
             principal,
             routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
@@ -220,6 +221,7 @@ fn malformed(
     let (path, query) = question.path.split_once('?').unzip();
     Explanation {
         generation: snapshot.generation,
+        zone: zone(snapshot),
         request: RequestTold {
             method: question.method.clone(),
             host: question.host.clone(),
@@ -236,6 +238,10 @@ fn malformed(
         upstreams: Vec::new(),
         verdict: refused(Rejection::Malformed(refusal), refusal.reason().to_owned()),
     }
+}
+
+fn zone(snapshot: &Snapshot) -> Option<String> {
+    snapshot.place().zone.as_deref().map(str::to_owned)
 }
 
 fn principal(snapshot: &Snapshot, who: Principal<'_>, sender: IpAddr) -> PrincipalTold {

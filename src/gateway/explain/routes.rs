@@ -15,6 +15,8 @@ pub(super) fn told(snapshot: &Snapshot, facts: &Facts<'_>) -> RoutingTold {
         by: winner.to_string(),
         source: format!("{}: {}", winner.route.source.file.display(), winner.route.source.key),
     });
+    // They matter most where nothing else is to be told.
+    let most_near = if winner.is_some() { MOST_NEAR } else { 3 * MOST_NEAR };
     let name = winner.as_ref().map(|winner| winner.name.clone()).unwrap_or_default();
     let tell = |list: &[Loser<'_>], most: usize| -> Vec<LoserTold> {
         let one = |loser: &Loser<'_>| LoserTold {
@@ -28,8 +30,8 @@ pub(super) fn told(snapshot: &Snapshot, facts: &Facts<'_>) -> RoutingTold {
         winner,
         losers: tell(&contest.losers, MOST_LOSERS),
         more_losers: contest.losers.len().saturating_sub(MOST_LOSERS),
-        near: tell(&contest.near, MOST_NEAR),
-        more_near: contest.near.len().saturating_sub(MOST_NEAR),
+        near: tell(&contest.near, most_near),
+        more_near: contest.near.len().saturating_sub(most_near),
         hosts: contest.hosts,
     }
 }
@@ -46,8 +48,8 @@ fn why(snapshot: &Snapshot, facts: &Facts<'_>, why: &Why, winner: &str) -> Strin
         Why::Path => "its path is less specific".to_owned(),
         Why::Conditions => format!("it asks for less than {winner}"),
         Why::Name => format!("it asks for as much as {winner}, whose name sorts first"),
-        Why::OtherPath => format!("path {} is another", facts.path),
-        Why::OtherHost => format!("host {} is another", facts.host),
+        Why::OtherPath => "it is for another path".to_owned(),
+        Why::OtherHost => "it is for another host".to_owned(),
     }
 }
 
@@ -56,7 +58,7 @@ fn unmet(snapshot: &Snapshot, facts: &Facts<'_>, unmet: &Unmet) -> String {
         Unmet::Tenant(list) => {
             let of = facts.tenant.and_then(|tenant| snapshot.tenants.name(tenant));
             let of = of.map_or("no tenant".to_owned(), |tenant| format!("tenant {tenant}"));
-            format!("{of} is not in [{}]", tenants(snapshot, list).join(", "))
+            format!("it is of {of}, not of [{}]", tenants(snapshot, list).join(", "))
         }
         Unmet::Method(list) => {
             let list: Vec<_> = list.iter().map(http::Method::as_str).collect();
@@ -68,4 +70,4 @@ fn unmet(snapshot: &Snapshot, facts: &Facts<'_>, unmet: &Unmet) -> String {
 }
 
 const MOST_LOSERS: usize = 20;
-const MOST_NEAR: usize = 5;
+const MOST_NEAR: usize = 3;
