@@ -33,7 +33,7 @@
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
-//!   tls  identity
+//!   limit  tls  identity
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -77,6 +77,7 @@ pub mod gate;
 pub mod gateway;
 pub mod identity;
 pub mod lifecycle;
+pub mod limit;
 pub mod live;
 pub mod route;
 pub mod server;
