@@ -97,6 +97,10 @@ pub struct EndpointLive {
     pub(super) failures: AtomicU32,
     /// Of these, those that the endpoint's service did not answer itself.
     pub(super) gateway_errors: AtomicU32,
+    /// Attempts that did not reach its host, one after the other.
+    pub(super) unreached: AtomicU32,
+    /// Somebody tries whether it can be reached again.
+    pub(super) on_trial: AtomicBool,
     /// Back from an ejection: the next outcome decides.
     pub(super) on_probation: AtomicBool,
     /// Outcomes of the interval: all, and those that were good.

@@ -2,7 +2,8 @@
 //!
 //! `place` says how far endpoints are, `live` remembers what became of them,
 //! `table` works out who is in service and what `shares` each tier takes, `pick`
-//! draws from it, `outlier` ejects, `budget` counts retries. Does not own
+//! draws from it, `outlier` ejects, `trial` finds out who can be reached again,
+//! `budget` counts retries. Does not own
 //! connections, retries or the outcome: the caller says what was tried and what
 //! time it is, and gives the [`Lease`] back by dropping it. An endpoint of weight
 //! 0 is never picked.
@@ -20,6 +21,7 @@ mod ring;
 mod shares;
 mod table;
 mod timeouts;
+mod trial;
 mod tried;
 mod turns;
 mod view;
@@ -37,6 +39,7 @@ pub use place::{Distance, Place};
 pub use retries::Retries;
 pub use ring::hash;
 pub use timeouts::Timeouts;
+pub use trial::Trial;
 pub use tried::Tried;
 pub use view::{TierView, View};
 

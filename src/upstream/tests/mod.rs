@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod ejecting;
+mod unreachable;
 
 fn upstream(spec: Value) -> Upstream {
     seen_from(&Place::default(), spec)
