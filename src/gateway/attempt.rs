@@ -25,6 +25,9 @@ pub fn pick(session: &Session, ctx: &mut RequestContext, now: Instant) -> Result
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
     ctx.attempt.key = upstream.hash_key.as_ref().and_then(|key| balance_key::hash(key, session, ctx));
     upstream.begin(now);
+    if upstream.has_queue() {
+        return Err(Rejection::Overloaded);
+    }
     let lease = upstream.pick(&ctx.attempt.tried, draw(ctx), now).map_err(unavailable)?;
     hold(ctx, lease);
     Ok(())
@@ -44,7 +47,8 @@ pub(super) fn hold(ctx: &mut RequestContext, lease: Lease) {
 /// the decision to try again picked.
 pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
-    let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
+    let at_once = ctx.attempt.count == 0 && !ctx.attempt.waited;
+    let now = if at_once { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
         return Err(Rejection::Internal);
     }
@@ -177,7 +181,7 @@ fn is_down(ctx: &RequestContext) -> bool {
     ctx.upstream().is_some_and(|upstream| upstream.is_down(Instant::now()))
 }
 
-fn unavailable(why: Unavailable) -> Rejection {
+pub(super) fn unavailable(why: Unavailable) -> Rejection {
     match why {
         Unavailable::NoEndpoint | Unavailable::Panic => Rejection::NoEndpoint,
         Unavailable::Full => Rejection::Overloaded,

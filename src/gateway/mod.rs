@@ -1,7 +1,7 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in, `attempt` tries an
-//! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
+//! endpoint, `again` decides whether another is tried, `waiting` waits for room, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down.
 
 pub mod admission;
@@ -17,6 +17,7 @@ pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+pub mod waiting;
 
 use std::sync::Arc;
 
@@ -72,6 +73,16 @@ impl ProxyHttp for Gateway {
             Some(refused) => Err(refused),
             None => admission::admit(session, ctx),
         };
+        let admitted = match admitted {
+            // Boxed: almost nobody waits, and every request would carry the room.
+            Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
+            told => told,
+        };
+        if admitted == Err(Rejection::ClientGone) {
+            let mut gone = refuse(ctx, Rejection::ClientGone);
+            gone.as_down();
+            return Err(gone);
+        }
         if let Err(why) = admitted {
             return reply::reject(session, ctx, why).await.map(|()| true);
         }

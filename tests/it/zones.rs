@@ -190,7 +190,7 @@ async fn where_nothing_answers_at_all_requests_pile_up_nowhere() {
 #[tokio::test]
 async fn probes_that_fail_where_traffic_does_not_cost_no_request() {
     let fleet = Fleet::start([2, 2, 0]).await;
-    let probes = "health_check: { path: /__origin/health, interval: 100ms, timeout: 1s, unhealthy_after: 1 }, outlier_detection: {}";
+    let probes = "health_check: { path: /__origin/health, interval: 500ms, unhealthy_interval: 500ms, timeout: 500ms, unhealthy_after: 1 }, outlier_detection: {}";
     let gateway = fleet.gateway("z1", probes).await;
     for origin in fleet.zones.iter().flatten() {
         origin.set_healthy(false).await;

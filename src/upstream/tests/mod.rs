@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod ejecting;
+mod queueing;
 mod unreachable;
 
 fn upstream(spec: Value) -> Upstream {
