@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use super::{
     attempt::{draw, hold, is_answered},
     context::RequestContext,
-    fault::Fault,
+    fault::{self, Fault},
     record,
 };
 use crate::{
@@ -53,9 +53,8 @@ pub fn ended_well(ctx: &mut RequestContext) {
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     let now = Instant::now();
     note(ctx, &error, AttemptResult::ConnectError);
-    // Without a socket of our own the endpoint was never asked.
-    if !matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError) {
-        observe(ctx, Outcome::GatewayError, now);
+    if let Some(outcome) = fault::of_connecting(error.etype()) {
+        observe(ctx, outcome, now);
     }
     let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_connect);
     let again = wanted && try_again(ctx, true, now);
@@ -137,7 +136,8 @@ fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
 fn observe(ctx: &mut RequestContext, outcome: Outcome, now: Instant) {
     ctx.attempt.judged = true;
     if let (Some(upstream), Some(lease)) = (ctx.upstream(), &ctx.attempt.lease) {
-        upstream.observe(lease.index(), outcome, now);
+        let trial = upstream.observe(lease.index(), outcome, now);
+        trial.into_iter().for_each(|trial| drop(tokio::spawn(trial.run())));
     }
 }
 

@@ -27,6 +27,9 @@ pub fn pick(session: &Session, ctx: &mut RequestContext, now: Instant) -> Result
     let key = upstream.hash_key.as_ref();
     ctx.attempt.key = key.and_then(|key| balance_key::hash(key, headers, who, &ctx.snapshot.tenants));
     upstream.begin(now);
+    if upstream.has_queue() {
+        return Err(Rejection::Overloaded);
+    }
     let lease = upstream.pick(&ctx.attempt.tried, draw(ctx), now).map_err(unavailable)?;
     hold(ctx, lease);
     Ok(())
@@ -46,7 +49,8 @@ pub(super) fn hold(ctx: &mut RequestContext, lease: Lease) {
 /// the decision to try again picked.
 pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
-    let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
+    let at_once = ctx.attempt.count == 0 && !ctx.attempt.waited;
+    let now = if at_once { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
         return Err(Rejection::Internal);
     }

@@ -58,7 +58,8 @@ impl Fault {
     pub fn outcome(self) -> Option<Outcome> {
         match self {
             Self::Unseen | Self::Stale => None,
-            Self::Unreached | Self::Silent | Self::Reset => Some(Outcome::GatewayError),
+            Self::Unreached => Some(Outcome::Unreached),
+            Self::Silent | Self::Reset => Some(Outcome::GatewayError),
         }
     }
 
@@ -71,6 +72,19 @@ impl Fault {
             T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error => AttemptResult::ProtocolError,
             _ => AttemptResult::Reset,
         }
+    }
+}
+
+/// What a connection that was not made says of the endpoint.
+pub fn of_connecting(kind: &ErrorType) -> Option<Outcome> {
+    use ErrorType as T;
+    match kind {
+        // Without a socket of our own the endpoint was never asked.
+        T::SocketError | T::BindError => None,
+        T::ConnectTimedout | T::ConnectRefused | T::ConnectNoRoute | T::ConnectError => {
+            Some(Outcome::Unreached)
+        }
+        _ => Some(Outcome::GatewayError),
     }
 }
 

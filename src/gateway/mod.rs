@@ -1,7 +1,8 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
-//! This file only delegates. `admission` lets a request in as `decide` says, `attempt` tries an
-//! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
+//! This file only delegates. `admission` lets a request in as `decide` says,
+//! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
+//! another is tried, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down. `explain` tells what all of them would do.
 
 pub mod admission;
@@ -19,6 +20,7 @@ pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+pub mod waiting;
 
 use std::sync::Arc;
 
@@ -74,6 +76,16 @@ impl ProxyHttp for Gateway {
             Some(refused) => Err(refused),
             None => admission::admit(session, ctx),
         };
+        let admitted = match admitted {
+            // Boxed: almost nobody waits, and every request would carry the room.
+            Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
+            told => told,
+        };
+        if admitted == Err(Rejection::ClientGone) {
+            let mut gone = refuse(ctx, Rejection::ClientGone);
+            gone.as_down();
+            return Err(gone);
+        }
         if let Err(why) = admitted {
             return reply::reject(session, ctx, why).await.map(|()| true);
         }

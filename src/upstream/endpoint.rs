@@ -131,6 +131,8 @@ pub struct Lease {
     live: Arc<EndpointLive>,
     /// Where all of the upstream's requests are counted, if they are.
     group: Option<Arc<UpstreamLive>>,
+    /// Whether someone may wait for its end.
+    is_awaited: bool,
     index: usize,
 }
 
@@ -138,15 +140,18 @@ impl Lease {
     /// Takes a place at the endpoint; `None` when it has `most` already.
     pub(super) fn take(live: &Arc<EndpointLive>, index: usize, most: u32) -> Option<Self> {
         let before = live.in_flight.fetch_add(1, Ordering::Relaxed);
-        let lease = Self { live: live.clone(), group: None, index };
+        let lease = Self { live: live.clone(), group: None, is_awaited: false, index };
         // Dropped, it gives its place back.
         (before < most).then_some(lease)
     }
 
     /// Takes a place in the upstream too; `None` when it has `most` already.
-    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32) -> Option<Self> {
+    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32, queues: bool) -> Option<Self> {
         let before = group.in_flight.fetch_add(1, Ordering::Relaxed);
         self.group = Some(group.clone());
+        // One that never was a place wakes nobody: who looks for one in vain would
+        // wake itself.
+        self.is_awaited = queues && before < most;
         (before < most).then_some(self)
     }
 
@@ -161,6 +166,9 @@ impl Drop for Lease {
         self.live.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(group) = &self.group {
             group.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if self.is_awaited {
+                group.queue.room();
+            }
         }
     }
 }

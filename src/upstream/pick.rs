@@ -41,7 +41,9 @@ impl Upstream {
         let lease =
             lease.or_else(|| self.lease(self.scan(&table, tried, draw, |index| self.has_room(index))?));
         match lease {
-            Some(lease) if self.counts_all => lease.within(&self.live, self.most).ok_or(Unavailable::Full),
+            Some(lease) if self.counts_all => {
+                lease.within(&self.live, self.most, self.most_waiting > 0).ok_or(Unavailable::Full)
+            }
             Some(lease) => Ok(lease),
             None if self.scan(&table, tried, draw, |_| true).is_some() => Err(Unavailable::Full),
             None => Err(Unavailable::NoEndpoint),

@@ -37,6 +37,7 @@ mod protocols;
 mod proxy_protocol;
 mod proxy_refusals;
 mod proxy_senders;
+mod queue;
 mod refusals;
 mod refused_bodies;
 mod refused_http2;

@@ -59,6 +59,12 @@ fn check_failover(upstream: &UpstreamSpec, at: &mut At<'_>) {
             at.range(&format!("max_in_flight.{key}"), most, 1, u32::MAX);
         }
     }
+    let most = &upstream.max_in_flight;
+    at.range("max_in_flight.queue", most.queue, 0, 1_000_000);
+    if most.queue > 0 && most.upstream.is_none() && most.endpoint.is_none() && at.is_whole("max_in_flight") {
+        let text = "nobody ever waits, for any number may be in flight; write `upstream` or `endpoint` too";
+        at.error("max_in_flight.queue", text);
+    }
     let zones: HashSet<_> = upstream.endpoints.iter().filter_map(|endpoint| endpoint.zone.as_ref()).collect();
     let notices = upstream.is_probed() || upstream.outlier_detection.is_some();
     if zones.len() > 1 && !notices && at.is_whole("outlier_detection") {

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 
 mod ejecting;
+mod queueing;
 mod telling;
+mod unreachable;
 
 fn upstream(spec: Value) -> Upstream {
     seen_from(&Place::default(), spec)
