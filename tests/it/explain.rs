@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gateway, Http1, Origin, PATIENCE, Request, eventually,
+    Gateway, Http1, Origin, PATIENCE, Request, Tls, certs, eventually,
     process::Exit,
     proxy_header::{nlb, v2},
 };
@@ -83,6 +83,59 @@ async fn what_is_told_is_what_traffic_gets_live_and_from_files() {
             assert_eq!(word(&line["tenant"]), word(&live["principal"]["tenant"]), "{target}: {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn who_asks_and_how_they_come_is_told_as_traffic_has_it() {
+    let origin = Origin::start().await;
+    let certificate = certs::server(&certs::authority(), &["api.example.com"]);
+    let yaml = r#"
+        forwarded: { trusted: [127.0.0.0/8], fields: [x-forwarded-for] }
+        routes:
+          - { name: old, match: { path: /old }, redirect: { status: 307, path: /new } }
+          - { name: all, to: [{ upstream: origin }] }
+    "#;
+    let gateway =
+        Gateway::builder().origin("origin", &origin).certificate(&certificate).yaml(yaml).start().await;
+    let location = |told: &Value| told["action"]["redirect"]["location"].as_str().unwrap().to_owned();
+
+    let old = Request::get("/old").honest();
+    let plain = gateway.send(&old).await;
+    let secure = gateway.connect_tls(&Tls::default()).await.unwrap().send(&old).await;
+    let by_tls = told(&gateway, &arguments("/old")).await;
+    let in_clear = told(&gateway, &[arguments("/old"), vec!["--cleartext".into()]].concat()).await;
+    assert_eq!(secure.header("location"), Some(&*location(&by_tls)));
+    assert_eq!(plain.header("location"), Some(&*location(&in_clear)));
+
+    let field = ("X-Forwarded-For", "198.51.100.7, 203.0.113.9");
+    let answer = gateway.send(&Request::get("/").honest().header(field.0, field.1)).await;
+    let header = vec!["--header".to_owned(), format!("{}: {}", field.0, field.1)];
+    let asked = told(&gateway, &[arguments("/"), header].concat()).await;
+    let line = gateway.line_of(&answer).await;
+    assert_eq!(
+        (&asked["principal"]["address"], &line["client"]),
+        (&"203.0.113.9".into(), &"203.0.113.9".into())
+    );
+    assert_eq!(asked["principal"]["sender"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_long_list_of_losers_is_cut_and_counted() {
+    let route = |n: u32| {
+        format!(
+            "  - {{ name: r{n}, match: {{ path: /x, headers: [{{ name: h{n} }}] }}, respond: {{ status: 200 }} }}\n"
+        )
+    };
+    let routes: String = (0..30).map(route).collect();
+    let gateway = Gateway::builder().yaml(&format!("routes:\n{routes}")).start().await;
+
+    let text = table(&gateway, &["--host", "api.example.com", "--path", "/x"]).await;
+
+    assert_eq!(text.matches(" is missing").count(), 20, "{text}");
+    assert!(
+        text.contains("          and 10 more\n") && text.ends_with("404 no_route: no route takes it\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -254,6 +307,7 @@ fn requests() -> Vec<Asked> {
         Asked { host: Some("nobody.test"), ..Asked::get("/nowhere") },
         Asked { headers: &[("X_Tier", "1")], ..Asked::get("/") },
         Asked { host: Some("a,b"), ..Asked::get("/") },
+        Asked { host: Some("exämple.com"), ..Asked::get("/") },
         Asked::get("/a/../.."),
         Asked::get("/a b"),
         Asked::get("/made/x.."),

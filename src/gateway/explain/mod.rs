@@ -21,7 +21,11 @@ use std::{
 
 use http::HeaderMap;
 
-pub use answer::*;
+pub use answer::{
+    AccessTold, ActionTold, EndpointTold, Explanation, ForwardTold, HashTold, LoserTold, OverrideTold,
+    PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold, ShareTold, StickyTold,
+    TierTold, UpstreamTold, Verdict,
+};
 pub use question::Question;
 
 use super::{
@@ -50,9 +54,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(malformed(snapshot, question, principal, refusal)),
     };
-    let authority = crate::gate::host_of(&request).map(|_| text(&request.headers));
     let facts = Facts {
-        host: authority.and_then(|host| host.get(..host_len)).unwrap_or_default(),
+        host: text(&request.headers).get(..host_len).unwrap_or_default(),
         path: request.uri.path(),
         query: request.uri.query(),
         method: &request.method,

@@ -4,10 +4,10 @@
 //! first, then the header block. What no client could send on one line is refused
 //! here, so that nothing in a value becomes a field of its own.
 
-use std::net::IpAddr;
+use std::{iter, net::IpAddr};
 
 use http::{HeaderName, HeaderValue, Version, header};
-use pingora::http::RequestHeader;
+use pingora::{ErrorType, OrErr, http::RequestHeader};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -76,9 +76,12 @@ impl Question {
     pub(super) fn header(&self) -> pingora::Result<RequestHeader> {
         let mut request = RequestHeader::build(self.method.as_str(), self.path.as_bytes(), None)?;
         request.set_version(Version::HTTP_11);
-        request.append_header(header::HOST, self.host.trim())?;
-        for (name, value) in &self.headers {
-            request.append_header(name.clone(), value.trim())?;
+        let host = (header::HOST.as_str(), self.host.as_str());
+        let fields = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in iter::once(host).chain(fields) {
+            let value = HeaderValue::from_bytes(value.trim_ascii().as_bytes());
+            let value = value.or_err(ErrorType::InvalidHTTPHeader, "a value that no field has")?;
+            request.append_header(name.to_owned(), value)?;
         }
         if request.headers.contains_key(header::TRANSFER_ENCODING) {
             request.remove_header(&header::CONTENT_LENGTH);
@@ -103,8 +106,8 @@ fn check_field(name: &str, value: &str) -> Result<(), Invalid> {
         );
         return Err(Invalid::new(why));
     }
-    if HeaderValue::from_str(value).is_err() {
-        let why = format!("the value of `{name}` cannot be sent; write it on one line, in visible ASCII");
+    if HeaderValue::from_bytes(value.as_bytes()).is_err() {
+        let why = format!("the value of `{name}` cannot be sent; write it on one line");
         return Err(Invalid::new(why));
     }
     Ok(())
@@ -160,6 +163,9 @@ mod tests {
         assert_eq!(refusal("/../a", &[]), Some(Refusal::Path));
         assert_eq!(refusal("/", &[("X_Tenant", "1")]), Some(Refusal::Underscore));
         assert_eq!(refusal("/", &[("Host", "other")]), Some(Refusal::Host));
+        assert_eq!(refusal("/", &[("x", "é")]), None);
+        let stranger = Question { host: "exämple.com".into(), ..question("/", &[]) };
+        assert_eq!(through(&stranger).err(), Some(Refusal::Host));
         assert_eq!(refusal("/", &[("Content-Length", "+5")]), Some(Refusal::ContentLength));
         let both = [("Transfer-Encoding", "chunked"), ("Content-Length", "5")];
         assert_eq!(refusal("/", &both), Some(Refusal::TwoFramings));
