@@ -122,6 +122,7 @@ impl Upstream {
             zone: e.zone.as_ref().map(|zone| zone.as_str().into()),
             weight: e.weight,
             zone_index: zones.iter().position(|zone| **zone == *zone_of(e)).unwrap_or(0),
+            is_elsewhere: place.is_left_for(e),
             live: live.endpoint(e.address.socket()),
             peer: peer::template(e.address.socket(), spec.protocol, &timeouts, tls),
         };

@@ -30,6 +30,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether an endpoint is known to be in another zone than the own one.
+    pub(super) fn is_left_for(&self, endpoint: &EndpointSpec) -> bool {
+        let [zone, region] = [&endpoint.zone, &endpoint.region].map(|name| name.as_ref().map(|n| n.as_str()));
+        match self.distance(zone, region) {
+            Distance::OwnZone => false,
+            Distance::Region => self.zone.is_some() && zone.is_some(),
+            Distance::Elsewhere(_) => self.zone.is_some(),
+        }
+    }
+}
+
 /// How far an endpoint is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Distance {
