@@ -12,6 +12,7 @@ use super::{
     found::Resolved,
     live::{EndpointLive, Health, Record, UpstreamLive, locked},
 };
+use crate::telemetry::metrics::OwnZone;
 
 /// One address of an upstream.
 pub struct Endpoint {
@@ -25,6 +26,8 @@ pub struct Endpoint {
     pub weight: u16,
     /// Which of the upstream's zones it is in.
     pub(super) zone_index: usize,
+    /// It is known to be in another zone than the gateway.
+    pub(super) is_elsewhere: bool,
     pub(super) live: Arc<EndpointLive>,
     pub(super) peer: HttpPeer,
 }
@@ -133,6 +136,7 @@ pub struct Lease {
     group: Option<Arc<UpstreamLive>>,
     /// Whether someone may wait for its end.
     is_awaited: bool,
+    leaves_zone: Option<OwnZone>,
     index: usize,
 }
 
@@ -140,7 +144,7 @@ impl Lease {
     /// Takes a place at the endpoint; `None` when it has `most` already.
     pub(super) fn take(live: &Arc<EndpointLive>, index: usize, most: u32) -> Option<Self> {
         let before = live.in_flight.fetch_add(1, Ordering::Relaxed);
-        let lease = Self { live: live.clone(), group: None, is_awaited: false, index };
+        let lease = Self { live: live.clone(), group: None, is_awaited: false, leaves_zone: None, index };
         // Dropped, it gives its place back.
         (before < most).then_some(lease)
     }
@@ -153,6 +157,18 @@ impl Lease {
         // wake itself.
         self.is_awaited = queues && before < most;
         (before < most).then_some(self)
+    }
+
+    /// Notes that its endpoint is in another zone, and what the own one has.
+    pub(super) fn leaving(mut self, own_zone: OwnZone) -> Self {
+        self.leaves_zone = Some(own_zone);
+        self
+    }
+
+    /// What the own zone had when an endpoint of another was picked; `None` where
+    /// it was the own one, or zones are not known.
+    pub fn leaves_zone(&self) -> Option<OwnZone> {
+        self.leaves_zone
     }
 
     /// The endpoint's place in the upstream, for [`Tried`](super::Tried).

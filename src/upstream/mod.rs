@@ -124,6 +124,7 @@ impl Upstream {
         let plans = place::tiers(&endpoints, place);
         let endpoint = |e: Resolved| Endpoint {
             zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
+            is_elsewhere: place.is_left_for(&e),
             live: live.endpoint(e.address),
             peer: peer::template(e.address, spec.protocol, &timeouts, tls),
             address: e.address,

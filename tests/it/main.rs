@@ -52,5 +52,6 @@ mod tenants;
 mod tls;
 mod trust;
 mod upstreams;
+mod vanished;
 mod websocket;
 mod zones;

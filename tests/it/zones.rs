@@ -98,6 +98,60 @@ async fn half_of_the_own_zone_dead_spills_what_is_too_much_for_the_other_half() 
 }
 
 #[tokio::test]
+async fn what_leaves_the_own_zone_is_counted_and_whether_it_had_to() {
+    let fleet = Fleet::start([4, 2, 0]).await;
+    let gateway = fleet.gateway("z1", SENSITIVE).await;
+    let count = async |own_zone: &str, more: &[(&str, &str)]| {
+        let labels = [&[("upstream", "shop"), ("own_zone", own_zone)], more].concat();
+        let name = if more.is_empty() { "requests" } else { "bytes" };
+        gateway.metric(&format!("tollgate_upstream_cross_zone_{name}_total"), &labels).await
+    };
+    let (sent, received) = ([("direction", "sent")], [("direction", "received")]);
+    let posted = async |requests: u32| {
+        let (mut client, mut left) = (gateway.connect().await, (0.0, 0.0));
+        for _ in 0..requests {
+            let answer = client.send(&Request::post("/", "a body of 20 bytes.\n")).await;
+            assert_eq!(answer.status, 200);
+            if answer.echo().origin().starts_with("z2") {
+                left = (left.0 + 1.0, left.1 + answer.body.len() as f64);
+            }
+        }
+        left
+    };
+    assert_eq!(
+        (posted(20).await.0, count("in_service", &[]).await, count("none", &[]).await),
+        (0.0, 0.0, 0.0)
+    );
+
+    // Two of four are gone: some of the share spills.
+    fleet.zones[0][0].stop().await;
+    fleet.zones[0][1].stop().await;
+    eventually(PATIENCE, || async {
+        gateway.get("/").await;
+        gateway.metric("tollgate_upstream_ejections_total", &[]).await == 2.0
+    })
+    .await;
+    let before = (count("in_service", &[]).await, count("in_service", &received).await);
+    let (left, bytes) = posted(200).await;
+    assert!((1.0..200.0).contains(&left), "{left}");
+    assert_eq!(count("in_service", &[]).await - before.0, left);
+    assert_eq!(count("in_service", &sent).await, left * 20.0);
+    assert_eq!(count("in_service", &received).await - before.1, bytes);
+    assert_eq!(count("none", &[]).await, 0.0);
+
+    fleet.kill(0).await;
+    eventually(PATIENCE, || async {
+        gateway.get("/").await;
+        gateway.metric("tollgate_upstream_ejections_total", &[]).await >= 3.0
+            && share(&gateway, "z1").await == 0.0
+    })
+    .await;
+    let (left, before) = (posted(30).await.0, count("in_service", &[]).await);
+    assert!(left == 30.0 && count("none", &sent).await == 600.0, "{left}");
+    assert_eq!(count("in_service", &[]).await, before);
+}
+
+#[tokio::test]
 async fn a_zone_that_resets_is_routed_around_at_once() {
     let fleet = Fleet::start([2, 2, 0]).await;
     let gateway = fleet.gateway("z1", SENSITIVE).await;
