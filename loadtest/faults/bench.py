@@ -84,7 +84,7 @@ class FaultBench(peers.Bench):
         config = self.write(HERE / f"{name}.conf.in", f"{name}.conf", {**values, "SERVERS": JOIN.join(lines)})
         return ["-e", f"{self.dir}/nginx.err", "-c", config] if name == "nginx" else ["-db", "-f", config]
 
-    def await_answer(self, process, name: str, port: int, secure: bool, patience: float) -> None:
+    def await_answer(self, process: subprocess.Popen[bytes], name: str, port: int, secure: bool, patience: float) -> None:
         """Returns after one good answer of the fleet."""
         deadline = time.monotonic() + patience
         while True:
@@ -116,6 +116,12 @@ class FaultBench(peers.Bench):
         if not report.startswith("REPORT "):
             raise peers.PeerFailed(f"clients ended with {clients.returncode}: {report}")
         return [Sample(*fields) for fields in json.loads(report.removeprefix("REPORT "))]
+
+    def end_clients(self, clients: subprocess.Popen[str]) -> None:
+        """Ends them if they were not let finish: the next row has its own."""
+        if clients in self.children:
+            self.children.remove(clients)
+            peers.stop(clients, 3)
 
     def metrics(self) -> dict[tuple[str, str], float]:
         return gateway.metrics(self.values["METRICS"])

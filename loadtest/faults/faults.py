@@ -43,7 +43,7 @@ def main() -> int:
     if args.peer:
         rows = [row for row in rows if row.name in PEER_ROWS]
     with FaultBench(args.tollgate, args.origin) as bench:
-        found = [ran(bench, row, args) for row in rows]
+        found = [told_of(row, bench, args) for row in rows]
     report = {"machine": measure.machine(), "gateway": args.peer or "tollgate", "quick": args.quick,
               "rate": args.rate, "rows": found}
     print(f"{report['machine']['cpu']}, {report['machine']['date']}\n\n{told(found)}")
@@ -53,10 +53,20 @@ def main() -> int:
     return 1 if any(row["broken"] for row in found) else 0
 
 
-def ran(bench: FaultBench, row: Fault, args: argparse.Namespace) -> dict:
-    """One row: its figures, how requests ended, and what does not hold."""
+def told_of(row: Fault, bench: FaultBench, args: argparse.Namespace) -> dict:
+    """A row that could not be run to its end is one that does not hold; the others go on."""
     print(f"{row.name} …", file=sys.stderr, flush=True)
     row.is_short = args.quick
+    try:
+        report = ran(bench, row, args)
+    except (peers.PeerFailed, OSError) as failure:
+        report = {"figures": {}, "ends": {}, "broken": [f"could not be run: {failure}"]}
+    print(f"  {'; '.join(report['broken']) or 'holds'}  {report['ends']}", file=sys.stderr, flush=True)
+    return {"name": row.name, "settings": row.settings_now, **report}
+
+
+def ran(bench: FaultBench, row: Fault, args: argparse.Namespace) -> dict:
+    """One row: its figures, how requests ended, and what does not hold."""
     bench.fleet.fresh()
     running = bench.serve(args.peer or "tollgate", row.settings_now, row.endpoints(bench))
     clients = bench.load(running, args.rate)
@@ -70,13 +80,11 @@ def ran(bench: FaultBench, row: Fault, args: argparse.Namespace) -> dict:
             run.logged, run.extra = bench.logged(), counted(bench)
         run.extra |= row.figures(run)
     finally:
+        bench.end_clients(clients)
         bench.stop(running)
     found = figures(run)
     limits = {} if args.peer else row.limits_now
-    report = {"name": row.name, "settings": row.settings_now, "figures": found, "ends": ends(run.samples),
-              "limits": limits, "broken": broken(found, limits)}
-    print(f"  {'; '.join(report['broken']) or 'holds'}  {report['ends']}", file=sys.stderr, flush=True)
-    return report
+    return {"figures": found, "ends": ends(run.samples), "limits": limits, "broken": broken(found, limits)}
 
 
 def counted(bench: FaultBench) -> dict[str, float]:
@@ -91,15 +99,19 @@ def counted(bench: FaultBench) -> dict[str, float]:
 
 
 def told(found: list[dict]) -> str:
-    lines = [["", *COLUMNS]]
-    for row in found:
-        cells = [form.format(row["figures"][name]) if name in row["figures"] else "-" for name, form in COLUMNS.values()]
-        lines.append([row["name"], *cells])
+    """The table, what single rows have beside it, and what does not hold."""
     failed = [f"{row['name']}: {why}" for row in found for why in row["broken"]]
-    own = [f"{row['name']}: " + ", ".join(f"{name} {row['figures'][name]:.4g}" for name in row["figures"]
-                                         if name not in COMMON) for row in found]
-    own = [line for line in own if not line.endswith(": ")]
+    own = [f"{row['name']}: {', '.join(beside)}" for row in found if (beside := beside_table(row["figures"]))]
+    lines = [["", *COLUMNS], *([row["name"], *cells(row["figures"])] for row in found)]
     return "\n".join([table.align(lines), "", *own, "", *(failed or ["everything that must hold does"])])
+
+
+def cells(figures_of: dict[str, float]) -> list[str]:
+    return [form.format(figures_of[name]) if name in figures_of else "-" for name, form in COLUMNS.values()]
+
+
+def beside_table(figures_of: dict[str, float]) -> list[str]:
+    return [f"{name} {figure:.4g}" for name, figure in figures_of.items() if name not in COMMON]
 
 
 COLUMNS = {

@@ -40,36 +40,45 @@ class Run:
 
 def figures(run: Run) -> dict[str, float]:
     """Every figure of a row; rows limit some of them."""
+    return {**counts(run), **times(run), **run.extra}
+
+
+def counts(run: Run) -> dict[str, float]:
+    """How many requests, and what became of them."""
     lost = [one for one in run.samples if one.end != "good"]
-    first, last = run.windows[0], run.windows[-1]
-    quiet = [one.seconds * 1e3 for one in run.samples if one.began < first.begins and one.end == "good"]
-    p99 = quantile(quiet, 0.99)
-    slow = max(5 * p99, SLOW_MS) / 1e3
-    bad = [one for one in run.samples if one.end != "good" or one.seconds > slow]
-    # A peer does not tell where requests went: then it is the last that was lost or slow.
-    touched = [routed(run, window) if run.logged else last_of(bad, window) for window in run.windows]
-    inside, outside = sides(run, touched)
     return {
         "requests": len(run.samples),
         "lost_get": sum(one.method == "GET" for one in lost),
         "lost_post": sum(one.method == "POST" for one in lost),
         "post_in_flight": sum(is_in_flight(one, run.windows) for one in run.samples),
         "lost_post_unseen": sum(one.method == "POST" and not is_seen(one, run) for one in lost),
-        "lost_after": sum(one.began >= last.ends for one in lost),
+        "lost_after": sum(one.began >= run.windows[-1].ends for one in lost),
         "corrupt": sum(one.end == "corrupt" for one in lost),
         "twice": sum(count > 1 for count in run.executed.values()),
         "weight_zero": run.weight_zero,
+        "most_in_flight": most_in_flight(run.samples),
+    }
+
+
+def times(run: Run) -> dict[str, float]:
+    """How long it took: to leave the dead, to come back, to answer."""
+    quiet = [one.seconds * 1e3 for one in run.samples if one.began < run.windows[0].begins and one.end == "good"]
+    p99, back = quantile(quiet, 0.99), run.windows[-1].ends
+    slow = max(5 * p99, SLOW_MS) / 1e3
+    bad = [one for one in run.samples if one.end != "good" or one.seconds > slow]
+    # A peer does not tell where requests went: then it is the last that was lost or slow.
+    touched = [routed(run, window) if run.logged else last_of(bad, window) for window in run.windows]
+    inside, outside = sides(run, touched)
+    return {
         "routed_ms": 1e3 * max(touched),
         "last_bad_ms": 1e3 * max(last_of(bad, window) for window in run.windows),
-        "recovered_ms": 1e3 * max((one.began - last.ends for one in bad if one.began >= last.ends), default=0),
+        "recovered_ms": 1e3 * max((one.began - back for one in bad if one.began >= back), default=0),
         "p50_quiet_ms": quantile(quiet, 0.5),
         "p99_quiet_ms": p99,
         "p99_inside_ms": quantile(inside, 0.99) if inside else 0,
         "p99_outside_ms": quantile(outside, 0.99) if outside else 0,
         "p99_outside_ratio": quantile(outside, 0.99) / p99 if outside else 0,
         "longest_ms": 1e3 * max(one.seconds for one in run.samples),
-        "most_in_flight": most_in_flight(run.samples),
-        **run.extra,
     }
 
 

@@ -67,7 +67,9 @@ class Http2:
             for done, *_ in list(streams.values()):
                 fail(done, "connection ended")
 
-    def take(self, writer: asyncio.StreamWriter, streams: dict, kind: int, flags: int, stream: int, payload: bytes):
+    def take(
+        self, writer: asyncio.StreamWriter, streams: dict, kind: int, flags: int, stream: int, payload: bytes,
+    ) -> None:
         if kind in (SETTINGS, PING) and not flags & ACK:
             writer.write(frame(kind, ACK, 0, payload if kind == PING else b""))
         elif kind == GOAWAY and self.writer is writer:

@@ -14,8 +14,10 @@ import asyncio
 import collections
 import gc
 import json
+import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from http2 import Http2
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--tls", type=int, default=0, help="port of HTTP/2 with TLS; without it all is HTTP/1")
     parser.add_argument("--rate", type=float, required=True)
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted run has no report
     gc.disable()  # its pauses would be the gateway's latency
     print("REPORT " + json.dumps(asyncio.run(Clients(args.plain, args.tls).run(args.rate))))
 
@@ -59,14 +62,16 @@ class Clients:
     async def run(self, rate: float) -> list[list[object]]:
         for _ in range(CONNECTIONS):
             self.kept.append(await self.connect())
-        ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
         began, number, tasks = time.monotonic(), 0, set()
-        while not ended.done():
+        while not ended.is_set():
             task = asyncio.create_task(self.request(number))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             number += 1
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         if tasks:
             await asyncio.wait(tasks)
         return [list(vars(sample).values()) for sample in self.samples]
@@ -129,7 +134,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     return int(status.split(" ")[1]), body, named.get("connection") == "close"
 
 
-async def chunks(reader: asyncio.StreamReader):
+async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The parts of a chunked body; raises when it has no end."""
     while size := int((await reader.readuntil(b"\r\n")), 16):
         yield (await reader.readexactly(size + 2))[:-2]

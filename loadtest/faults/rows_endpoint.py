@@ -11,9 +11,6 @@ from fault import UNNOTICED, Fault
 from figures import Run, Window, quantile
 from fleet import Origin
 
-VICTIM = "z1a"
-
-
 class OfEndpoint(Fault):
     """The first endpoint of the own zone does it."""
 
@@ -153,6 +150,22 @@ class Garbage(Scripted):
     limits = UNNOTICED | {"routed_ms": 1000}
 
 
+class TwoLengths(Garbage):
+    """What a smuggler's origin would say: nobody may get any of it."""
+
+    name = "endpoint answers with two lengths"
+    script = "raw=" + base64.b64encode(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!").decode()
+    is_quick = False
+
+
+class LengthBesideChunks(Garbage):
+    name = "endpoint answers with a length beside chunks"
+    script = "raw=" + base64.b64encode(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    ).decode()
+    is_quick = False
+
+
 class Fails(Scripted):
     """A 500 is an answer and goes to the client; five in a row eject."""
 
@@ -220,9 +233,10 @@ def await_service(bench: FaultBench, patience: float = 20) -> None:
         time.sleep(0.1)
 
 
+VICTIM = "z1a"
 OUT = ('state="ejected"', 'state="unhealthy"')
 ROWS: list[Fault] = [
     Killed(), KilledOften(), Frozen(), FrozenPerTry(), NeverAnswers(), Drips(), ResetsBeforeHeader(),
-    ResetsMidHeader(), ResetsMidBody(), Truncates(), TruncatesChunked(), Garbage(), Fails(), Flaps(), RedButFine(),
-    AllRedButFine(),
+    ResetsMidHeader(), ResetsMidBody(), Truncates(), TruncatesChunked(), Garbage(), TwoLengths(),
+    LengthBesideChunks(), Fails(), Flaps(), RedButFine(), AllRedButFine(),
 ]

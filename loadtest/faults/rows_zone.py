@@ -1,13 +1,12 @@
 """Faults of a zone, of all zones, of a region: processes killed, packets dropped or reset, cable pulled."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 
 import settings
 from bench import FaultBench
 from fault import UNNOTICED, Fault
-from figures import Run, Window, quantile
+from figures import Run, quantile
 from fleet import Origin
 from load import NOT_200
 
@@ -19,7 +18,7 @@ class OfZone(Fault):
     how = ""
 
     def __init__(self, variant: str = "both") -> None:
-        self.settings = {"both": settings.BOTH, "outlier alone": settings.OUTLIERS, "checks alone": settings.CHECKS}[variant]
+        self.settings = VARIANTS[variant]
         self.name = self.how if variant == "both" else f"{self.how}, {variant}"
         self.is_quick = self.is_quick and variant == "both"
 
@@ -220,7 +219,7 @@ def seconds(run: Run, begins: float) -> list[Counter[str]]:
 
 # Of the own zone's two endpoints when it is back, and of the other zones' four until then.
 FAIR = {"z1a": 1 / 2, "z1b": 1 / 2, "z2a": 1 / 4, "z2b": 1 / 4, "z3a": 1 / 4, "z3b": 1 / 4}
-VARIANTS = ("both", "outlier alone", "checks alone")
+VARIANTS = {"both": settings.BOTH, "outlier alone": settings.OUTLIERS, "checks alone": settings.CHECKS}
 ROWS: list[Fault] = [
     *(kind(variant) for kind in (ZoneKilled, ZoneDropped, ZoneResets) for variant in VARIANTS),
     ZoneUnplugged(), ZoneLossy(), ZoneSlow(), ZoneFails(), ZoneReturns(), AllKilled(), AllDropped(), RegionGone(),

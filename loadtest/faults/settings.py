@@ -13,7 +13,7 @@ BOTH = CHECKS + JOIN + OUTLIERS
 # Silence is only tried again where the operator says how long an answer may take.
 PER_TRY = BOTH + JOIN + "retries: { per_try_timeout: 1s }"
 # Ejections that end soon, for rows that do the same many times.
-BRIEF = CHECKS + JOIN + "outlier_detection: { base_ejection: 2s }" + JOIN + "slow_start: 1s"
+BRIEF = CHECKS + JOIN + "outlier_detection: { base_ejection: 2s, max_ejection: 3s }" + JOIN + "slow_start: 1s"
 # The return of a zone in seconds instead of a minute.
 SOON = (CHECKS + JOIN + "outlier_detection: { base_ejection: 2s }" + JOIN + "slow_start: 3s" + JOIN
         + "locality: { hold_down: 1s }")
