@@ -52,11 +52,12 @@ pub enum KeyPart {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Missing {
     /// The limit does not hold for it.
-    #[default]
     Allow,
     /// It is refused.
     Deny,
-    /// All that lack the same parts share one key.
+    /// All that lack the same parts share one key: nobody escapes a limit by
+    /// leaving out what it counts by.
+    #[default]
     Share,
 }
 

@@ -100,6 +100,8 @@ fn threads_that_race_for_two_limits_take_from_both_or_from_none() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn all_limits_give_or_none(
         bursts in prop::collection::vec(1..20u32, 1..5),

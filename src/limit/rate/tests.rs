@@ -69,6 +69,8 @@ fn requests(keys: u64) -> impl Strategy<Value = Vec<(u64, u64, u32)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_decision_is_the_models(terms in terms(), requests in requests(5)) {
         let (limit, mut model, mut now) = (RateLimit::new(terms, 1 << 14), Model::new(&terms), 0);
