@@ -9,6 +9,7 @@
 mod certificates;
 mod closed_set;
 mod connections;
+mod discovery;
 mod family;
 mod health;
 mod histogram;
@@ -19,6 +20,7 @@ mod zones;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
@@ -34,8 +36,8 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, family::Scraped, health::HealthFamilies,
-    process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
+    certificates::Certificates, connections::Connections, discovery::Sources, family::Scraped,
+    health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
 
@@ -47,6 +49,7 @@ pub struct Metrics {
     zones: Arc<Zones>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
+    sources: Arc<Sources>,
     health: HealthFamilies,
     rejections: IntCounterVec,
     config_generation: IntGauge,
@@ -67,11 +70,13 @@ impl Metrics {
         let zones = Arc::new(Zones::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
+        let sources = Arc::new(Sources::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, sources.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
@@ -95,6 +100,7 @@ impl Metrics {
             zones,
             connections,
             certificates,
+            sources,
         }))
     }
 
@@ -122,6 +128,11 @@ impl Metrics {
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
         self.zones.watch(Box::new(look));
+    }
+
+    /// How names and files are looked at at each scrape; the first one stays.
+    pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
+        self.sources.watch(Box::new(look));
     }
 
     /// Forgets the series of every (upstream, zone) but these, as
