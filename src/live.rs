@@ -51,13 +51,20 @@ impl LiveState {
             zone: written.map(text).or(told.zone),
             region: spec.region.as_ref().map(text).or(told.region),
             gateways: spec.gateways_per_zone.iter().map(|g| (text(&g.zone), g.gateways)).collect(),
+            zone_name: told.zone_name,
             drained: locked(&self.drained).iter().cloned().collect(),
         }
     }
 
     /// The endpoints of an upstream, as far as they are known.
     pub fn endpoints(&self, spec: &UpstreamSpec, config: &Config) -> Vec<Resolved> {
-        self.found.resolve(spec, spec.endpoints_file.as_ref().map(|file| config.resolve(file)))
+        let file = spec.endpoints_file.as_ref().map(|file| config.resolve(file));
+        let told = locked(&self.instance).clone().filter(|_| config.location.asks_imds());
+        let own = told.and_then(|place| Some((place.zone_name?, place.zone?)));
+        self.found.resolve_in(spec, file, |name| {
+            let written = config.location.zone_of(name).map(|zone| Arc::from(zone.as_str()));
+            written.or_else(|| own.clone().filter(|(own, _)| **own == *name).map(|(_, zone)| zone))
+        })
     }
 
     /// Takes a zone out, or back in; says whether that is a change. It counts

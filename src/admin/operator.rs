@@ -20,6 +20,7 @@ use crate::{
     config,
     lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
     snapshot::{Current, Snapshot},
+    upstream::discovery::Discovery,
 };
 
 /// The operator's side of the process.
@@ -28,6 +29,8 @@ pub struct Operator {
     pub current: Arc<Current>,
     /// What `POST /reload` runs.
     pub reloader: Arc<Reloader>,
+    /// What upstreams stand on besides addresses.
+    pub discovery: Arc<Discovery>,
     /// What `POST /drain` asks for the end.
     pub shutdown: Arc<Shutdown>,
     /// When the process began.
@@ -152,7 +155,7 @@ impl Operator {
             connections: self.shutdown.connections(),
             draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
-            upstreams: upstreams::status(&now, Instant::now()),
+            upstreams: upstreams::status(&now, &self.discovery, Instant::now()),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),

@@ -11,7 +11,10 @@ use crate::{
         Metrics,
         metrics::{UpstreamGauges, ZoneGauges},
     },
-    upstream::{Endpoint, Health, Upstream, View},
+    upstream::{
+        Endpoint, Health, Upstream, View,
+        discovery::{Discovery, SourceView},
+    },
 };
 
 /// An upstream.
@@ -25,6 +28,8 @@ pub struct UpstreamStatus {
     pub ejections: u64,
     /// Nearest first.
     pub tiers: Vec<TierStatus>,
+    /// Names and files that stand for endpoints.
+    pub sources: Vec<SourceStatus>,
     pub endpoints: Vec<EndpointStatus>,
 }
 
@@ -58,12 +63,46 @@ pub struct EndpointStatus {
     pub in_flight: u32,
 }
 
-/// Every upstream now.
-pub(super) fn status(snapshot: &Snapshot, now: Instant) -> Vec<UpstreamStatus> {
-    snapshot.upstreams.iter().map(|upstream| one(upstream, now)).collect()
+/// A name or a file.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct SourceStatus {
+    pub source: String,
+    /// None while it was never found, or not for too long.
+    pub endpoints: Option<usize>,
+    /// `fresh`; `stale` when look-ups fail and the last answer serves; `unknown`
+    /// when there is none.
+    pub state: &'static str,
+    /// Since when look-ups fail.
+    pub failing_seconds: Option<u64>,
+    /// How.
+    pub last_error: Option<&'static str>,
+    pub next_look_seconds: f64,
 }
 
-fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
+/// Every upstream now.
+pub(super) fn status(snapshot: &Snapshot, discovery: &Discovery, now: Instant) -> Vec<UpstreamStatus> {
+    let one = |upstream: &Arc<Upstream>| one(upstream, discovery.sources(&upstream.name, now), now);
+    snapshot.upstreams.iter().map(one).collect()
+}
+
+fn source(view: SourceView) -> SourceStatus {
+    let state = match (view.endpoints, view.failing) {
+        (None, _) => "unknown",
+        (Some(_), Some(_)) => "stale",
+        (Some(_), None) => "fresh",
+    };
+    SourceStatus {
+        source: view.source,
+        endpoints: view.endpoints,
+        state,
+        failing_seconds: view.failing.map(|(since, _)| since.as_secs()),
+        last_error: view.failing.map(|(_, why)| why),
+        next_look_seconds: rounded(view.next.as_secs_f64()),
+    }
+}
+
+fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamStatus {
     let view = upstream.view(now);
     let endpoint = |(index, (endpoint, share)): (usize, (&Endpoint, &f64))| EndpointStatus {
         address: endpoint.address.to_string(),
@@ -86,6 +125,7 @@ fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
         panic: view.panic,
         ejections: view.ejections,
         tiers: view.tiers.iter().map(tier).collect(),
+        sources: sources.into_iter().map(source).collect(),
         endpoints: endpoints.map(endpoint).collect(),
     }
 }

@@ -11,6 +11,7 @@
 //! lines to everything that was found (`positions`).
 
 pub mod balance;
+pub mod discovery;
 pub mod failover;
 pub mod health_check;
 pub mod listener;
@@ -26,6 +27,7 @@ mod clashes;
 mod depth;
 mod document;
 mod draft;
+mod endpoints_file;
 mod fault;
 mod files;
 mod load;
@@ -41,6 +43,7 @@ mod typed;
 #[cfg(test)]
 mod golden;
 
+pub use endpoints_file::read as read_endpoints_file;
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
@@ -48,6 +51,7 @@ pub use schema::schema;
 
 use std::path::PathBuf;
 
+use discovery::DiscoverySpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
 use route::RouteSpec;
@@ -83,6 +87,8 @@ pub struct Config {
     pub access_log: AccessLogSpec,
     /// Where this gateway runs.
     pub location: LocationSpec,
+    /// How names of endpoints are looked up.
+    pub discovery: DiscoverySpec,
     /// Who comes through which VPC endpoint.
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.

@@ -46,6 +46,7 @@ pub(super) fn main(mut file: File<'_>) -> Config {
         tracing: file.section("tracing").unwrap_or_default(),
         access_log: file.section("access_log").unwrap_or_default(),
         location: file.section("location").unwrap_or_default(),
+        discovery: file.section("discovery").unwrap_or_default(),
         privatelink: file.section::<PrivateLinkSpec>("privatelink").unwrap_or_default().or_default(&tenants),
         tenants,
         upstreams: file.list("upstreams"),
@@ -89,7 +90,7 @@ impl File<'_> {
         self.read(node, &source)
     }
 
-    fn list<T: Rules>(&mut self, key: &str) -> Vec<Sourced<T>> {
+    pub(super) fn list<T: Rules>(&mut self, key: &str) -> Vec<Sourced<T>> {
         let Some((node, source)) = self.take(key) else { return Vec::new() };
         let items = match node {
             Node::List(items) => items,
@@ -114,7 +115,7 @@ impl File<'_> {
         Some(read.spec)
     }
 
-    fn rest(self, told: impl Fn(&str) -> String) {
+    pub(super) fn rest(self, told: impl Fn(&str) -> String) {
         for (key, _) in self.entries {
             if self.problems.is_full() {
                 return;
@@ -136,6 +137,7 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "tracing",
     "access_log",
     "location",
+    "discovery",
     "tenants",
     "privatelink",
     "upstreams",

@@ -19,7 +19,7 @@ use crate::{
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::Metrics,
-    upstream::health::HealthChecks,
+    upstream::{discovery::Discovery, health::HealthChecks},
 };
 
 /// Reloads this process from its main file.
@@ -28,9 +28,21 @@ pub struct Reloader {
     current: Arc<Current>,
     live: Arc<LiveState>,
     metrics: Arc<Metrics>,
-    health: Arc<HealthChecks>,
+    followers: Followers,
     /// One reload at a time; a second one is told so.
     busy: Mutex<()>,
+    /// One new snapshot at a time. Endpoints that are found come at any moment:
+    /// who reloads then has to wait, and is not told to come again.
+    publishing: Mutex<()>,
+}
+
+/// Who follows the upstreams of the snapshot that serves.
+#[derive(Clone)]
+pub struct Followers {
+    /// Asks their endpoints whether they can serve.
+    pub health: Arc<HealthChecks>,
+    /// Finds their endpoints.
+    pub discovery: Arc<Discovery>,
 }
 
 /// What a reload did.
@@ -73,9 +85,10 @@ impl Reloader {
         current: Arc<Current>,
         live: Arc<LiveState>,
         metrics: Arc<Metrics>,
-        health: Arc<HealthChecks>,
+        followers: Followers,
     ) -> Self {
-        Self { path, current, live, metrics, health, busy: Mutex::new(()) }
+        let (busy, publishing) = Default::default();
+        Self { path, current, live, metrics, followers, busy, publishing }
     }
 
     /// Reads, builds, asks new endpoints whether they can serve, swaps. Blocks for as long as the files and one probe take; call it off
@@ -123,8 +136,12 @@ impl Reloader {
     }
 
     fn swap(&self) -> Result<Reloaded, Refused> {
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current.load();
-        let learn = |config: &Config| imds::learn(&config.location, &self.live);
+        let learn = |config: &Config| {
+            imds::learn(&config.location, &self.live);
+            self.followers.discovery.learn(config);
+        };
         let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics, learn);
         let (next, warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
@@ -141,6 +158,7 @@ impl Reloader {
         };
         drop(before);
         self.publish(next);
+        self.followers.discovery.follow(self.current.load().config());
         Ok(done)
     }
 
@@ -148,17 +166,17 @@ impl Reloader {
     /// zones that were drained. The configuration stays as it is. Says whether
     /// anything changed.
     pub fn refresh(&self) -> bool {
-        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.current.load().refreshed(&self.live, &self.metrics);
         next.map(|next| self.publish(next)).is_some()
     }
 
     fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
-        self.health.prove(&upstreams);
+        self.followers.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
-        self.health.follow(&upstreams);
+        self.followers.health.follow(&upstreams);
         self.live.sweep();
     }
 }
@@ -205,6 +223,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
         ("location", old.location != new.location),
+        ("discovery", old.discovery != new.discovery),
         ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];

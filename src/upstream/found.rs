@@ -5,7 +5,8 @@
 //! the endpoints of an upstream. Does not own looking: `discovery` does.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -13,7 +14,7 @@ use std::{
 
 use super::live::locked;
 use crate::config::{
-    types::EndpointAddress,
+    types::{EndpointAddress, Name},
     upstream::{EndpointSpec, UpstreamSpec},
 };
 
@@ -28,6 +29,14 @@ pub struct Resolved {
     pub region: Option<Arc<str>>,
     /// Its share beside the others; 0 is never.
     pub weight: u16,
+}
+
+impl Resolved {
+    /// What is written of an endpoint, at this address.
+    pub(super) fn at(address: SocketAddr, entry: &EndpointSpec, weight: u16) -> Self {
+        let text = |name: &Name| Arc::from(name.as_str());
+        Self { address, zone: entry.zone.as_ref().map(text), region: entry.region.as_ref().map(text), weight }
+    }
 }
 
 /// What stands for endpoints.
@@ -78,7 +87,19 @@ impl Found {
     /// The endpoints of an upstream as far as they are known, each address once;
     /// `file` is its `endpoints_file`, from the root.
     pub fn resolve(&self, spec: &UpstreamSpec, file: Option<PathBuf>) -> Vec<Resolved> {
-        let mut endpoints: Vec<_> = spec.endpoints.iter().flat_map(|entry| self.entry(entry)).collect();
+        self.resolve_in(spec, file, |_| None)
+    }
+
+    /// As [`resolve`](Self::resolve); `zone_of` says which zone is called so, for
+    /// names that tell one.
+    pub fn resolve_in(
+        &self,
+        spec: &UpstreamSpec,
+        file: Option<PathBuf>,
+        zone_of: impl Fn(&str) -> Option<Arc<str>>,
+    ) -> Vec<Resolved> {
+        let entry = |entry| self.entry(entry, &zone_of);
+        let mut endpoints: Vec<_> = spec.endpoints.iter().flat_map(entry).collect();
         if let Some(FoundSet::Endpoints(set)) =
             file.and_then(|file| self.set(&EndpointSource::File(file))).as_deref()
         {
@@ -89,12 +110,11 @@ impl Found {
         endpoints
     }
 
-    fn entry(&self, entry: &EndpointSpec) -> Vec<Resolved> {
-        let at = |address, weight| Resolved {
-            address,
-            zone: entry.zone.as_ref().map(|zone| zone.as_str().into()),
-            region: entry.region.as_ref().map(|region| region.as_str().into()),
-            weight,
+    fn entry(&self, entry: &EndpointSpec, zone_of: impl Fn(&str) -> Option<Arc<str>>) -> Vec<Resolved> {
+        let zone = entry.address.zone_name().filter(|_| entry.zone.is_none()).and_then(zone_of);
+        let at = |address, weight| {
+            let endpoint = Resolved::at(address, entry, weight);
+            Resolved { zone: endpoint.zone.or_else(|| zone.clone()), ..endpoint }
         };
         let Some(source) = EndpointSource::of(&entry.address) else {
             let EndpointAddress::Socket(address) = &entry.address else { return Vec::new() };
@@ -115,7 +135,35 @@ impl Found {
     }
 }
 
+impl FoundSet {
+    /// Every address in it, in its order.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Addresses(set) => set.clone(),
+            Self::Weighted(set) => set.iter().map(|(address, _)| *address).collect(),
+            Self::Endpoints(set) => set.iter().map(|endpoint| endpoint.address).collect(),
+        }
+    }
+}
+
+impl fmt::Display for EndpointSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl EndpointSource {
+    /// Everything that has to be looked up for an upstream, each once; `file` is
+    /// its `endpoints_file`, from the root.
+    pub fn all_of(spec: &UpstreamSpec, file: Option<PathBuf>) -> BTreeSet<Self> {
+        let names = spec.endpoints.iter().filter_map(|entry| Self::of(&entry.address));
+        names.chain(file.map(Self::File)).collect()
+    }
+
     /// What has to be looked up for an address; `None` for one that is known.
     pub fn of(address: &EndpointAddress) -> Option<Self> {
         match address {
@@ -164,6 +212,28 @@ mod tests {
             resolved("10.0.0.4:80", Some("z2"), 1),
         ];
         assert_eq!(endpoints, wanted);
+    }
+
+    #[test]
+    fn a_zonal_name_labels_its_addresses_unless_a_zone_is_written() {
+        let name = "vpce-0abc-1xyz-us-east-1a.vpce-svc-0def.us-east-1.vpce.amazonaws.com";
+        let spec: UpstreamSpec = serde_yaml::from_str(&format!(
+            "{{ name: u, endpoints: [{{ address: \"{name}:80\" }}, {{ address: \"{name}:81\", zone: z9 }}] }}"
+        ))
+        .unwrap();
+        let found = Found::default();
+        for port in [80, 81] {
+            let set = FoundSet::Addresses(vec![([10, 0, 0, 1], port).into()]);
+            found.learn(&EndpointSource::Host(name.into(), port), set);
+        }
+        let zones = |zone_of: &dyn Fn(&str) -> Option<Arc<str>>| -> Vec<_> {
+            let endpoints = found.resolve_in(&spec, None, zone_of);
+            endpoints.into_iter().map(|endpoint| endpoint.zone.map(|zone| zone.to_string())).collect()
+        };
+
+        let known = |name: &str| (name == "us-east-1a").then(|| Arc::from("use1-az1"));
+        assert_eq!(zones(&known), [Some("use1-az1".to_owned()), Some("z9".to_owned())]);
+        assert_eq!(zones(&|_| None), [None, Some("z9".to_owned())]);
     }
 
     #[test]

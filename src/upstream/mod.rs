@@ -9,6 +9,7 @@
 //! 0 is never picked.
 
 mod budget;
+pub mod discovery;
 mod endpoint;
 mod found;
 pub mod health;

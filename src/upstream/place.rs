@@ -12,6 +12,8 @@ use super::found::Resolved;
 pub struct Place {
     /// The availability zone's id.
     pub zone: Option<Arc<str>>,
+    /// What the zone is called in this account, as `us-east-1a`.
+    pub zone_name: Option<Arc<str>>,
     /// The region.
     pub region: Option<Arc<str>>,
     /// How many gateways there are in each zone; empty when that is not known.

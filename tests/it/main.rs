@@ -16,6 +16,7 @@ mod churn;
 mod cli;
 mod client_auth;
 mod desync;
+mod discovery;
 mod drain;
 mod edge;
 mod explain;

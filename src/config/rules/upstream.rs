@@ -9,7 +9,7 @@ use super::{At, Rules, health_check};
 use crate::config::{
     balance::BalanceSpec,
     types::{EndpointAddress, HostPattern, Percent, Span},
-    upstream::{Protocol, UpstreamSpec},
+    upstream::{EndpointSpec, Protocol, UpstreamSpec},
 };
 
 impl Rules for UpstreamSpec {
@@ -99,6 +99,26 @@ fn check_endpoints(upstream: &UpstreamSpec, at: &mut At<'_>) {
         if first != index {
             let text = format!("`{address}` is endpoints[{first}] already; write it once, with its weight");
             at.error(&key, text);
+        }
+    }
+}
+
+/// Of an `endpoints_file`; those of an upstream are looked at together.
+impl Rules for EndpointSpec {
+    fn check(&self, at: &mut At<'_>) {
+        let address = &self.address;
+        match address {
+            EndpointAddress::Socket(socket) if socket.socket().port() == 0 => {
+                at.error("address", format!("`{address}` has no port; write the port that it listens at"));
+            }
+            EndpointAddress::Socket(_) => {}
+            EndpointAddress::Host(..) | EndpointAddress::Service(_) => {
+                let text = format!(
+                    "`{address}` is a name, and a file has addresses alone; write an IP address and a port, \
+                     as `10.0.1.10:8080`, or the name in the upstream's `endpoints`"
+                );
+                at.error("address", text);
+            }
         }
     }
 }

@@ -20,6 +20,20 @@ pub enum EndpointAddress {
     Service(String),
 }
 
+impl EndpointAddress {
+    /// The availability zone's name in the zonal name of a VPC endpoint, as
+    /// `us-east-1a` in `vpce-0abc-1xyz-us-east-1a.vpce-svc-0def.us-east-1.vpce.amazonaws.com`.
+    pub fn zone_name(&self) -> Option<&str> {
+        let Self::Host(host, _) = self else { return None };
+        let service = VPC_ENDPOINTS.iter().find_map(|domain| host.strip_suffix(domain))?;
+        let region = service.rsplit('.').next()?;
+        let endpoint = service.split('.').next().filter(|label| label.starts_with("vpce-"))?;
+        let (at, _) = endpoint.match_indices(region).last().filter(|_| !region.is_empty())?;
+        let (before, zone) = endpoint.split_at_checked(at)?;
+        (before.ends_with('-') && zone.len() > region.len()).then_some(zone)
+    }
+}
+
 impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,6 +92,7 @@ super::text_value!(
 );
 
 const SERVICE: &str = "srv:";
+const VPC_ENDPOINTS: [&str; 2] = [".vpce.amazonaws.com", ".vpce.amazonaws.com.cn"];
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +112,30 @@ mod tests {
             ["", "orders", "orders:", "10.0.0.256:80", "a b:80", "srv:orders.internal", "a:80:80", "a:99999"]
         {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_zonal_names_of_vpc_endpoints_say_their_zone() {
+        let zone = |host: &str| {
+            let address = EndpointAddress::Host(host.to_owned(), 443);
+            address.zone_name().map(str::to_owned)
+        };
+        let own = "vpce-svc-0def.us-east-1.vpce.amazonaws.com";
+
+        assert_eq!(zone(&format!("vpce-0abc-1xyz-us-east-1a.{own}")).as_deref(), Some("us-east-1a"));
+        assert_eq!(
+            zone("vpce-0abc-1xyz-us-west-2-lax-1a.s3.us-west-2.vpce.amazonaws.com").as_deref(),
+            Some("us-west-2-lax-1a")
+        );
+        assert_eq!(
+            zone("vpce-0-1-cn-north-1b.x.cn-north-1.vpce.amazonaws.com.cn").as_deref(),
+            Some("cn-north-1b")
+        );
+        let regional = format!("vpce-0abc-1xyz.{own}");
+        let others = ["orders.internal", "us-east-1a.internal", "vpce.amazonaws.com", &regional, own];
+        for other in others {
+            assert_eq!(zone(other), None, "{other}");
         }
     }
 }

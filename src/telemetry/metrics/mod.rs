@@ -10,6 +10,7 @@ mod certificates;
 mod closed_set;
 mod connections;
 mod cross_zone;
+mod discovery;
 mod family;
 mod health;
 mod histogram;
@@ -21,6 +22,7 @@ mod zones;
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
+pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
@@ -36,8 +38,9 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, cross_zone::CrossZone, family::Scraped,
-    health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
+    certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
+    family::Scraped, health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic,
+    zones::Zones,
 };
 use super::shard;
 
@@ -50,6 +53,7 @@ pub struct Metrics {
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
+    sources: Arc<Sources>,
     health: HealthFamilies,
     rejections: IntCounterVec,
     config_generation: IntGauge,
@@ -71,12 +75,14 @@ impl Metrics {
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
+        let sources = Arc::new(Sources::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, sources.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
@@ -101,6 +107,7 @@ impl Metrics {
             cross_zone,
             connections,
             certificates,
+            sources,
         }))
     }
 
@@ -133,6 +140,11 @@ impl Metrics {
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
         self.zones.watch(Box::new(look));
+    }
+
+    /// How names and files are looked at at each scrape; the first one stays.
+    pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
+        self.sources.watch(Box::new(look));
     }
 
     /// Forgets the series of every (upstream, zone) but these, as

@@ -8,6 +8,7 @@
 pub mod certs;
 pub mod client;
 pub mod config;
+pub mod dns;
 pub mod frames;
 pub mod gateway;
 pub mod http2;
