@@ -21,6 +21,9 @@ class OfZone(Fault):
         self.settings = VARIANTS[variant]
         self.name = self.how if variant == "both" else f"{self.how}, {variant}"
         self.is_quick = self.is_quick and variant == "both"
+        if self.settings == settings.CHECKS:
+            # Two intervals, the third failed probe of a second, a tenth: nothing else tells.
+            self.limits = self.limits | {"routed_ms": 8000}
 
     def dead(self, bench: FaultBench) -> Iterable[Origin]:
         return bench.fleet.of(*self.zones)
