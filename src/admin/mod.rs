@@ -7,7 +7,9 @@
 mod operator;
 mod pages;
 mod upstreams;
+mod zones;
 
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
 pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};
+pub use zones::{ZoneStatus, ZoneUpstream};

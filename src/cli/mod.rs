@@ -9,7 +9,9 @@ mod client;
 mod drain;
 mod reload;
 mod run;
+mod simulate;
 mod status;
+mod zone;
 
 use std::{
     io::{self, Write},
@@ -55,6 +57,14 @@ enum Verb {
     Drain(drain::Drain),
     /// Show what the running gateway does.
     Status(status::Status),
+    /// Show what would become of the traffic if something failed.
+    ///
+    /// From the same tables and picks as the data path's: of the running gateway as
+    /// it is now, or with --config of a file, every endpoint healthy. Changes
+    /// nothing. Shares are told once hold-down and slow start are over.
+    Simulate(simulate::Simulate),
+    /// Take a zone out of this gateway by hand, and back in.
+    Zone(zone::Zone),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -90,6 +100,8 @@ pub fn main() -> ExitCode {
         Verb::Reload(reload) => reload.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
+        Verb::Simulate(simulate) => simulate.run(),
+        Verb::Zone(zone) => zone.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
@@ -129,6 +141,7 @@ fn tell(text: &str, code: u8) -> ExitCode {
 }
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const NOT_NOW: u8 = 75;
 const BAD_CONFIG: u8 = 78;
 

@@ -37,6 +37,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod typed;
+mod unknown;
 
 #[cfg(test)]
 mod golden;
@@ -45,6 +46,7 @@ pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
+pub use unknown::Unknown;
 
 use std::path::PathBuf;
 

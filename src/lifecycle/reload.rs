@@ -25,8 +25,8 @@ use crate::{
 /// Reloads this process from its main file.
 pub struct Reloader {
     path: PathBuf,
-    current: Arc<Current>,
-    live: Arc<LiveState>,
+    pub(super) current: Arc<Current>,
+    pub(super) live: Arc<LiveState>,
     metrics: Arc<Metrics>,
     health: Arc<HealthChecks>,
     /// One reload at a time; a second one is told so.
@@ -92,7 +92,7 @@ impl Reloader {
     /// have read the files before they were what they are now, and who sent a
     /// signal cannot be told to try again.
     pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
-        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner))
+        self.reload_alone(self.in_turn())
     }
 
     fn reload_alone(&self, _alone: MutexGuard<'_, ()>) -> Result<Reloaded, Refused> {
@@ -148,7 +148,16 @@ impl Reloader {
     /// zones that were drained. The configuration stays as it is. Says whether
     /// anything changed.
     pub fn refresh(&self) -> bool {
-        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.in_turn();
+        self.refresh_alone(&alone)
+    }
+
+    /// Waits for the reload that is under way; none begins before the guard drops.
+    pub(super) fn in_turn(&self) -> MutexGuard<'_, ()> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn refresh_alone(&self, _alone: &MutexGuard<'_, ()>) -> bool {
         let next = self.current.load().refreshed(&self.live, &self.metrics);
         next.map(|next| self.publish(next)).is_some()
     }

@@ -19,11 +19,14 @@ mod place;
 mod retries;
 mod ring;
 mod shares;
+mod simulate;
+mod split;
 mod table;
 mod timeouts;
 mod tried;
 mod turns;
 mod view;
+mod zone_drain;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -38,9 +41,12 @@ pub use pick::Unavailable;
 pub use place::{Distance, Place};
 pub use retries::Retries;
 pub use ring::hash;
+pub use simulate::{EndpointSplit, Seen, Simulation, WhatIf, ZoneSplit};
+pub use split::{Split, TierSplit};
 pub use timeouts::Timeouts;
 pub use tried::Tried;
-pub use view::{TierView, View};
+pub use view::{EndpointState, TierView, View};
+pub use zone_drain::{DrainEffect, Overload};
 
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
@@ -112,6 +118,7 @@ impl Upstream {
             zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
             live: live.endpoint(e.address),
             peer: peer::template(e.address, spec.protocol, &timeouts, tls),
+            drained: place.is_drained(e.zone.as_deref()),
             address: e.address,
             zone: e.zone,
             region: e.region,
