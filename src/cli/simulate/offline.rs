@@ -94,7 +94,8 @@ fn name(report: &mut Report, snapshot: &Snapshot, names: &BTreeMap<SocketAddr, S
             named += 1;
         }
         if named > 0 {
-            upstream.notes.push(format!("{named} names were not looked up: each stands for one endpoint"));
+            let note = format!("names in DNS are not looked up here ({named}): each stands for one endpoint");
+            upstream.notes.push(note);
         }
         let spec = snapshot.config().upstreams.iter().find(|u| u.spec.name.as_str() == upstream.upstream);
         if spec.is_some_and(|u| u.spec.endpoints_file.is_some()) {
