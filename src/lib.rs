@@ -9,8 +9,8 @@
 //!    from its first byte to its log line. A reload builds a complete new one or
 //!    changes nothing.
 //! 2. **Decisions are pure functions** of snapshot, live view, request and time:
-//!    the [gate], the [route], the pick of an [endpoint](upstream). The data path
-//!    and `tollgate check` call the same ones.
+//!    the [gate], the [route], the pick of an [endpoint](upstream). The data path,
+//!    `tollgate check` and `tollgate explain` call the same ones.
 //! 3. **What traffic taught us outlives the snapshot**: [`live::LiveState`].
 //! 4. **The edge is ours**: accept, TLS, deadlines, age and close happen in
 //!    [`edge`], in front of Pingora's `HttpProxy`; then one `ProxyHttp`
@@ -33,7 +33,7 @@
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
-//!   tls  identity
+//!   limit  tls  identity
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -77,6 +77,7 @@ pub mod gate;
 pub mod gateway;
 pub mod identity;
 pub mod lifecycle;
+pub mod limit;
 pub mod live;
 pub mod route;
 pub mod server;

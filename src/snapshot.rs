@@ -30,7 +30,9 @@ use crate::{
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
         Metrics,
-        metrics::{CertificateExpiry, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
+        metrics::{
+            CertificateExpiry, CrossZoneSeries, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries,
+        },
     },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Place, Upstream, peer::PeerTls},
@@ -201,6 +203,11 @@ impl Snapshot {
     /// The metrics of attempts towards a zone of an upstream.
     pub fn zone_series(&self, upstream: UpstreamIndex, zone: usize) -> Option<&ZoneSeries> {
         self.series.zones.get(upstream.0)?.get(zone).map(Arc::as_ref)
+    }
+
+    /// The metrics of an upstream's requests that leave the own zone.
+    pub fn cross_zone_series(&self, upstream: UpstreamIndex) -> Option<&CrossZoneSeries> {
+        self.series.cross_zone.get(upstream.0).map(Arc::as_ref)
     }
 
     /// The metrics of a tenant's requests, and of the unknown together; `None`

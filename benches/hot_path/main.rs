@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod connection;
+mod limit;
 mod request;
 
 use std::{
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     route_rest(&mut criterion);
     request::measure(&mut criterion);
     connection::measure(&mut criterion);
+    limit::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -61,7 +63,7 @@ fn promises() -> bool {
         ),
         promise("choice of a sticky upstream", choice_allocations()),
     ];
-    kept.iter().all(|kept| *kept) && request::promises() && connection::promises()
+    kept.iter().all(|kept| *kept) && request::promises() && connection::promises() && limit::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {

@@ -4,6 +4,7 @@
 //! Three listeners that share nothing with the public ones: none of these
 //! paths exists there, and no route of the public ones exists here.
 
+mod explain;
 mod operator;
 mod pages;
 mod upstreams;

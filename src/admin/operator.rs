@@ -1,5 +1,6 @@
-//! What the operator's socket answers: `GET /status`, `GET /config`,
-//! `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only key to it.
+//! What the operator's socket answers: `GET /status`, `GET /config`, `POST /explain`,
+//! `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
+//! key to it.
 
 use std::{
     sync::Arc,
@@ -12,6 +13,7 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
+    explain,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
@@ -89,8 +91,8 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /zones, POST /reload, POST /drain, \
-                             POST /zone/drain, POST /zone/restore or POST /simulate\n";
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /zones, POST /explain, POST /simulate, \
+                             POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -101,6 +103,7 @@ impl ServeHttp for Operator {
             (&Method::GET, "/config") => {
                 text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
             }
+            (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session),

@@ -128,6 +128,7 @@ fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
         upstream: upstream.name.to_string(),
         panic: view.panic,
         ejections: view.ejections,
+        queue: upstream.queued().map(|q| [q.waiting.into(), q.served, q.gave_up]),
         spill: view.tiers.iter().skip(1).map(|tier| tier.share).sum(),
         zones,
     }

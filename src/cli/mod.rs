@@ -1,12 +1,13 @@
 //! The command line: one verb a file, and what every verb shares.
 //!
-//! Exit codes: 0 done, 1 failed at run time, 2 usage (clap's own), 75 not now
+//! Exit codes: 0 done, 1 failed at run time, 2 usage (mostly clap's own), 75 not now
 //! (nothing listens at the socket, a reload is under way), 78 the
 //! configuration cannot be used.
 
 mod check;
 mod client;
 mod drain;
+mod explain;
 mod reload;
 mod run;
 mod simulate;
@@ -65,6 +66,12 @@ enum Verb {
     Simulate(simulate::Simulate),
     /// Take a zone out of this gateway by hand, and back in.
     Zone(zone::Zone),
+    /// Say where a request would go, and why.
+    ///
+    /// Which route takes it and why the others do not, who may use it, what the
+    /// route does, and the endpoints that the upstream would pick from: from the
+    /// running gateway, by the functions that decide for traffic, or from files.
+    Explain(explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -102,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Status(status) => status.run(),
         Verb::Simulate(simulate) => simulate.run(),
         Verb::Zone(zone) => zone.run(),
+        Verb::Explain(explain) => explain.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
@@ -150,4 +158,6 @@ First steps:
   tollgate check /etc/tollgate/tollgate.yaml    what is wrong, and what to write instead
   tollgate run                                  serve it
   tollgate reload                               after a change: what changed, or why not
-  tollgate status                               what it does now";
+  tollgate status                               what it does now
+  tollgate explain --host api.example.com --path /orders
+                                                where a request goes, and why";

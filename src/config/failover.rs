@@ -214,12 +214,23 @@ impl JsonSchema for RetryOn {
     }
 }
 
-/// How many requests may be under way; beyond it the answer is 503 at once.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// How many requests may be under way; beyond it the answer is 503, at once unless
+/// some may wait.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaxInFlightSpec {
     /// To all endpoints together. Default: any number.
     pub upstream: Option<u32>,
     /// To each endpoint. Default: any number.
     pub endpoint: Option<u32>,
+    /// So many more wait, first come, first served; 0 is nobody.
+    pub queue: u32,
+    /// The longest that one waits; then 503. Within `timeouts.request`.
+    pub queue_timeout: Span,
+}
+
+impl Default for MaxInFlightSpec {
+    fn default() -> Self {
+        Self { upstream: None, endpoint: None, queue: 0, queue_timeout: Span::secs(1) }
+    }
 }

@@ -128,6 +128,11 @@ pub struct ClientCertificateSpec {
 pub struct TimeoutsSpec {
     /// TCP, and again TLS. Short: the next endpoint may be near.
     pub connect: Span,
+    /// Bytes that the endpoint's host does not acknowledge for so long, once they
+    /// were sent again, end the connection: the host of a slow service
+    /// acknowledges, a lost zone does not. Not for uploads and streams, which a
+    /// service may leave unread: theirs is `write`.
+    pub unacknowledged: Span,
     /// The longest silence of the endpoint, before its first byte and between
     /// two reads.
     pub read: Span,
@@ -147,6 +152,7 @@ impl Default for TimeoutsSpec {
     fn default() -> Self {
         Self {
             connect: Span::millis(500),
+            unacknowledged: Span::millis(500),
             read: Span::secs(15),
             stream_idle: Span::secs(300),
             write: Span::secs(15),

@@ -9,7 +9,7 @@ use crate::{
     route::UpstreamIndex,
     telemetry::{
         Metrics,
-        metrics::{NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
+        metrics::{CrossZoneSeries, NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
     },
     upstream::Upstream,
 };
@@ -23,6 +23,8 @@ pub(super) struct SeriesTable {
     pub(super) upstreams: Vec<Arc<UpstreamSeries>>,
     /// By upstream and its zone.
     pub(super) zones: Vec<Vec<Arc<ZoneSeries>>>,
+    /// By upstream.
+    pub(super) cross_zone: Vec<Arc<CrossZoneSeries>>,
 }
 
 struct RouteRow {
@@ -44,6 +46,7 @@ impl SeriesTable {
             routes: config.routes.iter().map(row).collect(),
             upstreams: upstreams.collect(),
             zones: zones(at_work, metrics),
+            cross_zone: at_work.iter().map(|u| metrics.cross_zone(&u.name)).collect(),
         }
     }
 

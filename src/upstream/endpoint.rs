@@ -12,6 +12,7 @@ use super::{
     found::Resolved,
     live::{EndpointLive, Health, Record, UpstreamLive, locked},
 };
+use crate::telemetry::metrics::OwnZone;
 
 /// One address of an upstream.
 pub struct Endpoint {
@@ -27,6 +28,8 @@ pub struct Endpoint {
     pub(super) zone_index: usize,
     /// Its zone was taken out.
     pub(super) drained: bool,
+    /// It is known to be in another zone than the gateway.
+    pub(super) is_elsewhere: bool,
     pub(super) live: Arc<EndpointLive>,
     pub(super) peer: HttpPeer,
 }
@@ -150,6 +153,9 @@ pub struct Lease {
     live: Arc<EndpointLive>,
     /// Where all of the upstream's requests are counted, if they are.
     group: Option<Arc<UpstreamLive>>,
+    /// Whether someone may wait for its end.
+    is_awaited: bool,
+    leaves_zone: Option<OwnZone>,
     index: usize,
 }
 
@@ -157,16 +163,31 @@ impl Lease {
     /// Takes a place at the endpoint; `None` when it has `most` already.
     pub(super) fn take(live: &Arc<EndpointLive>, index: usize, most: u32) -> Option<Self> {
         let before = live.in_flight.fetch_add(1, Ordering::Relaxed);
-        let lease = Self { live: live.clone(), group: None, index };
+        let lease = Self { live: live.clone(), group: None, is_awaited: false, leaves_zone: None, index };
         // Dropped, it gives its place back.
         (before < most).then_some(lease)
     }
 
     /// Takes a place in the upstream too; `None` when it has `most` already.
-    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32) -> Option<Self> {
+    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32, queues: bool) -> Option<Self> {
         let before = group.in_flight.fetch_add(1, Ordering::Relaxed);
         self.group = Some(group.clone());
+        // One that never was a place wakes nobody: who looks for one in vain would
+        // wake itself.
+        self.is_awaited = queues && before < most;
         (before < most).then_some(self)
+    }
+
+    /// Notes that its endpoint is in another zone, and what the own one has.
+    pub(super) fn leaving(mut self, own_zone: OwnZone) -> Self {
+        self.leaves_zone = Some(own_zone);
+        self
+    }
+
+    /// What the own zone had when an endpoint of another was picked; `None` where
+    /// it was the own one, or zones are not known.
+    pub fn leaves_zone(&self) -> Option<OwnZone> {
+        self.leaves_zone
     }
 
     /// The endpoint's place in the upstream, for [`Tried`](super::Tried).
@@ -180,6 +201,9 @@ impl Drop for Lease {
         self.live.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(group) = &self.group {
             group.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if self.is_awaited {
+                group.queue.room();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::{budget::Budget, place::Distance, shares::Held};
+use super::{budget::Budget, place::Distance, queue::Queue, shares::Held};
 
 /// What is known of an upstream.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct UpstreamLive {
     pub(super) ejections: AtomicU64,
     /// The last interval whose outcomes were compared.
     pub(super) compared: AtomicU64,
+    /// Requests that wait for room.
+    pub(super) queue: Queue,
     /// What its traffic allows of retries.
     pub(super) budget: Budget,
     /// What only one may change at a time.
@@ -69,6 +71,7 @@ impl Default for UpstreamLive {
             in_flight: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             compared: AtomicU64::new(0),
+            queue: Queue::default(),
             budget: Budget::new(born),
             is_copy: false,
             book: Mutex::default(),
@@ -124,6 +127,10 @@ pub struct EndpointLive {
     pub(super) failures: AtomicU32,
     /// Of these, those that the endpoint's service did not answer itself.
     pub(super) gateway_errors: AtomicU32,
+    /// Attempts that did not reach its host, one after the other.
+    pub(super) unreached: AtomicU32,
+    /// Somebody tries whether it can be reached again.
+    pub(super) on_trial: AtomicBool,
     /// Back from an ejection: the next outcome decides.
     pub(super) on_probation: AtomicBool,
     /// Outcomes of the interval: all, and those that were good.

@@ -2,7 +2,8 @@
 //!
 //! `place` says how far endpoints are, `live` remembers what became of them,
 //! `table` works out who is in service and what `shares` each tier takes, `pick`
-//! draws from it, `outlier` ejects, `budget` counts retries. Does not own
+//! draws from it, `outlier` ejects, `trial` finds out who can be reached again,
+//! `budget` counts retries, `queue` keeps those in order for whom there is no room. Does not own
 //! connections, retries or the outcome: the caller says what was tried and what
 //! time it is, and gives the [`Lease`] back by dropping it. An endpoint of weight
 //! 0 is never picked.
@@ -16,6 +17,7 @@ mod outlier;
 pub mod peer;
 mod pick;
 mod place;
+mod queue;
 mod retries;
 mod ring;
 mod shares;
@@ -23,12 +25,18 @@ mod simulate;
 mod split;
 mod table;
 mod timeouts;
+mod trial;
 mod tried;
 mod turns;
 mod view;
 mod zone_drain;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use health::Check;
@@ -39,11 +47,13 @@ pub use live::{EndpointLive, Health, UpstreamLive};
 pub use outlier::Outcome;
 pub use pick::Unavailable;
 pub use place::{Distance, Place};
+pub use queue::{Queued, Waiting};
 pub use retries::Retries;
 pub use ring::hash;
 pub use simulate::{EndpointSplit, Seen, Simulation, WhatIf, ZoneSplit};
 pub use split::{Split, TierSplit};
 pub use timeouts::Timeouts;
+pub use trial::Trial;
 pub use tried::Tried;
 pub use view::{EndpointState, TierView, View};
 pub use zone_drain::{DrainEffect, Overload};
@@ -94,6 +104,10 @@ pub struct Upstream {
     /// Requests in flight, all together and to each.
     most: u32,
     most_each: u32,
+    /// Requests that wait for room.
+    most_waiting: u32,
+    /// How long one of them does.
+    patience: Duration,
     /// Whether all requests are counted together.
     counts_all: bool,
     live: Arc<UpstreamLive>,
@@ -116,6 +130,7 @@ impl Upstream {
         let plans = place::tiers(&endpoints, place);
         let endpoint = |e: Resolved| Endpoint {
             zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
+            is_elsewhere: place.is_left_for(&e),
             live: live.endpoint(e.address),
             peer: peer::template(e.address, spec.protocol, &timeouts, tls),
             drained: place.is_drained(e.zone.as_deref()),
@@ -158,7 +173,12 @@ impl Upstream {
             max_load,
             most: spec.max_in_flight.upstream.unwrap_or(u32::MAX),
             most_each: spec.max_in_flight.endpoint.unwrap_or(u32::MAX),
-            counts_all: hash_key.is_some() || spec.max_in_flight.upstream.is_some(),
+            most_waiting: spec.max_in_flight.queue,
+            patience: spec.max_in_flight.queue_timeout.duration(),
+            // Whoever gives a place back then tells the queue, too.
+            counts_all: hash_key.is_some()
+                || spec.max_in_flight.upstream.is_some()
+                || spec.max_in_flight.queue > 0,
             hash_key,
             endpoints,
             zones,

@@ -37,6 +37,17 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether an endpoint is known to be in another zone than the own one.
+    pub(super) fn is_left_for(&self, endpoint: &Resolved) -> bool {
+        match self.distance(endpoint.zone.as_deref(), endpoint.region.as_deref()) {
+            Distance::OwnZone => false,
+            Distance::Region => self.zone.is_some() && endpoint.zone.is_some(),
+            Distance::Elsewhere(_) => self.zone.is_some(),
+        }
+    }
+}
+
 /// How far an endpoint is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Distance {

@@ -113,6 +113,7 @@ impl Upstream {
         let changes = self.live.changes();
         let survey = self.survey(now);
         (book.in_service, book.ejected) = (survey.in_service, survey.ejected);
+        let survey = self.without_unreachable(survey, &book);
         let table = self.tabulate(survey, &mut book, (changes, now));
         self.tell_panic(&table, &mut book);
         self.table.store(Arc::new(table));
@@ -140,6 +141,17 @@ impl Upstream {
                 log::info!("endpoint is tried again: upstream={} endpoint={}", self.name, endpoint.address);
             }
         }
+        survey
+    }
+
+    /// Where no more may be ejected, who cannot be reached is out of service all the
+    /// same: a request would only wait there.
+    fn without_unreachable(&self, mut survey: Survey, book: &Book) -> Survey {
+        if self.outliers.as_ref().is_none_or(|outliers| outliers.allows(book, self.all)) {
+            return survey;
+        }
+        let all = self.endpoints.iter().zip(&mut survey.levels);
+        all.filter(|(endpoint, _)| endpoint.live.is_unreachable()).for_each(|(_, level)| *level = 0);
         survey
     }
 
@@ -181,12 +193,20 @@ impl Upstream {
         if all == 0 { 0.0 } else { serving as f64 / all as f64 }
     }
 
-    /// All endpoints, whatever is said of them, by weight alone.
+    /// All endpoints, whatever is said of them, by weight alone; but nobody who
+    /// cannot be reached.
     fn spread(&self, levels: &mut [u8]) -> Split {
-        let members = self.plans.iter().flat_map(|plan| &plan.members);
-        members
-            .for_each(|index| levels.get_mut(*index as usize).into_iter().for_each(|level| *level = WHOLE));
-        let mut shares: Vec<_> = self.plans.iter().map(|plan| plan.weight as f64).collect();
+        let whole = |index: u32| {
+            let endpoint = self.endpoints.get(index as usize)?;
+            let weight = if endpoint.live.is_unreachable() { 0 } else { endpoint.weight };
+            *levels.get_mut(index as usize)? = if weight > 0 { WHOLE } else { 0 };
+            Some(f64::from(weight))
+        };
+        let mut whole = whole;
+        let mut shares: Vec<_> = Vec::with_capacity(self.plans.len());
+        for plan in &self.plans {
+            shares.push(plan.members.iter().filter_map(|index| whole(*index)).sum());
+        }
         shares::scale(&mut shares);
         Split { shares, spare: None, next: None }
     }

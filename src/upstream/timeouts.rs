@@ -9,6 +9,8 @@ use crate::config::upstream::TimeoutsSpec;
 pub struct Timeouts {
     /// TCP, and again TLS.
     pub connect: Duration,
+    /// The longest that the endpoint's host may not acknowledge what is sent.
+    pub unacknowledged: Duration,
     /// The longest silence of the endpoint.
     pub read: Duration,
     /// The longest silence on a stream.
@@ -25,6 +27,7 @@ impl From<&TimeoutsSpec> for Timeouts {
     fn from(spec: &TimeoutsSpec) -> Self {
         Self {
             connect: spec.connect.duration(),
+            unacknowledged: spec.unacknowledged.duration(),
             read: spec.read.duration(),
             stream_idle: spec.stream_idle.duration(),
             write: spec.write.duration(),

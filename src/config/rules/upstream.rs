@@ -8,7 +8,7 @@ use std::{
 use super::{At, Rules, health_check};
 use crate::config::{
     balance::BalanceSpec,
-    types::{EndpointAddress, HostPattern, Percent},
+    types::{EndpointAddress, HostPattern, Percent, Span},
     upstream::{Protocol, UpstreamSpec},
 };
 
@@ -32,6 +32,9 @@ impl Rules for UpstreamSpec {
         if let Some(spec) = &self.health_check {
             health_check::check(spec, at);
         }
+        // Below, the kernel has not sent twice yet what was lost once.
+        let (least, most) = (Span::millis(250), Span::secs(60));
+        at.range("timeouts.unacknowledged", self.timeouts.unacknowledged, least, most);
         at.range("retries.attempts", self.retries.attempts, 1, 3);
         check_failover(self, at);
     }
@@ -55,6 +58,12 @@ fn check_failover(upstream: &UpstreamSpec, at: &mut At<'_>) {
         if let Some(most) = most {
             at.range(&format!("max_in_flight.{key}"), most, 1, u32::MAX);
         }
+    }
+    let most = &upstream.max_in_flight;
+    at.range("max_in_flight.queue", most.queue, 0, 1_000_000);
+    if most.queue > 0 && most.upstream.is_none() && most.endpoint.is_none() && at.is_whole("max_in_flight") {
+        let text = "nobody ever waits, for any number may be in flight; write `upstream` or `endpoint` too";
+        at.error("max_in_flight.queue", text);
     }
     let zones: HashSet<_> = upstream.endpoints.iter().filter_map(|endpoint| endpoint.zone.as_ref()).collect();
     let notices = upstream.is_probed() || upstream.outlier_detection.is_some();

@@ -9,6 +9,7 @@
 mod certificates;
 mod closed_set;
 mod connections;
+mod cross_zone;
 mod family;
 mod health;
 mod histogram;
@@ -19,6 +20,7 @@ mod zones;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
@@ -34,8 +36,8 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, family::Scraped, health::HealthFamilies,
-    process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
+    certificates::Certificates, connections::Connections, cross_zone::CrossZone, family::Scraped,
+    health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
 
@@ -45,6 +47,7 @@ pub struct Metrics {
     traffic: Arc<Traffic>,
     tenants: Arc<Tenants>,
     zones: Arc<Zones>,
+    cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     health: HealthFamilies,
@@ -65,11 +68,13 @@ impl Metrics {
         let traffic = Arc::new(Traffic::new(shards));
         let tenants = Arc::new(Tenants::new(shards));
         let zones = Arc::new(Zones::new(shards));
+        let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, zones.clone())?;
+        Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
@@ -93,6 +98,7 @@ impl Metrics {
             traffic,
             tenants,
             zones,
+            cross_zone,
             connections,
             certificates,
         }))
@@ -119,6 +125,11 @@ impl Metrics {
         self.zones.series(upstream, zone)
     }
 
+    /// What requests to this upstream's endpoints of other zones are counted in.
+    pub fn cross_zone(&self, upstream: &str) -> Arc<CrossZoneSeries> {
+        self.cross_zone.series(upstream)
+    }
+
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
         self.zones.watch(Box::new(look));
@@ -128,6 +139,7 @@ impl Metrics {
     /// [`retain`](Self::retain).
     pub fn retain_zones(&self, pairs: &[(&str, &str)]) {
         self.zones.retain(pairs);
+        self.cross_zone.retain(&pairs.iter().map(|(upstream, _)| *upstream).collect());
     }
 
     /// Forgets the series of every tenant but these, as [`retain`](Self::retain).

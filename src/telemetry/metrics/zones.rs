@@ -39,6 +39,9 @@ pub struct UpstreamGauges {
     pub ejections: u64,
     /// The share of its traffic that leaves the nearest tier.
     pub spill: f64,
+    /// Requests that wait for room, and those that waited: found some, or gave up.
+    /// `None` where nobody waits.
+    pub queue: Option<[u64; 3]>,
     /// By zone.
     pub zones: Vec<ZoneGauges>,
 }
@@ -104,7 +107,8 @@ impl Zones {
 }
 
 impl Scrape for Zones {
-    const FAMILIES: &'static [Family] = &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS];
+    const FAMILIES: &'static [Family] =
+        &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS, WAITING, WAITED];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let now = self.look.get().map(|look| look()).unwrap_or_default();
@@ -120,6 +124,10 @@ impl Scrape for Zones {
             ]
             .map(|(state, n)| ENDPOINTS.count(&[upstream, &zone.zone, state], n))
         };
+        let queues = || now.iter().filter_map(|u| Some((&*u.upstream, u.queue?)));
+        let waited = |(upstream, [_, served, gave_up]): (&str, [u64; 3])| {
+            [("served", served), ("gave_up", gave_up)].map(|(result, n)| WAITED.count(&[upstream, result], n))
+        };
         vec![
             self.attempts(),
             each(&|u| EJECTIONS.count(&[&u.upstream], u.ejections)),
@@ -127,6 +135,8 @@ impl Scrape for Zones {
             each(&|u| SPILL.value(&[&u.upstream], u.spill)),
             zones().map(|(upstream, zone)| SHARE.value(&[upstream, &zone.zone], zone.share)).collect(),
             zones().flat_map(states).collect(),
+            queues().map(|(upstream, [waiting, ..])| WAITING.count(&[upstream], waiting)).collect(),
+            queues().flat_map(waited).collect(),
         ]
     }
 }
@@ -166,4 +176,16 @@ const ENDPOINTS: Family = Family {
     help: "Endpoints of a weight above 0, by what they are; one can be ejected and unhealthy.",
     labels: &["upstream", "zone", "state"],
     kind: MetricType::GAUGE,
+};
+const WAITING: Family = Family {
+    name: "tollgate_upstream_queue_requests",
+    help: "Requests that wait for room at an upstream.",
+    labels: &["upstream"],
+    kind: MetricType::GAUGE,
+};
+const WAITED: Family = Family {
+    name: "tollgate_upstream_queued_total",
+    help: "Requests that waited for room, by how it ended; those that left or took too long gave up.",
+    labels: &["upstream", "result"],
+    kind: MetricType::COUNTER,
 };

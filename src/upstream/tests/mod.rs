@@ -6,8 +6,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::telemetry::metrics::OwnZone;
 
 mod ejecting;
+mod queueing;
+mod telling;
+mod unreachable;
 
 fn upstream(spec: Value) -> Upstream {
     seen_from(&Place::default(), spec)
@@ -131,6 +135,19 @@ fn half_of_the_own_zone_takes_its_part_and_the_rest_spills() {
     assert!((share(&all, 4..8) - share(&all, 8..12)).abs() < 0.01);
     let told: f64 = upstream.view(now).shares[2..4].iter().sum();
     assert!((told - share(&all, 2..4)).abs() < 0.01, "{told}");
+}
+
+#[test]
+fn who_leaves_the_own_zone_knows_what_that_had() {
+    let (upstream, now) = (zones([2, 2, 0], json!({})), Instant::now());
+    let left = |tried: &Tried| upstream.pick(tried, 7, now).unwrap().leaves_zone();
+    assert_eq!((left(&Tried::default()), left(&tried(&[0]))), (None, Some(OwnZone::InService)));
+
+    down(&upstream, 0..2);
+
+    assert_eq!(left(&Tried::default()), Some(OwnZone::None));
+    let nowhere = weights(&[1]);
+    assert_eq!(nowhere.pick(&Tried::default(), 7, now).unwrap().leaves_zone(), None);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tls;
+pub mod vanish;
 pub mod websocket;
 
 pub use self::{

@@ -1,0 +1,224 @@
+//! What a limit costs: on one key, on one key from two threads, and on a million
+//! keys at random, beside what else there is to count with.
+//!
+//! The time is an argument to ours and stands still for the others, so that
+//! nobody's clock is measured. All of them read the same keys.
+
+use std::{
+    hint::black_box,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ahash::RandomState;
+use dashmap::DashMap;
+use governor::{
+    Quota, RateLimiter, clock::FakeRelativeClock, middleware::NoOpMiddleware, nanos::Nanos,
+    state::keyed::DashMapStateStore,
+};
+use pingora_limits::rate::Rate;
+use tollgate::limit::{Ask, Clock, ConcurrencyLimit, KeyHash, KeySeeds, Moment, RateLimit, Terms, decide};
+
+use crate::{Bench, allocations, cpu_time, live, promise, spread};
+
+/// What must not allocate.
+pub fn promises() -> bool {
+    let (ours, seeds) = (limit(1 << 20), KeySeeds::random());
+    let (key, now) = (hash(&seeds, "client"), moment());
+    let asks = [Ask { limit: &ours, key, cost: 1 }; 3];
+    let concurrency = Arc::new(ConcurrencyLimit::new(NonZeroU32::MIN));
+    drop(concurrency.enter(key));
+    let decided = |asks: &[Ask<'_>]| {
+        allocations(|| {
+            black_box(decide(black_box(asks), now));
+        })
+    };
+    let hashed = allocations(|| {
+        black_box(hash(&seeds, black_box("client")));
+    });
+    let kept = [
+        promise("limit", decided(&asks[..1])),
+        promise("three limits", decided(&asks)),
+        promise("limit's key", hashed),
+        promise("permit", allocations(|| drop(black_box(concurrency.enter(key))))),
+    ];
+    kept.iter().all(|kept| *kept)
+}
+
+/// Measures them.
+pub fn measure(criterion: &mut Bench) {
+    one_key(criterion);
+    two_threads(criterion);
+    million_keys(criterion);
+    rest(criterion);
+}
+
+fn one_key(criterion: &mut Bench) {
+    let mut group = criterion.benchmark_group("limit/one key");
+    for Counter { name, count } in counters() {
+        group.bench_function(name, |bencher| bencher.iter(|| count(black_box("client"))));
+    }
+    group.finish();
+}
+
+/// This thread's time, while another one does the same on the other core.
+fn two_threads(criterion: &mut Bench) {
+    let mut group = criterion.benchmark_group("limit/one key, two threads");
+    stay_on(0);
+    for Counter { name, count } in counters() {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                stay_on(1);
+                while !stop.load(Ordering::Relaxed) {
+                    count(black_box("client"));
+                }
+            });
+            group.bench_function(name, |bencher| bencher.iter(|| count(black_box("client"))));
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    group.finish();
+}
+
+fn million_keys(criterion: &mut Bench) {
+    let mut group = criterion.benchmark_group("limit/a million keys");
+    let keys: Vec<_> = (0..KEYS).map(|i| format!("consumer-{i:08}")).collect();
+    let order = spread(KEYS);
+    for (name, make) in COUNTERS {
+        let before = live();
+        let Counter { count, .. } = make();
+        let admitted = keys.iter().filter(|key| count(key)).count();
+        println!(
+            "{name}: {} bytes a key; {} keys refused at their first request",
+            (live() - before) / KEYS as u64,
+            KEYS - admitted
+        );
+        let mut turn = order.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| {
+                let start = cpu_time();
+                for i in turn.by_ref().take(times as usize) {
+                    black_box(count(&keys[*i]));
+                }
+                cpu_time() - start
+            });
+        });
+    }
+    group.bench_function("nothing but the key", |bencher| {
+        let (mut turn, seeds) = (order.iter().cycle(), KeySeeds::random());
+        bencher.iter_custom(|times| {
+            let start = cpu_time();
+            for i in turn.by_ref().take(times as usize) {
+                black_box(hash(&seeds, &keys[*i]));
+            }
+            cpu_time() - start
+        });
+    });
+    group.finish();
+    overflow(&keys);
+}
+
+/// How many of a million keys at once find no room in 32 MiB.
+fn overflow(keys: &[String]) {
+    let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * 32), moment());
+    for key in keys {
+        decide(&[Ask { limit: &limit, key: hash(&seeds, key), cost: 1 }], now);
+    }
+    println!("32 bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
+}
+
+fn rest(criterion: &mut Bench) {
+    let mut group = criterion.benchmark_group("limit");
+    let (ours, seeds, now) = (limit(1 << 20), KeySeeds::random(), moment());
+    let full = RateLimit::new(Terms::new(1, Duration::from_secs(3_600), 1), 1 << 20);
+    let key = hash(&seeds, "client");
+    let ask = Ask { limit: &ours, key, cost: 1 };
+    let refused = Ask { limit: &full, key, cost: 1 };
+    assert!(decide(&[refused], now) != decide(&[refused], now));
+    group.bench_function("refused", |bencher| bencher.iter(|| decide(black_box(&[refused]), now)));
+    group.bench_function("three limits", |bencher| bencher.iter(|| decide(black_box(&[ask; 3]), now)));
+    let concurrency = Arc::new(ConcurrencyLimit::new(NonZeroU32::MIN));
+    group.bench_function("permit", |bencher| bencher.iter(|| concurrency.enter(black_box(key)).is_some()));
+    let long = "x".repeat(1 << 16);
+    group.bench_function("key of 64 KiB", |bencher| bencher.iter(|| hash(&seeds, black_box(&long))));
+    group.finish();
+}
+
+/// Something that counts requests by key and says whether there are too many.
+struct Counter {
+    name: &'static str,
+    count: Box<dyn Fn(&str) -> bool + Sync>,
+}
+
+fn counters() -> impl Iterator<Item = Counter> {
+    COUNTERS.iter().map(|(_, make)| make())
+}
+
+const COUNTERS: [(&str, fn() -> Counter); 4] = [
+    ("tollgate", || {
+        let (limit, seeds, now) = (limit(KEYS * 40), KeySeeds::random(), moment());
+        counter("tollgate", move |key| {
+            let ask = Ask { limit: &limit, key: hash(&seeds, key), cost: 1 };
+            decide(&[ask], now).is_some_and(|verdict| verdict.is_admitted())
+        })
+    }),
+    ("governor", || {
+        let quota = Quota::per_second(NonZeroU32::MIN.saturating_add(999)).allow_burst(NonZeroU32::MAX);
+        let (state, hashes) = (DashMapStateStore::<u64>::default(), RandomState::new());
+        let limiter: RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
+            RateLimiter::new(quota, state, FakeRelativeClock::default());
+        counter("governor", move |key| limiter.check_key(&hashes.hash_one(key)).is_ok())
+    }),
+    ("dashmap", || {
+        let (dues, hashes) = (DashMap::<u64, u64, RandomState>::default(), RandomState::new());
+        counter("dashmap", move |key| {
+            let mut due = dues.entry(hashes.hash_one(key)).or_default();
+            *due += 1_000;
+            *due < u64::MAX / 2
+        })
+    }),
+    ("pingora_limits::Rate", || {
+        let rate = Rate::new(Duration::from_secs(1));
+        counter("pingora_limits::Rate", move |key| rate.observe(&key, 1) < isize::MAX)
+    }),
+];
+
+fn counter(name: &'static str, count: impl Fn(&str) -> bool + Sync + 'static) -> Counter {
+    Counter { name, count: Box::new(count) }
+}
+
+/// Keeps this thread, and what it starts from now on, on one core: two threads
+/// that take turns on one would meet nowhere.
+fn stay_on(core: usize) {
+    // SAFETY: a set of cores is made of numbers; the pointer is to a value of ours.
+    let answer = unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut cores);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cores)
+    };
+    assert_eq!(answer, 0, "the benchmark needs two cores");
+}
+
+/// So wide that it never refuses here.
+fn limit(memory: usize) -> RateLimit {
+    RateLimit::new(Terms::new(1_000, Duration::from_secs(1), u32::MAX), memory)
+}
+
+fn hash(seeds: &KeySeeds, key: &str) -> KeyHash {
+    let mut hasher = seeds.hasher();
+    hasher.part(key.as_bytes());
+    hasher.finish()
+}
+
+fn moment() -> Moment {
+    let birth = Instant::now();
+    Clock::new(birth).at(birth + Duration::from_secs(60))
+}
+
+const KEYS: usize = 1_000_000;

@@ -1,0 +1,26 @@
+//! How fast each key may go, and how much of it at once.
+//!
+//! A [`RateLimit`] is a rate and a burst for each key (GCRA), exact and in bounded
+//! memory: `terms` is its arithmetic, `cell` how threads share a key, `rate` the
+//! table. [`decide`] asks all that hold for a request together. A
+//! [`ConcurrencyLimit`] counts what is under way. [`key`] says per what they count,
+//! and hashes it; taking the parts from a request is the gateway's.
+//!
+//! Always holds: whoever stays below a limit is never refused by it.
+
+mod cell;
+mod concurrency;
+mod decide;
+pub mod key;
+mod rate;
+mod terms;
+mod time;
+mod verdict;
+
+pub use concurrency::{ConcurrencyLimit, Permit};
+pub use decide::{Ask, decide};
+pub use key::{KeyHash, KeyHasher, KeyPart, KeySeeds, LimitKey, Missing};
+pub use rate::RateLimit;
+pub use terms::Terms;
+pub use time::{Clock, Moment};
+pub use verdict::{Standing, Verdict};

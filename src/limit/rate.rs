@@ -1,0 +1,150 @@
+//! A rate limit: a rate and a burst for each key, in a table of bounded size.
+//!
+//! Owns the cells and their ceiling. Does not own which limits hold for a request
+//! (`decide`) or what a key is made of (`key`).
+//!
+//! Always holds: a key whose requests all fit the rate and the burst is never
+//! refused. A key above them gets not one token beyond, as long as its set has
+//! room for all of its keys that owe something. Where it has not, the key that
+//! owes least is forgotten, and gets at most that much again; `overflowed` counts
+//! how often.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, handle_alloc_error},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    cell::{Draw, Drawn, Set},
+    key::KeyHash,
+    terms::Terms,
+    time::Moment,
+    verdict::Standing,
+};
+
+/// A rate and a burst for each key.
+pub struct RateLimit {
+    terms: Terms,
+    sets: Box<[Cells]>,
+    /// Who puts a key into a set holds the lock that the set shares with others.
+    claims: [Mutex<()>; CLAIMS],
+    overflowed: AtomicU64,
+}
+
+type Cells = Set<AtomicU64, WAYS>;
+
+impl RateLimit {
+    /// A limit that takes at most `memory` bytes, at least one set of cells. The
+    /// memory is asked for at once and used as keys come: pages that no key was in
+    /// cost nothing.
+    pub fn new(terms: Terms, memory: usize) -> Self {
+        let sets = (memory / size_of::<Cells>()).max(1);
+        let claims = [const { Mutex::new(()) }; CLAIMS];
+        Self { terms, sets: empty(sets), claims, overflowed: AtomicU64::new(0) }
+    }
+
+    /// What it grants.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// How many keys have room, if their hashes spread evenly: 16 bytes each.
+    pub fn capacity(&self) -> usize {
+        self.sets.len() * WAYS
+    }
+
+    /// How often a key was forgotten that still owed something.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed.load(Relaxed)
+    }
+
+    /// How a key stands, without taking anything.
+    pub fn standing(&self, key: KeyHash, now: Moment) -> Standing {
+        Standing { limit: 0, terms: self.terms, ahead: self.ahead(key, now) }
+    }
+
+    /// The keys that owe most now, most first: at most `count`. Reads the whole
+    /// table: for operators, not for requests.
+    pub fn busiest(&self, count: usize, now: Moment) -> Vec<(KeyHash, Standing)> {
+        let now = self.terms.now(now);
+        let all = self.sets.iter().flat_map(Set::keys);
+        let mut live: Vec<_> = all.filter(|(_, due)| *due > now).map(|(key, due)| (due - now, key)).collect();
+        live.sort_unstable_by(|a, b| b.cmp(a));
+        live.truncate(count);
+        let told = live.into_iter().filter_map(|(ahead, key)| {
+            Some((KeyHash::from_tag(key)?, Standing { limit: 0, terms: self.terms, ahead }))
+        });
+        told.collect()
+    }
+
+    /// How far ahead of now a key is, in ticks.
+    pub(super) fn ahead(&self, key: KeyHash, now: Moment) -> u64 {
+        let due = self.place(key).and_then(|(_, set)| set.due(key.tag()));
+        due.unwrap_or(0).saturating_sub(self.terms.now(now))
+    }
+
+    /// Takes `cost` tokens if all of them are there; none are always there.
+    pub(super) fn draw(&self, key: KeyHash, cost: u32, now: Moment) -> Drawn {
+        let ticks = self.terms.ticks(cost);
+        if ticks == 0 {
+            return Drawn { granted: true, ahead: self.ahead(key, now), evicted: false };
+        }
+        let draw = Draw { terms: &self.terms, now: self.terms.now(now), ticks };
+        let Some((index, set)) = self.place(key) else {
+            return Drawn { granted: true, ahead: ticks, evicted: false };
+        };
+        let drawn = set.draw(key.tag(), draw, || self.claim(index));
+        if drawn.evicted {
+            self.overflowed.fetch_add(1, Relaxed);
+        }
+        drawn
+    }
+
+    /// Gives `cost` tokens back that were drawn.
+    pub(super) fn give_back(&self, key: KeyHash, cost: u32) {
+        if let Some((index, set)) = self.place(key) {
+            set.give_back(key.tag(), self.terms.ticks(cost), || self.claim(index));
+        }
+    }
+
+    fn place(&self, key: KeyHash) -> Option<(usize, &Cells)> {
+        // The upper half of the product is below the number of sets, whatever that
+        // is: no division, and no power of two.
+        let index = (u128::from(key.tag()) * self.sets.len() as u128) >> u64::BITS;
+        let index = usize::try_from(index).ok()?;
+        Some((index, self.sets.get(index)?))
+    }
+
+    fn claim(&self, index: usize) -> Option<MutexGuard<'_, ()>> {
+        let lock = self.claims.get(index % CLAIMS)?;
+        Some(lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sets without a key in them. From the allocator as zeros, and not written: a
+/// ceiling of 64 MiB must not make 64 MiB resident before there are keys.
+fn empty(count: usize) -> Box<[Cells]> {
+    let Ok(layout) = Layout::array::<Cells>(count) else { return Box::default() };
+    // SAFETY: the layout is not empty, as `count` is not 0 and a set has a size.
+    let memory = unsafe { alloc_zeroed(layout) }.cast::<Cells>();
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    let sets = std::ptr::slice_from_raw_parts_mut(memory, count);
+    // SAFETY: allocated here with the layout of this slice; a set is made of
+    // `AtomicU64` alone, for which zeros are a value.
+    unsafe { Box::from_raw(sets) }
+}
+
+/// Cells a set: enough that a table filled to two thirds seldom overflows, and
+/// still only two lines of cache.
+const WAYS: usize = 8;
+
+/// Locks for newcomers, so many that two of them seldom meet.
+const CLAIMS: usize = 256;
+
+#[cfg(test)]
+mod tests;
