@@ -5,6 +5,7 @@
 //! its first byte to its log line.
 
 mod series;
+mod what_if;
 
 use std::{
     collections::HashSet,
@@ -15,6 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use series::{SeriesTable, TenantSeriesTable};
+pub use what_if::{Question, Report};
 
 use crate::{
     config::{

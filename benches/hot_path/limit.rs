@@ -160,7 +160,9 @@ fn counters() -> impl Iterator<Item = Counter> {
     COUNTERS.iter().map(|(_, make)| make())
 }
 
-const COUNTERS: [(&str, fn() -> Counter); 4] = [
+type Make = fn() -> Counter;
+
+const COUNTERS: [(&str, Make); 4] = [
     ("tollgate", || {
         let (limit, seeds, now) = (limit(KEYS * 40), KeySeeds::random(), moment());
         counter("tollgate", move |key| {

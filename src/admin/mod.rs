@@ -8,7 +8,9 @@ mod explain;
 mod operator;
 mod pages;
 mod upstreams;
+mod zones;
 
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
 pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};
+pub use zones::{ZoneStatus, ZoneUpstream};

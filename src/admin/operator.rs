@@ -1,5 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `POST /explain`,
-//! `POST /reload`, `POST /drain`. The socket's mode is the only key to it.
+//! `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
+//! key to it.
 
 use std::{
     sync::Arc,
@@ -58,6 +59,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// The availability zone that it runs in, if that is known.
     pub zone: Option<String>,
+    /// Zones that an operator took out.
+    pub drained_zones: Vec<String>,
     /// What it knows of its upstreams.
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
@@ -91,7 +94,8 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, POST /explain, POST /reload or POST /drain\n";
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /zones, POST /explain, POST /simulate, \
+                             POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -105,6 +109,10 @@ impl ServeHttp for Operator {
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
+            (&Method::GET, "/zones") => self.zones(session),
+            (&Method::POST, "/zone/drain") => self.change_zone(session, true).await,
+            (&Method::POST, "/zone/restore") => self.change_zone(session, false).await,
+            (&Method::POST, "/simulate") => self.simulate(session).await,
             _ => text(session, StatusCode::NOT_FOUND, WHAT_THERE_IS),
         }
     }
@@ -156,6 +164,7 @@ impl Operator {
             draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
             upstreams: upstreams::status(&now, &self.discovery, Instant::now()),
+            drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),

@@ -58,6 +58,8 @@ pub struct EndpointStatus {
     pub share: f64,
     /// What probes say; `None` when nobody asks.
     pub health: Option<&'static str>,
+    /// Whether an operator took its zone out.
+    pub drained: bool,
     /// How much longer it is ejected.
     pub ejected_seconds: Option<f64>,
     pub in_flight: u32,
@@ -111,6 +113,7 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
         weight: endpoint.weight,
         share: rounded(*share),
         health: upstream.check.is_some().then(|| endpoint.health().word()),
+        drained: endpoint.is_drained(),
         ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),
         in_flight: endpoint.in_flight(),
     };
@@ -131,7 +134,7 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
 }
 
 /// To a ten-thousandth: what is told is for people.
-fn rounded(number: f64) -> f64 {
+pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }
 
@@ -153,6 +156,10 @@ fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
         let zone = upstream.zone_index(index).and_then(|zone| zones.get_mut(zone));
         let Some(zone) = zone.filter(|_| endpoint.weight > 0) else { continue };
         zone.share += share;
+        if endpoint.is_drained() {
+            zone.drained += 1;
+            continue;
+        }
         zone.endpoints += 1;
         zone.ejected += u64::from(endpoint.ejected_for(now).is_some());
         zone.unhealthy += u64::from(endpoint.health() == Health::Unhealthy);

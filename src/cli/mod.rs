@@ -10,7 +10,9 @@ mod drain;
 mod explain;
 mod reload;
 mod run;
+mod simulate;
 mod status;
+mod zone;
 
 use std::{
     io::{self, Write},
@@ -56,6 +58,14 @@ enum Verb {
     Drain(drain::Drain),
     /// Show what the running gateway does.
     Status(status::Status),
+    /// Show what would become of the traffic if something failed.
+    ///
+    /// From the same tables and picks as the data path's: of the running gateway as
+    /// it is now, or with --config of a file, every endpoint healthy. Changes
+    /// nothing. Shares are told once hold-down and slow start are over.
+    Simulate(simulate::Simulate),
+    /// Take a zone out of this gateway by hand, and back in.
+    Zone(zone::Zone),
     /// Say where a request would go, and why.
     ///
     /// Which route takes it and why the others do not, who may use it, what the
@@ -97,6 +107,8 @@ pub fn main() -> ExitCode {
         Verb::Reload(reload) => reload.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
+        Verb::Simulate(simulate) => simulate.run(),
+        Verb::Zone(zone) => zone.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),

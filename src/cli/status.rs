@@ -60,6 +60,11 @@ fn table(status: &Value) -> String {
         text(status, "zone"),
         if status.get("draining") == Some(&Value::Bool(true)) { "  DRAINING" } else { "" }
     );
+    let drained = list(status, "drained_zones");
+    if !drained.is_empty() {
+        let names: Vec<_> = drained.iter().filter_map(Value::as_str).collect();
+        out.push_str(&format!("drained zones {}\n", names.join(", ")));
+    }
     out.push_str(&format!("\n{:<24} {:<24} TLS\n", "LISTENER", "ADDRESS"));
     for listener in list(status, "listeners") {
         let tls = if listener.get("tls") == Some(&Value::Bool(true)) { "yes" } else { "no" };
@@ -97,12 +102,13 @@ fn upstream_table(upstream: &Value) -> String {
         "ENDPOINT", "ZONE", "TIER", "WEIGHT", "SHARE", "HEALTH", "EJECTED"
     ));
     for endpoint in list(upstream, "endpoints") {
+        let is_drained = endpoint.get("drained") == Some(&Value::Bool(true));
         let ejected = endpoint.get("ejected_seconds").and_then(Value::as_f64);
         out.push_str(&format!(
             "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<10} {:>8} {}\n",
             text(&endpoint, "address"),
             text(&endpoint, "zone"),
-            text(&endpoint, "tier"),
+            if is_drained { "drained".to_owned() } else { text(&endpoint, "tier") },
             text(&endpoint, "weight"),
             percent(&endpoint, "share"),
             text(&endpoint, "health"),
@@ -129,12 +135,12 @@ fn source_line(source: &Value) -> String {
     format!("  {name}  {endpoints} endpoints  {state}{since}  next look in {next:.0} s{error}\n")
 }
 
-fn percent(value: &Value, key: &str) -> String {
+pub(super) fn percent(value: &Value, key: &str) -> String {
     let share = value.get(key).and_then(Value::as_f64).unwrap_or_default();
     format!("{:.1}%", share * 100.0)
 }
 
-fn text(value: &Value, key: &str) -> String {
+pub(super) fn text(value: &Value, key: &str) -> String {
     match value.get(key) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => "-".to_owned(),
@@ -142,6 +148,6 @@ fn text(value: &Value, key: &str) -> String {
     }
 }
 
-fn list(value: &Value, key: &str) -> Vec<Value> {
+pub(super) fn list(value: &Value, key: &str) -> Vec<Value> {
     value.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
 }

@@ -39,6 +39,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod typed;
+mod unknown;
 
 #[cfg(test)]
 mod golden;
@@ -48,6 +49,7 @@ pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
+pub use unknown::Unknown;
 
 use std::path::PathBuf;
 

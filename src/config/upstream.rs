@@ -131,7 +131,7 @@ pub struct TimeoutsSpec {
     /// Bytes that the endpoint's host does not acknowledge for so long, once they
     /// were sent again, end the connection: the host of a slow service
     /// acknowledges, a lost zone does not. Not for uploads and streams, which a
-    /// service may leave unread: theirs is `write`.
+    /// service may leave unread: theirs is `write`. At least 5 s for other regions.
     pub unacknowledged: Span,
     /// The longest silence of the endpoint, before its first byte and between
     /// two reads.

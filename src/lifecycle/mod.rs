@@ -8,6 +8,7 @@ mod reload;
 mod shutdown;
 mod signals;
 mod sockets;
+mod zones;
 
 pub use doors::Doors;
 pub use files::most_connections;
@@ -17,3 +18,4 @@ pub use reload::{Followers, Refused, Reloaded, Reloader};
 pub use shutdown::{DrainRequest, Shutdown};
 pub use signals::Signals;
 pub use sockets::{BindError, Sockets};
+pub use zones::{ZoneChange, ZoneRefused};

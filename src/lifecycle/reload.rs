@@ -25,8 +25,8 @@ use crate::{
 /// Reloads this process from its main file.
 pub struct Reloader {
     path: PathBuf,
-    current: Arc<Current>,
-    live: Arc<LiveState>,
+    pub(super) current: Arc<Current>,
+    pub(super) live: Arc<LiveState>,
     metrics: Arc<Metrics>,
     followers: Followers,
     /// One reload at a time; a second one is told so.
@@ -136,7 +136,7 @@ impl Reloader {
     }
 
     fn swap(&self) -> Result<Reloaded, Refused> {
-        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let before = self.current.load();
         let learn = |config: &Config| {
             imds::learn(&config.location, &self.live);
@@ -166,7 +166,16 @@ impl Reloader {
     /// zones that were drained. The configuration stays as it is. Says whether
     /// anything changed.
     pub fn refresh(&self) -> bool {
-        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.alone();
+        self.refresh_alone(&alone)
+    }
+
+    /// No other snapshot is published before the guard drops.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn refresh_alone(&self, _alone: &MutexGuard<'_, ()>) -> bool {
         let next = self.current.load().refreshed(&self.live, &self.metrics);
         next.map(|next| self.publish(next)).is_some()
     }

@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub weight: u16,
     /// Which of the upstream's zones it is in.
     pub(super) zone_index: usize,
+    /// Its zone was taken out.
+    pub(super) drained: bool,
     /// It is known to be in another zone than the gateway.
     pub(super) is_elsewhere: bool,
     pub(super) live: Arc<EndpointLive>,
@@ -52,6 +54,16 @@ impl Endpoint {
     /// What probes say of it.
     pub fn health(&self) -> Health {
         self.live.health()
+    }
+
+    /// Takes it to be so, as if probes had said it.
+    pub fn assume(&self, health: Health) {
+        self.live.set_health(health);
+    }
+
+    /// Whether an operator took its zone out.
+    pub fn is_drained(&self) -> bool {
+        self.drained
     }
 
     /// How much longer it is ejected.
@@ -107,6 +119,13 @@ impl EndpointLive {
         record.in_service = Some(in_service);
         let (level, step) = if in_service { record.rise(how.slow_start, now) } else { (0, None) };
         Look { level, ejected: record.ejected.is_some(), is_back, next: step.or(record.ejected) }
+    }
+
+    /// Remembers that it is out of service, whatever else is said of it, so that
+    /// its share rises when it is taken back.
+    pub(super) fn withdraw(&self) {
+        let mut record = locked(&self.record);
+        (record.in_service, record.rising) = (Some(false), None);
     }
 }
 

@@ -22,12 +22,15 @@ mod queue;
 mod retries;
 mod ring;
 mod shares;
+mod simulate;
+mod split;
 mod table;
 mod timeouts;
 mod trial;
 mod tried;
 mod turns;
 mod view;
+mod zone_drain;
 
 use std::{
     collections::BTreeSet,
@@ -48,10 +51,13 @@ pub use place::{Distance, Place};
 pub use queue::{Queued, Waiting};
 pub use retries::Retries;
 pub use ring::hash;
+pub use simulate::{EndpointSplit, Seen, Simulation, WhatIf, ZoneSplit};
+pub use split::{Split, TierSplit};
 pub use timeouts::Timeouts;
 pub use trial::Trial;
 pub use tried::Tried;
-pub use view::{TierView, View};
+pub use view::{EndpointState, TierView, View};
+pub use zone_drain::{DrainEffect, Overload};
 
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
@@ -123,11 +129,14 @@ impl Upstream {
         let zones: BTreeSet<&str> = endpoints.iter().map(zone_of).collect();
         let zones: Box<[Arc<str>]> = zones.into_iter().map(Arc::from).collect();
         let plans = place::tiers(&endpoints, place);
+        let towards =
+            |e: &Resolved| timeouts.towards(&place.distance(e.zone.as_deref(), e.region.as_deref()));
         let endpoint = |e: Resolved| Endpoint {
             zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
             is_elsewhere: place.is_left_for(&e),
             live: live.endpoint(e.address),
-            peer: peer::template(e.address, spec.protocol, &timeouts, tls),
+            peer: peer::template(e.address, spec.protocol, &towards(&e), tls),
+            drained: place.is_drained(e.zone.as_deref()),
             address: e.address,
             zone: e.zone,
             region: e.region,
@@ -138,19 +147,12 @@ impl Upstream {
             BalanceSpec::ConsistentHash(hash) => (Some(hash.key.clone()), hash.max_load.share()),
             BalanceSpec::LeastRequest | BalanceSpec::RoundRobin => (None, f64::INFINITY),
         };
-        let ring = |plan: &Plan| {
-            let members = plan
-                .members
-                .iter()
-                .filter_map(|index| endpoints.get(*index as usize).map(|e| (*index, e.address, e.weight)));
-            Ring::new(&members.collect::<Vec<(u32, SocketAddr, u16)>>())
-        };
         Self {
             name: spec.name.as_str().into(),
             timeouts,
             check: Check::new(spec, tls).map(Arc::new),
             retries: Retries::from(&spec.retries),
-            rings: if hash_key.is_some() { plans.iter().map(ring).collect() } else { Box::default() },
+            rings: if hash_key.is_some() { rings(&plans, &endpoints) } else { Box::default() },
             gateways: zones.iter().map(|zone| gateways_in(place, zone)).collect(),
             all: plans.iter().map(|plan| plan.members.len()).sum(),
             plans: plans.into(),
@@ -218,6 +220,18 @@ impl Upstream {
     fn fails_in_panic(&self) -> bool {
         self.on_panic == OnPanic::Fail
     }
+}
+
+/// A ring for each tier.
+fn rings(plans: &[Plan], endpoints: &[Endpoint]) -> Box<[Ring]> {
+    let ring = |plan: &Plan| {
+        let members = plan
+            .members
+            .iter()
+            .filter_map(|index| endpoints.get(*index as usize).map(|e| (*index, e.address, e.weight)));
+        Ring::new(&members.collect::<Vec<(u32, SocketAddr, u16)>>())
+    };
+    plans.iter().map(ring).collect()
 }
 
 fn zone_of(endpoint: &Resolved) -> &str {

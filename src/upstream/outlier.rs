@@ -99,6 +99,11 @@ impl Outliers {
         (most > 0 && failures >= most).then_some("consecutive_5xx")
     }
 
+    /// Whether failures in themselves lead to an ejection.
+    pub(super) fn sees_failures(&self) -> bool {
+        self.consecutive_5xx > 0 || self.consecutive_gateway_errors > 0 || self.success_rate.is_some()
+    }
+
     /// Whether one more of `all` endpoints may be ejected.
     pub(super) fn allows(&self, book: &Book, all: usize) -> bool {
         let most = ((all as f64 * self.max_share) as usize).max(1);
@@ -139,7 +144,8 @@ impl Upstream {
         }
     }
 
-    fn eject(&self, outliers: &Outliers, endpoint: &Endpoint, why: &'static str, now: Instant) {
+    /// Takes an endpoint out for a while, unless it is out or has to stay.
+    pub(super) fn eject(&self, outliers: &Outliers, endpoint: &Endpoint, why: &'static str, now: Instant) {
         // The book has to know who else is left.
         drop(self.table(now));
         let mut book = locked(&self.live.book);
@@ -158,6 +164,9 @@ impl Upstream {
         book.ejected += 1;
         self.live.ejections.fetch_add(1, Relaxed);
         live.changed();
+        if self.live.is_copy {
+            return;
+        }
         log::warn!(
             "endpoint ejected: upstream={} endpoint={} zone={} reason={why} for_s={} nth={nth}",
             self.name,

@@ -36,7 +36,8 @@ pub struct PeerTls {
     pub identity: u64,
 }
 
-/// The peer of an endpoint, but for what a single request needs.
+/// The peer of an endpoint, but for what a single request needs. `timeouts` are
+/// as its distance asks, see [`Timeouts::towards`].
 pub fn template(
     address: SocketAddr,
     protocol: Protocol,
@@ -104,7 +105,7 @@ fn pool_key(protocol: Protocol, tls: Option<&PeerTls>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::upstream::TimeoutsSpec;
+    use crate::{config::upstream::TimeoutsSpec, upstream::Distance};
     use pingora::upstreams::peer::Peer;
 
     fn peer(protocol: Protocol, identity: u64) -> HttpPeer {
@@ -132,6 +133,16 @@ mod tests {
         let lost_after = |peer: &HttpPeer| peer.options.tcp_keepalive.as_ref().unwrap().user_timeout;
         assert_ne!(quick.reuse_hash(), patient.reuse_hash());
         assert_eq!((lost_after(&quick), lost_after(&patient)), (timeouts.unacknowledged, timeouts.write));
+    }
+
+    #[test]
+    fn hosts_of_other_regions_have_more_time() {
+        let timeouts = Timeouts::from(&TimeoutsSpec::default());
+
+        let far = timeouts.towards(&Distance::Elsewhere("west".into()));
+
+        assert_eq!(timeouts.towards(&Distance::Region).unacknowledged, timeouts.unacknowledged);
+        assert!(far.unacknowledged > timeouts.unacknowledged * 2 && far.connect == timeouts.connect);
     }
 
     #[test]

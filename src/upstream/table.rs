@@ -128,12 +128,16 @@ impl Upstream {
         let mut survey =
             Survey { levels: vec![0; self.endpoints.len()], in_service: 0, ejected: 0, next: None };
         for (endpoint, level) in self.endpoints.iter().zip(&mut survey.levels).filter(|(e, _)| e.weight > 0) {
+            if endpoint.drained {
+                endpoint.live.withdraw();
+                continue;
+            }
             let look = endpoint.live.look(how, now);
             *level = look.level;
             survey.in_service += usize::from(look.level > 0);
             survey.ejected += usize::from(look.ejected);
             survey.next = earlier(survey.next, look.next);
-            if look.is_back {
+            if look.is_back && !self.live.is_copy {
                 log::info!("endpoint is tried again: upstream={} endpoint={}", self.name, endpoint.address);
             }
         }
@@ -209,7 +213,7 @@ impl Upstream {
 
     /// What each tier takes by what of it is in service.
     fn split(&self, in_service: &[f64], levels: &[u8], book: &mut Book, now: Instant) -> Split {
-        self.align(&mut book.held);
+        self.align(&mut book.held, now);
         let mut next = None;
         let held = in_service.iter().zip(&mut book.held).map(|(share, (_, held))| {
             let (level, at) = held.follow(*share, now, self.returns);
@@ -230,14 +234,20 @@ impl Upstream {
     }
 
     /// One for each tier, in their order; what is held of a tier stays with it.
-    fn align(&self, held: &mut Vec<(Distance, Held)>) {
-        if held.iter().map(|(distance, _)| distance).eq(self.plans.iter().map(|plan| &plan.distance)) {
-            return;
+    /// Tiers that are gone stand behind, as lost: their return is to be slow.
+    fn align(&self, held: &mut Vec<(Distance, Held)>, now: Instant) {
+        let there = || self.plans.iter().map(|plan| &plan.distance);
+        if !held.iter().map(|(distance, _)| distance).take(self.plans.len()).eq(there()) {
+            let mut before = std::mem::take(held);
+            for distance in there() {
+                let known = before.iter().position(|(other, _)| other == distance);
+                held.push(known.map_or((distance.clone(), Held::default()), |at| before.swap_remove(at)));
+            }
+            held.append(&mut before);
         }
-        let known = |plan: &Plan| held.iter().find(|(distance, _)| *distance == plan.distance).cloned();
-        let aligned =
-            self.plans.iter().map(|plan| known(plan).unwrap_or((plan.distance.clone(), Held::default())));
-        *held = aligned.collect();
+        for (_, gone) in held.iter_mut().skip(self.plans.len()) {
+            gone.follow(0.0, now, self.returns);
+        }
     }
 
     /// Only where there is an own zone, and it is known who else is where.
@@ -284,6 +294,9 @@ impl Upstream {
     }
 
     fn tell_panic(&self, table: &Table, book: &mut Book) {
+        if self.live.is_copy {
+            return;
+        }
         let began = table.panic && !book.panic;
         if began {
             let policy = if self.on_panic == OnPanic::Spread { "spread" } else { "fail" };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Distance;
 use crate::config::upstream::TimeoutsSpec;
 
 /// How long each step towards an upstream may take.
@@ -36,3 +37,18 @@ impl From<&TimeoutsSpec> for Timeouts {
         }
     }
 }
+
+impl Timeouts {
+    /// Between regions packets are lost now and then: a host there is given up
+    /// only after several questions in a row.
+    pub fn towards(self, distance: &Distance) -> Self {
+        let unacknowledged = match distance {
+            Distance::OwnZone | Distance::Region => self.unacknowledged,
+            Distance::Elsewhere(_) => self.unacknowledged.max(FAR),
+        };
+        Self { unacknowledged, ..self }
+    }
+}
+
+/// Room for four questions a second apart.
+const FAR: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Distance, Endpoint, Tried, Unavailable, Upstream, UpstreamLive};
+use super::{Distance, Endpoint, Health, Tried, Unavailable, Upstream, UpstreamLive};
 
 /// An upstream now.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,50 @@ pub struct TierView {
     pub in_service: f64,
 }
 
+/// What an endpoint is; the first that applies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EndpointState {
+    /// Of weight 0: never picked.
+    Never,
+    /// An operator took its zone out.
+    Drained,
+    /// Traffic took it out for a while.
+    Ejected,
+    /// Its last probes failed.
+    Unhealthy,
+    /// It was never probed, and has to be.
+    Unproven,
+    /// It takes traffic.
+    InService,
+}
+
+impl EndpointState {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Never => "weight 0",
+            Self::Drained => "drained",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+            Self::Unproven => "unproven",
+            Self::InService => "in service",
+        }
+    }
+}
+
 impl Upstream {
+    /// What one of its endpoints is now.
+    pub fn state(&self, endpoint: &Endpoint, now: Instant) -> EndpointState {
+        match endpoint.health() {
+            _ if endpoint.weight == 0 => EndpointState::Never,
+            _ if endpoint.is_drained() => EndpointState::Drained,
+            _ if endpoint.ejected_for(now).is_some() => EndpointState::Ejected,
+            Health::Unhealthy => EndpointState::Unhealthy,
+            Health::Unproven if self.probed => EndpointState::Unproven,
+            Health::Healthy | Health::Unproven => EndpointState::InService,
+        }
+    }
+
     /// What it is now.
     pub fn view(&self, now: Instant) -> View {
         let table = self.table(now);

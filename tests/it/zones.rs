@@ -467,13 +467,13 @@ async fn metadata_service() -> (String, JoinSet<()>) {
 const METADATA: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
 /// Origins in up to three zones, and one of weight 0 in the gateway's own.
-struct Fleet {
-    zones: [Vec<Origin>; 3],
-    never: Origin,
+pub(crate) struct Fleet {
+    pub(crate) zones: [Vec<Origin>; 3],
+    pub(crate) never: Origin,
 }
 
 impl Fleet {
-    async fn start(counts: [usize; 3]) -> Self {
+    pub(crate) async fn start(counts: [usize; 3]) -> Self {
         let mut zones: [Vec<Origin>; 3] = Default::default();
         for (nth, (zone, count)) in zones.iter_mut().zip(counts).enumerate() {
             for index in 0..count {
@@ -485,7 +485,7 @@ impl Fleet {
         Self { zones, never: Origin::named("never").await }
     }
 
-    async fn gateway(&self, zone: &str, more: &str) -> Gateway {
+    pub(crate) async fn gateway(&self, zone: &str, more: &str) -> Gateway {
         let mut builder = Gateway::builder().origin("never", &self.never);
         for (zone, origins) in self.zones.iter().enumerate() {
             for (nth, origin) in origins.iter().enumerate() {
@@ -495,7 +495,7 @@ impl Fleet {
         builder.yaml(&self.config(zone, more)).start().await
     }
 
-    fn config(&self, zone: &str, more: &str) -> String {
+    pub(crate) fn config(&self, zone: &str, more: &str) -> String {
         let mut endpoints = vec!["{ address: \"{never}\", zone: z1, weight: 0 }".to_owned()];
         for (zone, origins) in self.zones.iter().enumerate() {
             let name = |nth| format!("{{ address: \"{{z{0}_{nth}}}\", zone: z{0} }}", zone + 1);
@@ -507,13 +507,13 @@ impl Fleet {
         )
     }
 
-    async fn kill(&self, zone: usize) {
+    pub(crate) async fn kill(&self, zone: usize) {
         for origin in &self.zones[zone] {
             origin.stop().await;
         }
     }
 
-    async fn requests(&self, zone: usize) -> u64 {
+    pub(crate) async fn requests(&self, zone: usize) -> u64 {
         let mut sum = 0;
         for origin in &self.zones[zone] {
             sum += origin.requests().await;
@@ -523,7 +523,7 @@ impl Fleet {
 }
 
 /// Where so many requests went, by zone; all of them were answered.
-async fn split(gateway: &Gateway, requests: u32) -> BTreeMap<String, u32> {
+pub(crate) async fn split(gateway: &Gateway, requests: u32) -> BTreeMap<String, u32> {
     let mut client = gateway.connect().await;
     let mut counts = BTreeMap::new();
     for _ in 0..requests {
@@ -545,7 +545,7 @@ async fn down(gateway: &Gateway) {
 }
 
 /// The share of the traffic that a zone is to take now.
-async fn share(gateway: &Gateway, zone: &str) -> f64 {
+pub(crate) async fn share(gateway: &Gateway, zone: &str) -> f64 {
     gateway.metric("tollgate_zone_share_ratio", &[("zone", zone)]).await
 }
 

@@ -59,6 +59,8 @@ pub struct ZoneGauges {
     pub ejected: u64,
     /// Of these, those whose probes fail.
     pub unhealthy: u64,
+    /// Beside these, those whose zone an operator took out.
+    pub drained: u64,
 }
 
 type Look = Box<dyn Fn() -> Vec<UpstreamGauges> + Send + Sync>;
@@ -118,6 +120,7 @@ impl Scrape for Zones {
                 ("in_service", zone.endpoints.saturating_sub(out)),
                 ("ejected", zone.ejected),
                 ("unhealthy", zone.unhealthy),
+                ("drained", zone.drained),
             ]
             .map(|(state, n)| ENDPOINTS.count(&[upstream, &zone.zone, state], n))
         };
@@ -170,7 +173,7 @@ const SHARE: Family = Family {
 };
 const ENDPOINTS: Family = Family {
     name: "tollgate_zone_endpoints",
-    help: "Endpoints that may be picked, by what they are; one can be ejected and unhealthy.",
+    help: "Endpoints of a weight above 0, by what they are; one can be ejected and unhealthy.",
     labels: &["upstream", "zone", "state"],
     kind: MetricType::GAUGE,
 };

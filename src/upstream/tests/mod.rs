@@ -304,6 +304,66 @@ fn who_was_never_probed_neither_serves_nor_counts_as_lost() {
     assert!((upstream.view(now).shares[4] - (1.0 - 0.5 / 0.72)).abs() < 1e-9);
 }
 
+/// Endpoints of `z1` and `z2`, seen from `z1`; `drained` is taken out.
+fn taken_out(live: &Arc<UpstreamLive>, drained: Option<&str>) -> Upstream {
+    let endpoint =
+        |n: u16| json!({ "address": format!("10.0.0.1:{n}"), "zone": format!("z{}", n.div_ceil(2)) });
+    let spec = json!({ "name": "u", "outlier_detection": {}, "endpoints": (1..=6).map(endpoint).collect::<Vec<_>>() });
+    let spec = serde_json::from_value(spec).unwrap();
+    let place = Place {
+        zone: Some("z1".into()),
+        drained: drained.map(Arc::from).into_iter().collect(),
+        ..Place::default()
+    };
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, &place, live.clone())
+}
+
+#[test]
+fn a_zone_that_was_taken_out_gets_nothing_in_panic_too_and_counts_for_nothing() {
+    let (live, now) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(now);
+    let upstream = taken_out(&live, Some("z1"));
+
+    let all = picks(&upstream, &Tried::default(), now);
+    assert!(all.len() == 100_000 && share(&all, 0..2) == 0.0);
+    assert_eq!(upstream.live.book.lock().unwrap().in_service, 4);
+    down(&upstream, 2..6);
+    let all = picks(&upstream, &Tried::default(), now);
+    assert!(upstream.view(now).panic && all.len() == 100_000 && share(&all, 0..2) == 0.0);
+    let again = picks(&upstream, &tried(&[2, 3, 4]), now);
+    assert!(again.len() == 100_000 && share(&again, 5..6) == 1.0);
+}
+
+#[test]
+fn the_own_zone_comes_back_in_steps_after_it_was_taken_out() {
+    let (live, start) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(start);
+    taken_out(&live, Some("z1")).view(start);
+
+    let upstream = taken_out(&live, None);
+    let own = |second| upstream.view(start + Duration::from_secs(second)).tiers[0].share;
+
+    assert_eq!([own(1), own(4)], [0.0, 0.0]);
+    let rising: Vec<_> = (5..20).map(own).collect();
+    assert!(rising[0] > 0.0 && rising[0] < 0.2, "{rising:?}");
+    assert!(rising.windows(2).all(|pair| pair[0] <= pair[1]) && rising.last() == Some(&1.0), "{rising:?}");
+}
+
+#[test]
+fn another_zone_of_the_region_comes_back_in_steps_too() {
+    let (live, start) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(start);
+    let upstream = taken_out(&live, Some("z2"));
+    down(&upstream, 0..2);
+    assert_eq!(upstream.view(start).shares[2..], [0.0, 0.0, 0.5, 0.5]);
+
+    let upstream = taken_out(&live, None);
+    let back = |second| upstream.view(start + Duration::from_secs(second)).shares[2];
+
+    assert!((back(20) - 1.0 / 22.0).abs() < 1e-9, "{}", back(20));
+    assert_eq!(back(40), 0.25);
+}
+
 #[test]
 fn a_new_endpoint_of_an_upstream_at_work_rises() {
     let live = Arc::<UpstreamLive>::default();
