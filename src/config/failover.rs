@@ -119,13 +119,14 @@ pub struct RetriesSpec {
     /// and statuses from 500 to 599 (idempotent methods).
     pub on: Vec<RetryOn>,
     /// Retries are at most this share of the requests of the last 10 s, so that
-    /// a service that fails is not sent twice the load.
+    /// a service that fails is not sent twice the load. Attempts that did not
+    /// reach their host do not count: they were no load.
     pub budget: Percent,
     /// So many retries a second are allowed in any case: a share of little
     /// traffic is nothing.
     pub budget_floor: u32,
     /// An endpoint that is silent for so long is given up while attempts are
-    /// left, and idempotent requests are tried again. Counts between two reads of
+    /// left, for requests that may be tried again. Counts between two reads of
     /// an answer too. Without it silence is never tried again.
     pub per_try_timeout: Option<Span>,
 }

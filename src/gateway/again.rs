@@ -32,7 +32,7 @@ pub fn answered(session: &Session, ctx: &mut RequestContext, status: u16) -> Res
     }
     observe(ctx, Outcome::of(status), now);
     let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_status(status));
-    if wanted && is_repeatable(session, ctx) && try_again(ctx, true, now) {
+    if wanted && is_repeatable(session, ctx) && try_again(ctx, Arrived::Yes, now) {
         ctx.attempt.first_byte = None;
         let mut again = Error::explain(ErrorType::Custom(TRY_ELSEWHERE), "the status is tried elsewhere");
         again.set_retry(true);
@@ -57,7 +57,7 @@ pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box
         observe(ctx, outcome, now);
     }
     let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_connect);
-    let again = wanted && try_again(ctx, true, now);
+    let again = wanted && try_again(ctx, Arrived::No, now);
     error.set_retry(again);
     error
 }
@@ -81,20 +81,18 @@ pub fn failed_while_proxying(
     let again = fault.is_some_and(|fault| {
         let now = Instant::now();
         note(ctx, &error, fault.result(error.etype()));
-        let outcome = fault.outcome();
-        let is_load = outcome.is_some();
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = fault.outcome() {
             observe(ctx, outcome, now);
         }
         let idempotent = is_idempotent(session, ctx) || fault == Fault::Unseen;
         let wanted = ctx.upstream().is_some_and(|upstream| fault.is_wanted(&upstream.retries));
-        wanted && idempotent && is_at_hand(session) && try_again(ctx, is_load, now)
+        wanted && idempotent && is_at_hand(session) && try_again(ctx, Arrived::of(fault), now)
     });
     error.set_retry(again);
     error
 }
 
-fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
+pub(super) fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
     is_idempotent(session, ctx) && is_at_hand(session)
 }
 
@@ -107,10 +105,30 @@ fn is_at_hand(session: &Session) -> bool {
     !session.as_ref().retry_buffer_truncated() && !is_answered(session) && !session.is_upgrade_req()
 }
 
-/// Picks who is asked next, if attempts, time and budget are left. What is more
-/// load counts against the budget; what is none may go where it was before, if
-/// there is nobody else.
-fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
+/// Whether an attempt was load to the service.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Arrived {
+    /// It was, so another is more of it, and counts against the budget.
+    Yes,
+    /// Its host was not reached: a zone that is gone must not use up the budget.
+    No,
+    /// Nor was there anything wrong with the endpoint: the next attempt may go
+    /// there again, if there is nobody else.
+    Nowhere,
+}
+
+impl Arrived {
+    fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::Silent | Fault::Reset => Self::Yes,
+            Fault::Unreached => Self::No,
+            Fault::Unseen | Fault::Stale => Self::Nowhere,
+        }
+    }
+}
+
+/// Picks who is asked next, if attempts, time and budget are left.
+fn try_again(ctx: &mut RequestContext, arrived: Arrived, now: Instant) -> bool {
     let Some(upstream) = ctx.upstream().cloned() else { return false };
     let spent = now.saturating_duration_since(ctx.started);
     if ctx.attempt.count >= upstream.retries.attempts || spent >= upstream.timeouts.request {
@@ -118,12 +136,12 @@ fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
     }
     // Without another endpoint the answer is what went wrong at this one.
     let mut next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
-    if next.is_err() && !is_load {
+    if next.is_err() && arrived == Arrived::Nowhere {
         ctx.attempt.tried = Tried::default();
         next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
     }
     let Ok(lease) = next else { return false };
-    if is_load && !upstream.may_retry(now) {
+    if arrived == Arrived::Yes && !upstream.may_retry(now) {
         record::retry(ctx, false);
         return false;
     }

@@ -14,7 +14,9 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{admission, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection};
+use super::{
+    admission, again, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection,
+};
 use crate::{
     gate::Refusal,
     upstream::{Lease, Unavailable, Upstream, peer},
@@ -73,7 +75,8 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
         let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
         let http2 = peer.options.alpn.get_max_http_version() > 1;
         let uploads = http2 && admission::uploads(session, ctx, AT_ONCE);
-        peer.options.read_timeout = Some(if uploads { left } else { silence(ctx, &upstream).min(left) });
+        peer.options.read_timeout =
+            Some(if uploads { left } else { silence(session, ctx, &upstream).min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
@@ -86,10 +89,12 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
     Ok(peer)
 }
 
-/// How long the endpoint may say nothing: less while there are others to ask.
-fn silence(ctx: &RequestContext, upstream: &Upstream) -> Duration {
+/// How long the endpoint may say nothing: less while there are others that may be
+/// asked.
+fn silence(session: &Session, ctx: &RequestContext, upstream: &Upstream) -> Duration {
     let is_last = ctx.attempt.count + 1 >= upstream.retries.attempts;
-    let given_up = upstream.retries.per_try_timeout.filter(|_| !is_last);
+    let given_up = upstream.retries.per_try_timeout;
+    let given_up = given_up.filter(|_| !is_last && again::is_repeatable(session, ctx));
     given_up.map_or(upstream.timeouts.read, |given_up| given_up.min(upstream.timeouts.read))
 }
 
@@ -117,14 +122,21 @@ pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
 }
 
 /// Refuses an answer whose body is in another coding than `chunked`: it would
-/// end with the connection (RFC 9112, 6.1), and the client's goes on.
+/// end with the connection (RFC 9112, 6.1), and the client's goes on. One with a
+/// length beside its chunks may be an attack (6.3).
 pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
     let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
     let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if known && codings.next().is_none() {
-        return Ok(());
+    if !known || codings.next().is_some() {
+        return Err(
+            Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up()
+        );
     }
-    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
+    let both = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+    match both.iter().all(|name| answer.headers.contains_key(name)) {
+        true => Err(Error::explain(ErrorType::InvalidHTTPHeader, "a length beside chunks").into_up()),
+        false => Ok(()),
+    }
 }
 
 /// Whether the client got a header that is more than an interim answer.

@@ -54,7 +54,7 @@ impl Fault {
     }
 
     /// What it says of the endpoint. `None` of what ended in the pool, or was not
-    /// looked at: trying again is no more load then.
+    /// looked at.
     pub fn outcome(self) -> Option<Outcome> {
         match self {
             Self::Unseen | Self::Stale => None,
