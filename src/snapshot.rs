@@ -370,3 +370,6 @@ fn limits(config: &Config) -> Limits {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

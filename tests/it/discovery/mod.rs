@@ -176,6 +176,28 @@ async fn a_service_has_the_ports_and_weights_of_its_lowest_priority() {
 }
 
 #[tokio::test]
+async fn both_families_and_aliases_count_and_a_refusal_is_none() {
+    let [a] = fleet(["a"]).await;
+    let port = a.address.port();
+    let known = format!("{}::1 orders.internal\n", hosts(&[&a]));
+    let dns = Dns::with(&known, &["--cname=alias.internal,orders.internal"]).await;
+    let open = dns.section("").replace("127.0.0.0/8", "127.0.0.0/8, \"::1/128\"");
+    // It knows nothing of other domains, and nobody to ask.
+    let names =
+        format!("{{ address: \"Alias.Internal.:{port}\" }}, {{ address: \"orders.example:{port}\" }}");
+    let upstream = upstream(&a, "").replace(&format!("{{ address: \"orders.internal:{port}\" }}"), &names);
+    let gateway = Gateway::builder().origin("a", &a).yaml(&format!("{open}{upstream}")).start().await;
+
+    let found = endpoints(&gateway).await;
+
+    assert_eq!(found, [a.address, format!("[::1]:{port}").parse().unwrap()]);
+    let sources = gateway.status().await["upstreams"][0]["sources"].clone();
+    let told = |nth: usize, key: &str| sources[nth][key].as_str().unwrap_or("-").to_owned();
+    assert_eq!([told(0, "source"), told(0, "state")], [format!("alias.internal:{port}"), "fresh".to_owned()]);
+    assert_eq!([told(1, "state"), told(1, "last_error")], ["unknown", "servfail"]);
+}
+
+#[tokio::test]
 async fn answers_where_no_endpoint_may_be_are_refused() {
     let [a] = fleet(["a"]).await;
     let dns = Dns::start(&hosts(&[&a])).await;
