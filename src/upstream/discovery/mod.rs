@@ -6,7 +6,7 @@
 //! does it all in time. Does not own what endpoints are good for.
 //!
 //! Always holds: nothing here is on a request's way. A resolver that hangs holds
-//! up a start or a reload that has new names, for [`LEARNING`] at most, and nothing
+//! up a start or a reload that has new names, for 3 s at most, and nothing
 //! else; what was found stays.
 
 mod files;

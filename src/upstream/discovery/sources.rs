@@ -299,3 +299,71 @@ fn tell(upstream: &str, source: &EndpointSource, news: &News, entry: &Entry, bou
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        ttl: (Duration::from_secs(1), Duration::from_secs(300)),
+        retry: (Duration::from_secs(1), Duration::from_secs(30)),
+        keep: None,
+    };
+
+    fn source() -> EndpointSource {
+        EndpointSource::Host("orders.internal".into(), 80)
+    }
+
+    fn wanted() -> Wanted {
+        Wanted::from([(source(), vec!["orders".into()])])
+    }
+
+    fn looked(address: &str) -> Looked {
+        let set = FoundSet::Addresses(vec![address.parse().unwrap()]);
+        let answer = Answer { set, ttl: Duration::from_secs(5), odd: Odd::default() };
+        Looked { source: source(), outcome: Some(Ok(answer)), seen: Seen::default() }
+    }
+
+    #[test]
+    fn what_only_a_refused_reload_named_is_neither_looked_up_nor_told_and_goes_with_the_next() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.begin(&wanted(), now);
+        sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now);
+
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(sources.due(9, later).len(), 0);
+        assert!(sources.next().is_none());
+        assert!(sources.gauges(later).is_empty() && sources.views("orders", later).is_empty());
+        // It may be long ago by now.
+        assert_eq!(sources.begin(&wanted(), later).len(), 1);
+        sources.follow(Wanted::new(), None, &found, later);
+        assert!(!found.knows(&source()));
+    }
+
+    #[test]
+    fn a_look_that_began_by_an_older_configuration_counts_for_nothing() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.follow(wanted(), None, &found, now);
+        assert_eq!((sources.due(9, now).len(), sources.due(9, now).len()), (1, 0));
+
+        sources.follow(wanted(), Some(&|_| true), &found, now);
+
+        assert!(!sources.settle(looked("127.0.0.1:80"), &BOUNDS, &found, now));
+        assert!(!found.knows(&source()));
+        assert_eq!(sources.due(9, now).len(), 1);
+        assert!(sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now));
+        assert!(found.knows(&source()));
+    }
+
+    #[test]
+    fn what_a_new_configuration_does_not_admit_goes_at_once() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.follow(wanted(), None, &found, now);
+        sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now);
+
+        assert!(!sources.follow(wanted(), Some(&|_| true), &found, now));
+        assert!(found.knows(&source()));
+        assert!(sources.follow(wanted(), Some(&|_| false), &found, now));
+        assert!(!found.knows(&source()));
+    }
+}
