@@ -48,6 +48,14 @@
 //! before Pingora sees them → a lingering close. Whatever ends it early is counted
 //! by reason, once.
 //!
+//! # Who is there
+//!
+//! [`upstream::discovery`] looks names up by their time to live, and at files, on a
+//! thread of its own; what they stand for is in [`upstream::Found`], from which a
+//! snapshot takes its endpoints. A change makes a snapshot with other endpoints and
+//! nothing else, without a reload. A start and a reload wait, for 3 s at most, until
+//! names that are new were looked up once.
+//!
 //! # Who can serve
 //!
 //! [`upstream::health`] asks endpoints on a thread of its own and writes into

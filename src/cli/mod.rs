@@ -43,7 +43,8 @@ enum Verb {
     /// Look for everything that is wrong with a configuration; exit 0 or 78.
     ///
     /// Reads the files, their certificates and keys; touches no socket. Says
-    /// the same as a start or a reload with these files would.
+    /// the same as a start or a reload with these files would; a bad
+    /// `endpoints_file` is an error here, though a gateway would serve without it.
     Check(check::Check),
     /// Make the running gateway take its files as they are now.
     ///

@@ -122,15 +122,11 @@ fn upstream_table(upstream: &Value) -> String {
 /// As `orders.internal:8080  3 endpoints  stale 12 s  next look in 4 s  last error timeout`.
 fn source_line(source: &Value) -> String {
     let endpoints = source.get("endpoints").and_then(Value::as_u64).unwrap_or_default();
-    let since = source.get("failing_seconds").map_or_else(String::new, |seconds| match seconds.as_u64() {
-        Some(seconds) => format!(" {seconds} s"),
-        None => String::new(),
-    });
+    let since = source.get("failing_seconds").and_then(Value::as_u64);
+    let since = since.map(|seconds| format!(" {seconds} s")).unwrap_or_default();
     let next = source.get("next_look_seconds").and_then(Value::as_f64).unwrap_or_default();
-    let error = match source.get("last_error").and_then(Value::as_str) {
-        Some(error) => format!("  last error {error}"),
-        None => String::new(),
-    };
+    let error = source.get("last_error").and_then(Value::as_str);
+    let error = error.map(|error| format!("  last error {error}")).unwrap_or_default();
     let (name, state) = (text(source, "source"), text(source, "state"));
     format!("  {name}  {endpoints} endpoints  {state}{since}  next look in {next:.0} s{error}\n")
 }

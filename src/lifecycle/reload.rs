@@ -91,8 +91,9 @@ impl Reloader {
         Self { path, current, live, metrics, followers, busy, publishing }
     }
 
-    /// Reads, builds, asks new endpoints whether they can serve, swaps. Blocks for as long as the files and one probe take; call it off
-    /// the request path.
+    /// Reads, looks new names up, builds, asks new endpoints whether they can serve,
+    /// swaps. Blocks for as long as that takes, a few seconds at most; call it off the
+    /// request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
         match self.busy.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Refused::Busy),

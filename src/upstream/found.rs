@@ -136,6 +136,15 @@ impl Found {
 }
 
 impl FoundSet {
+    /// How many endpoints it is.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Addresses(set) => set.len(),
+            Self::Weighted(set) => set.len(),
+            Self::Endpoints(set) => set.len(),
+        }
+    }
+
     /// Every address in it, in its order.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         match self {
@@ -162,6 +171,11 @@ impl EndpointSource {
     pub fn all_of(spec: &UpstreamSpec, file: Option<PathBuf>) -> BTreeSet<Self> {
         let names = spec.endpoints.iter().filter_map(|entry| Self::of(&entry.address));
         names.chain(file.map(Self::File)).collect()
+    }
+
+    /// Whether it is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
     }
 
     /// What has to be looked up for an address; `None` for one that is known.

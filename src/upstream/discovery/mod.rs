@@ -6,7 +6,7 @@
 //! does it all in time. Does not own what endpoints are good for.
 //!
 //! Always holds: nothing here is on a request's way. A resolver that hangs holds
-//! up a start or a reload that has new names, for [`LEARNING`] at most, and nothing
+//! up a start or a reload that has new names, for 3 s at most, and nothing
 //! else; what was found stays.
 
 mod files;
@@ -36,7 +36,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Found, live::locked};
+use super::{Found, FoundSet, live::locked};
 use crate::{
     config::{Config, discovery::DiscoverySpec},
     telemetry::Metrics,
@@ -99,7 +99,13 @@ impl Discovery {
         *followed = Some(config.discovery.clone());
         let wanted = sources::wanted(config);
         let looker = Looker::new(&config.discovery, &wanted);
-        locked(&self.shared.sources).follow(wanted, anew, &self.shared.found, Instant::now());
+        let may_stay = |set: &FoundSet| looker.admits(set);
+        let anew: Option<&dyn Fn(&FoundSet) -> bool> = if anew { Some(&may_stay) } else { None };
+        let found = &self.shared.found;
+        if locked(&self.shared.sources).follow(wanted, anew, found, Instant::now()) {
+            // Full: whoever hears it is going to look anyway.
+            let _ = self.shared.changed.try_send(());
+        }
         // The other end lives as long as the runtime.
         let _ = self.orders.send(Arc::new(looker));
     }

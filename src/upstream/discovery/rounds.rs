@@ -1,7 +1,7 @@
 //! Looks sources up when they are due, for as long as the process lives.
 //!
 //! Owns how many look-ups are under way and what rules them. Always holds: a
-//! source is looked up once at a time, and each look-up ends.
+//! source is looked up once at a time, and each look-up of a name ends.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -14,7 +14,7 @@ use futures::FutureExt;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    super::{EndpointSource, Found, live::locked},
+    super::{EndpointSource, Found, FoundSet, live::locked},
     files::{self, FileLook, Seen},
     history::{Answer, Bounds},
     names::Names,
@@ -35,12 +35,17 @@ pub(super) struct Looker {
 impl Looker {
     /// As this configuration says. Who is asked is read anew, if anybody has to be.
     pub(super) fn new(spec: &DiscoverySpec, wanted: &Wanted) -> Self {
-        let is_name = |source: &EndpointSource| !matches!(source, EndpointSource::File(_));
-        let names = wanted.keys().any(is_name).then(|| names(spec)).flatten();
+        let names = wanted.keys().any(|source| !source.is_file()).then(|| names(spec)).flatten();
         let ttl = (spec.min_ttl.duration(), spec.max_ttl.duration());
         let keep = Some(spec.keep.duration());
         let retry = (RETRY.0.min(ttl.1), RETRY.1.min(ttl.1));
         Self { names, timeout: spec.timeout.duration(), bounds: Bounds { ttl, retry, keep } }
+    }
+
+    /// Whether an endpoint may be at each address of a set.
+    pub(super) fn admits(&self, set: &FoundSet) -> bool {
+        let admits = |names: &Names| set.addresses().iter().all(|address| names.screen.admits(address.ip()));
+        self.names.as_ref().is_none_or(admits)
     }
 
     /// What rules a source.
@@ -153,8 +158,8 @@ impl Rounds {
     }
 }
 
-/// A resolver answers in a millisecond; when it is silent, these are two a second
-/// for each name of sixty.
+/// A resolver answers in milliseconds. When it is silent a look-up takes its whole
+/// timeout, so that 16 a second are tried.
 pub(super) const MOST_LOOKS: usize = 32;
 
 /// After a failure: soon, for it may have been one packet; then seldom, for a

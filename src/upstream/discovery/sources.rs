@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    super::{EndpointSource, Found},
+    super::{EndpointSource, Found, FoundSet},
     files::Seen,
     history::{Answer, Bounds, History, News, Odd},
     names::Families,
@@ -34,6 +34,8 @@ struct Entry {
     /// Of the snapshot that serves; else only of one that may come to.
     followed: bool,
     under_way: bool,
+    /// What is under way goes by an older configuration.
+    outdated: bool,
     seen: Seen,
     lookups: [u64; LookupResult::ALL.len()],
 }
@@ -105,8 +107,17 @@ impl Sources {
         missing.filter_map(|source| Some((source.clone(), wanted.get(source)?.clone()))).collect()
     }
 
-    /// From now on it is these; all at once, if `anew`.
-    pub(super) fn follow(&mut self, wanted: Wanted, anew: bool, found: &Found, now: Instant) {
+    /// From now on it is these. With `anew`, what that holds of them: it is told of
+    /// each set whether it may stay, and all are looked up at once. Says whether
+    /// `found` lost any of these.
+    pub(super) fn follow(
+        &mut self,
+        wanted: Wanted,
+        anew: Option<&dyn Fn(&FoundSet) -> bool>,
+        found: &Found,
+        now: Instant,
+    ) -> bool {
+        let mut lost = false;
         self.0.retain(|source, _| {
             let keeps = wanted.contains_key(source);
             if !keeps {
@@ -115,13 +126,14 @@ impl Sources {
             keeps
         });
         for (source, upstreams) in wanted {
-            let entry = self.0.entry(source).or_insert_with(|| Entry::new(now));
+            let entry = self.0.entry(source.clone()).or_insert_with(|| Entry::new(now));
             entry.upstreams = upstreams;
-            if anew && entry.followed {
-                entry.history.hurry(now);
+            if let Some(may_stay) = anew.filter(|_| entry.followed && !source.is_file()) {
+                lost |= entry.renew(may_stay, now) && found.forget(&source);
             }
             entry.followed = true;
         }
+        lost
     }
 
     /// Takes out what is due, at most so many.
@@ -146,6 +158,10 @@ impl Sources {
         let Some(entry) = self.0.get_mut(&source) else { return false };
         entry.under_way = false;
         entry.seen = seen;
+        if std::mem::take(&mut entry.outdated) {
+            entry.history.hurry(now);
+            return false;
+        }
         let Some(outcome) = outcome else {
             entry.history.wait(now, bounds.retry.0);
             return false;
@@ -157,8 +173,7 @@ impl Sources {
         entry.count(result);
         let outcome = outcome.map_err(|(why, _)| why);
         let mut news = entry.history.settle(outcome, bounds, now, fastrand::f64());
-        let is_file = matches!(source, EndpointSource::File(_));
-        if is_file && result != LookupResult::Found && news.is_empty() {
+        if source.is_file() && result != LookupResult::Found && news.is_empty() {
             // It changed from bad to bad: another thing to mend.
             news.push(News::Failing(result));
         }
@@ -171,7 +186,8 @@ impl Sources {
 
     /// What an upstream stands on.
     pub(super) fn views(&self, upstream: &str, now: Instant) -> Vec<SourceView> {
-        let used = self.0.iter().filter(|(_, entry)| entry.upstreams.iter().any(|name| **name == *upstream));
+        let followed = self.0.iter().filter(|(_, entry)| entry.followed);
+        let used = followed.filter(|(_, entry)| entry.upstreams.iter().any(|name| **name == *upstream));
         let used: BTreeSet<&EndpointSource> = used.map(|(source, _)| source).collect();
         used.into_iter().filter_map(|source| Some(self.0.get(source)?.view(source, now))).collect()
     }
@@ -200,13 +216,27 @@ impl Entry {
             history: History::new(now),
             followed: false,
             under_way: false,
+            outdated: false,
             seen: Seen::default(),
             lookups: [0; LookupResult::ALL.len()],
         }
     }
 
     fn task(&self, source: &EndpointSource) -> Task {
-        Task { source: source.clone(), had: Families::of(self.history.set()), seen: self.seen }
+        let set = self.history.set().filter(|_| !source.is_file());
+        Task { source: source.clone(), had: Families::of(set), seen: self.seen }
+    }
+
+    /// To be looked up by another configuration, which may not let its set stay;
+    /// says whether that is so.
+    fn renew(&mut self, may_stay: impl Fn(&FoundSet) -> bool, now: Instant) -> bool {
+        self.outdated = self.under_way;
+        self.history.hurry(now);
+        let goes = self.history.set().is_some_and(|set| !may_stay(set));
+        if goes {
+            self.history = History::new(now);
+        }
+        goes
     }
 
     fn is_idle(&self) -> bool {
@@ -220,7 +250,7 @@ impl Entry {
     }
 
     fn endpoints(&self) -> Option<usize> {
-        self.history.set().map(|set| set.addresses().len())
+        self.history.set().map(FoundSet::count)
     }
 
     fn publish(&self, source: &EndpointSource, news: &[News], found: &Found) -> bool {
@@ -267,5 +297,73 @@ fn tell(upstream: &str, source: &EndpointSource, news: &News, entry: &Entry, bou
         News::LeftOut(Odd { refused, cut }) => log::warn!(
             "addresses left out: upstream={upstream} source={source} refused={refused} beyond_max_addresses={cut}"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        ttl: (Duration::from_secs(1), Duration::from_secs(300)),
+        retry: (Duration::from_secs(1), Duration::from_secs(30)),
+        keep: None,
+    };
+
+    fn source() -> EndpointSource {
+        EndpointSource::Host("orders.internal".into(), 80)
+    }
+
+    fn wanted() -> Wanted {
+        Wanted::from([(source(), vec!["orders".into()])])
+    }
+
+    fn looked(address: &str) -> Looked {
+        let set = FoundSet::Addresses(vec![address.parse().unwrap()]);
+        let answer = Answer { set, ttl: Duration::from_secs(5), odd: Odd::default() };
+        Looked { source: source(), outcome: Some(Ok(answer)), seen: Seen::default() }
+    }
+
+    #[test]
+    fn what_only_a_refused_reload_named_is_neither_looked_up_nor_told_and_goes_with_the_next() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.begin(&wanted(), now);
+        sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now);
+
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(sources.due(9, later).len(), 0);
+        assert!(sources.next().is_none());
+        assert!(sources.gauges(later).is_empty() && sources.views("orders", later).is_empty());
+        // It may be long ago by now.
+        assert_eq!(sources.begin(&wanted(), later).len(), 1);
+        sources.follow(Wanted::new(), None, &found, later);
+        assert!(!found.knows(&source()));
+    }
+
+    #[test]
+    fn a_look_that_began_by_an_older_configuration_counts_for_nothing() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.follow(wanted(), None, &found, now);
+        assert_eq!((sources.due(9, now).len(), sources.due(9, now).len()), (1, 0));
+
+        sources.follow(wanted(), Some(&|_| true), &found, now);
+
+        assert!(!sources.settle(looked("127.0.0.1:80"), &BOUNDS, &found, now));
+        assert!(!found.knows(&source()));
+        assert_eq!(sources.due(9, now).len(), 1);
+        assert!(sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now));
+        assert!(found.knows(&source()));
+    }
+
+    #[test]
+    fn what_a_new_configuration_does_not_admit_goes_at_once() {
+        let (mut sources, found, now) = (Sources::default(), Found::default(), Instant::now());
+        sources.follow(wanted(), None, &found, now);
+        sources.settle(looked("10.0.0.1:80"), &BOUNDS, &found, now);
+
+        assert!(!sources.follow(wanted(), Some(&|_| true), &found, now));
+        assert!(found.knows(&source()));
+        assert!(sources.follow(wanted(), Some(&|_| false), &found, now));
+        assert!(!found.knows(&source()));
     }
 }

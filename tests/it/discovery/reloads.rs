@@ -24,9 +24,11 @@ async fn with_dns_dead_at_the_start_others_are_served_and_the_name_comes_later()
 
     assert_eq!(gateway.get("/").await.echo().origin(), "other");
     let began = Instant::now();
-    let answer = gateway.get("/orders").await;
-    assert_eq!((answer.status, answer.flag().as_str()), (503, "no_endpoint"));
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    for _ in 0..20 {
+        let answer = gateway.get("/orders").await;
+        assert_eq!((answer.status, answer.flag().as_str()), (503, "no_endpoint"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let log = gateway.stderr();
     assert!(log.contains("endpoints not found: upstream=orders source=orders.internal:"), "{log}");
     dns.signal(libc::SIGCONT);
