@@ -42,6 +42,7 @@ pub struct ZoneUpstream {
     pub in_service: usize,
     pub unhealthy: usize,
     pub unproven: usize,
+    pub unreachable: usize,
     pub ejected: usize,
     pub drained: usize,
     /// Of the upstream's traffic.
@@ -118,6 +119,7 @@ fn in_zone(upstream: &Upstream, zone: &str, now: Instant) -> Option<ZoneUpstream
             EndpointState::InService => &mut told.in_service,
             EndpointState::Unhealthy => &mut told.unhealthy,
             EndpointState::Unproven => &mut told.unproven,
+            EndpointState::Unreachable => &mut told.unreachable,
             EndpointState::Ejected => &mut told.ejected,
             EndpointState::Drained => &mut told.drained,
         };

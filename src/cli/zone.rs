@@ -139,8 +139,10 @@ fn table(zones: &Value) -> String {
             out.push_str(&format!("{name:<16} {:<20}\n", if flag("drained") { "- (drained)" } else { "-" }));
         }
         for upstream in upstreams {
-            let unhealthy =
-                ["unhealthy", "unproven"].iter().filter_map(|key| upstream.get(*key)?.as_u64()).sum::<u64>();
+            let unhealthy = ["unhealthy", "unproven", "unreachable"]
+                .iter()
+                .filter_map(|key| upstream.get(*key)?.as_u64())
+                .sum::<u64>();
             out.push_str(&format!(
                 "{name:<16} {:<20} {:>9} {:>10} {unhealthy:>9} {:>8} {:>8} {:>7}\n",
                 text(&upstream, "upstream"),

@@ -46,7 +46,7 @@ fn addresses(range: std::ops::Range<usize>) -> Vec<SocketAddr> {
 fn what_stays_keeps_its_ejection_and_what_is_on_its_way_to_it() {
     let (bed, now) = (Bed::new(&addresses(0..4)), Instant::now());
     let upstream = &bed.snapshot.upstreams[0];
-    (0..5).for_each(|_| upstream.observe(2, Outcome::ServerError, now));
+    (0..5).for_each(|_| drop(upstream.observe(2, Outcome::ServerError, now)));
     let lease = upstream.pick(&Tried::default(), 0, now).unwrap();
     let busy = upstream.endpoint(&lease).unwrap().address;
 

@@ -208,6 +208,7 @@ impl EndpointLive {
         }
         Self {
             record: Mutex::new(record),
+            unreached: AtomicU32::new(self.unreached.load(Ordering::Relaxed)),
             health: AtomicU8::new(self.health() as u8),
             changes,
             ..Self::default()

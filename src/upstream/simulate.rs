@@ -220,6 +220,9 @@ impl Upstream {
     /// What probes and traffic make of an endpoint that answers nobody; nothing
     /// where neither is looked at.
     fn fail(&self, endpoint: &Endpoint, now: Instant) {
+        if self.watches() {
+            endpoint.live.lose();
+        }
         if self.probed {
             endpoint.live.set_health(Health::Unhealthy);
         } else if let Some(outliers) = self.outliers.as_ref().filter(|outliers| outliers.sees_failures()) {
@@ -279,12 +282,9 @@ impl Drawn {
         let down = |share: f64, e: &Endpoint| if seen.is_down(e, what_if) { share } else { 0.0 };
         let to_dead: f64 = self.upstream.endpoints.iter().zip(&self.shares).map(|(e, s)| down(*s, e)).sum();
         if to_dead > 0.0 {
-            let why = match () {
-                () if self.view.panic => "panic spreads over all endpoints",
-                () if self.upstream.outliers.is_none() => {
-                    "nothing tells that they are: write `health_check` or `outlier_detection`"
-                }
-                () => "outlier detection leaves them in, see `max_ejected`; write `health_check`",
+            let why = match self.upstream.watches() {
+                false => "nothing tells that they are: write `health_check` or `outlier_detection`",
+                true => "`outlier_detection` is told to see no failures in a row",
             };
             notes.push(format!("{:.1}% goes to endpoints that are down: {why}", to_dead * 100.0));
         }

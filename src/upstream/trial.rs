@@ -81,7 +81,7 @@ impl Upstream {
 
     /// Without anyone who says which endpoints are in service, each request tries
     /// anew: its operator wants it so.
-    fn watches(&self) -> bool {
+    pub(super) fn watches(&self) -> bool {
         self.probed || self.outliers.is_some()
     }
 }
@@ -90,6 +90,12 @@ impl EndpointLive {
     /// Whether the last attempts did not reach its host.
     pub(super) fn is_unreachable(&self) -> bool {
         self.unreached.load(Relaxed) >= ENOUGH
+    }
+
+    /// Notes that it is not reached any more.
+    pub(super) fn lose(&self) {
+        self.unreached.store(ENOUGH, Relaxed);
+        self.changed();
     }
 
     /// Notes that it was reached; whether that is news.

@@ -40,6 +40,8 @@ pub enum EndpointState {
     Ejected,
     /// Its last probes failed.
     Unhealthy,
+    /// The last attempts did not reach it.
+    Unreachable,
     /// It was never probed, and has to be.
     Unproven,
     /// It takes traffic.
@@ -54,6 +56,7 @@ impl EndpointState {
             Self::Drained => "drained",
             Self::Ejected => "ejected",
             Self::Unhealthy => "unhealthy",
+            Self::Unreachable => "unreachable",
             Self::Unproven => "unproven",
             Self::InService => "in service",
         }
@@ -68,6 +71,7 @@ impl Upstream {
             _ if endpoint.is_drained() => EndpointState::Drained,
             _ if endpoint.ejected_for(now).is_some() => EndpointState::Ejected,
             Health::Unhealthy => EndpointState::Unhealthy,
+            _ if endpoint.live.is_unreachable() => EndpointState::Unreachable,
             Health::Unproven if self.probed => EndpointState::Unproven,
             Health::Healthy | Health::Unproven => EndpointState::InService,
         }

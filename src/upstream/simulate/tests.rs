@@ -114,7 +114,8 @@ fn nothing_left_is_panic_and_the_policy_decides() {
 
     let (spread, fail) = (with("spread"), with("fail"));
 
-    assert_eq!((spread.panic, spread.unserved, spread.to_dead), (true, 0.0, 1.0));
+    // Not even panic sends to who cannot be reached.
+    assert_eq!((spread.panic, spread.unserved, spread.to_dead), (true, 1.0, 0.0));
     assert_eq!((fail.panic, fail.unserved, fail.to_dead, fail.max_share), (true, 1.0, 0.0, 0.0));
 }
 
@@ -124,9 +125,12 @@ fn who_watches_nothing_goes_on_sending_to_the_dead() {
 
     assert_eq!((told.after.to_dead, told.after.spill), (1.0, 0.0));
     assert!(told.notes[0].contains("health_check"), "{:?}", told.notes);
-    // Of three quarters, outlier detection takes out half of all.
+    // Of three quarters, outlier detection ejects two; the third is not reached.
     let told = Scene::new(&[3, 1], 0, json!({ "outlier_detection": {} })).ask(&zone_down("z1"));
-    assert!(told.after.to_dead > 0.4 && told.notes[0].contains("max_ejected"), "{told:?}");
+    assert_eq!((told.after.to_dead, told.after.spill, told.notes.len()), (0.0, 1.0, 0), "{told:?}");
+    let blind = json!({ "outlier_detection": { "consecutive_5xx": 0, "consecutive_gateway_errors": 0 } });
+    let told = Scene::new(&[3, 1], 0, blind).ask(&zone_down("z1"));
+    assert!(told.after.to_dead == 1.0 && told.notes[0].contains("outlier_detection"), "{told:?}");
 }
 
 #[test]
@@ -137,8 +141,12 @@ fn a_drained_zone_gets_nothing_in_panic_too() {
 
     let told = scene.ask(&what_if);
 
-    assert!(told.after.panic && told.zones[0].after == 0.0 && told.zones[1].after == 1.0, "{told:?}");
+    assert!(told.after.panic && told.after.unserved == 1.0, "{told:?}");
     assert!(told.endpoints[..2].iter().all(|e| e.state == "drained" && e.drawn_after == 0.0), "{told:?}");
+    // Probes fail there, though it can be reached.
+    scene.upstream.endpoints()[2..].iter().for_each(|e| e.assume(Health::Unhealthy));
+    let told = scene.ask(&WhatIf { zones_drained: vec!["z1".into()], ..WhatIf::default() });
+    assert!(told.after.panic && told.zones[0].after == 0.0 && told.zones[1].after == 1.0, "{told:?}");
 }
 
 #[test]
@@ -266,7 +274,7 @@ proptest! {
             let out = endpoint.weight == 0 || endpoint.state == "drained";
             prop_assert!(!out || (endpoint.after == 0.0 && endpoint.drawn_after == 0.0), "{endpoint:?}");
             prop_assert!(endpoint.after > 0.0 || endpoint.drawn_after == 0.0, "{endpoint:?}");
-            prop_assert!(endpoint.state != "down" || watched != 1 || endpoint.after == 0.0 || told.after.panic);
+            prop_assert!(endpoint.state != "down" || watched == 0 || endpoint.after == 0.0);
         }
     }
 }
