@@ -8,7 +8,7 @@ use std::{
     hint::black_box,
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -71,14 +71,16 @@ fn two_threads(criterion: &mut Bench) {
     let mut group = criterion.benchmark_group("limit/one key, two threads");
     stay_on(0);
     for Counter { name, count } in counters() {
-        let stop = AtomicBool::new(false);
+        let (ready, stop) = (Barrier::new(2), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
                 stay_on(1);
+                ready.wait();
                 while !stop.load(Ordering::Relaxed) {
                     count(black_box("client"));
                 }
             });
+            ready.wait();
             group.bench_function(name, |bencher| bencher.iter(|| count(black_box("client"))));
             stop.store(true, Ordering::Relaxed);
         });
