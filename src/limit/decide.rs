@@ -33,8 +33,9 @@ pub struct Ask<'a> {
 
 /// Takes the cost from every limit, or nothing from any.
 ///
-/// `None` if no limit was asked. The cost of time is the caller's: `now` is read
-/// once for all of them. A limit that is not enforced is asked on its own.
+/// One `now` for all of them, read right before. A limit that only counts is asked
+/// in a decision of its own, once this one admits; permits of concurrency limits are
+/// taken before, for they give themselves back. `None` if no limit was asked.
 pub fn decide(asks: &[Ask<'_>], now: Moment) -> Option<Verdict> {
     match asks {
         [] => None,

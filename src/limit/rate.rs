@@ -11,6 +11,7 @@
 
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
+    iter, ptr,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -37,9 +38,10 @@ pub struct RateLimit {
 type Cells = Set<AtomicU64, WAYS>;
 
 impl RateLimit {
-    /// A limit that takes at most `memory` bytes, at least one set of cells. The
+    /// A limit that takes at most `memory` bytes, and at least one set of cells. The
     /// memory is asked for at once and used as keys come: pages that no key was in
-    /// cost nothing.
+    /// cost nothing. What the system refuses is done without:
+    /// [`capacity`](Self::capacity) tells.
     pub fn new(terms: Terms, memory: usize) -> Self {
         let sets = (memory / size_of::<Cells>()).max(1);
         let claims = [const { Mutex::new(()) }; CLAIMS];
@@ -124,19 +126,26 @@ impl RateLimit {
     }
 }
 
-/// Sets without a key in them. From the allocator as zeros, and not written: a
-/// ceiling of 64 MiB must not make 64 MiB resident before there are keys.
+/// Sets without a key in them: so many, or half of it and so on if the system has
+/// no memory for more. A reload must not end the process.
 fn empty(count: usize) -> Box<[Cells]> {
-    let Ok(layout) = Layout::array::<Cells>(count) else { return Box::default() };
-    // SAFETY: the layout is not empty, as `count` is not 0 and a set has a size.
+    let mut halves = iter::successors(Some(count), |count| (*count > 1).then_some(count / 2));
+    halves.find_map(zeroed).unwrap_or_else(|| handle_alloc_error(Layout::new::<Cells>()))
+}
+
+/// From the allocator as zeros, and not written: a ceiling of 64 MiB must not make
+/// 64 MiB resident before there are keys.
+fn zeroed(count: usize) -> Option<Box<[Cells]>> {
+    let layout = Layout::array::<Cells>(count).ok().filter(|layout| layout.size() > 0)?;
+    // SAFETY: the layout has a size.
     let memory = unsafe { alloc_zeroed(layout) }.cast::<Cells>();
     if memory.is_null() {
-        handle_alloc_error(layout);
+        return None;
     }
-    let sets = std::ptr::slice_from_raw_parts_mut(memory, count);
+    let sets = ptr::slice_from_raw_parts_mut(memory, count);
     // SAFETY: allocated here with the layout of this slice; a set is made of
     // `AtomicU64` alone, for which zeros are a value.
-    unsafe { Box::from_raw(sets) }
+    Some(unsafe { Box::from_raw(sets) })
 }
 
 /// Cells a set: enough that a table filled to two thirds seldom overflows, and

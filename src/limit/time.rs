@@ -29,7 +29,8 @@ impl Clock {
 ///
 /// Read the clock right before the decision. A moment that lies some time behind
 /// one that was decided with already is judged as if the key had so much time
-/// less: it can be refused for that.
+/// less: it can be refused for that. Whoever will not have that asks again, with the
+/// moment that it is by then, before refusing.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Moment(pub(super) u64);
 
