@@ -80,7 +80,7 @@ async fn a_slow_service_is_no_host_that_is_gone() {
 
     // Longer than the host is asked, and longer than what was sent goes unread.
     let slow = gateway.send(&Request::get("/").script("delay=3s")).await;
-    let unread = gateway.send(&Request::post("/late", &"x".repeat(8 << 20))).await;
+    let unread = gateway.send(&Request::post("/late", "x".repeat(8 << 20))).await;
 
     assert_eq!((slow.status, unread.status), (200, 200));
 }
