@@ -32,12 +32,7 @@ mod turns;
 mod view;
 mod zone_drain;
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use health::Check;
@@ -61,11 +56,12 @@ pub use zone_drain::{DrainEffect, Overload};
 
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
-    failover::OnPanic,
+    failover::{MaxInFlightSpec, OnPanic},
     upstream::UpstreamSpec,
 };
 use outlier::Outliers;
 use place::Plan;
+use queue::Waits;
 use ring::Ring;
 use shares::Return;
 use table::Table;
@@ -105,10 +101,8 @@ pub struct Upstream {
     /// Requests in flight, all together and to each.
     most: u32,
     most_each: u32,
-    /// Requests that wait for room.
-    most_waiting: u32,
-    /// How long one of them does.
-    patience: Duration,
+    /// Who may wait for room.
+    waits: Waits,
     /// Whether all requests are counted together.
     counts_all: bool,
     live: Arc<UpstreamLive>,
@@ -169,12 +163,8 @@ impl Upstream {
             max_load,
             most: spec.max_in_flight.upstream.unwrap_or(u32::MAX),
             most_each: spec.max_in_flight.endpoint.unwrap_or(u32::MAX),
-            most_waiting: spec.max_in_flight.queue,
-            patience: spec.max_in_flight.queue_timeout.duration(),
-            // Whoever gives a place back then tells the queue, too.
-            counts_all: hash_key.is_some()
-                || spec.max_in_flight.upstream.is_some()
-                || spec.max_in_flight.queue > 0,
+            waits: Waits::from(&spec.max_in_flight),
+            counts_all: hash_key.is_some() || counts_all(&spec.max_in_flight),
             hash_key,
             endpoints,
             zones,
@@ -236,6 +226,11 @@ fn rings(plans: &[Plan], endpoints: &[Endpoint]) -> Box<[Ring]> {
 
 fn zone_of(endpoint: &Resolved) -> &str {
     endpoint.zone.as_deref().unwrap_or(NO_ZONE)
+}
+
+/// Whoever waits for room has to hear of each place that is given back.
+fn counts_all(spec: &MaxInFlightSpec) -> bool {
+    spec.upstream.is_some() || spec.queue > 0
 }
 
 fn gateways_in(place: &Place, zone: &str) -> u32 {

@@ -44,7 +44,7 @@ impl Upstream {
         let lease = lease.map(|lease| self.noting_zones(lease, &table));
         match lease {
             Some(lease) if self.counts_all => {
-                lease.within(&self.live, self.most, self.most_waiting > 0).ok_or(Unavailable::Full)
+                lease.within(&self.live, self.most, self.waits.is_any()).ok_or(Unavailable::Full)
             }
             Some(lease) => Ok(lease),
             None if self.scan(&table, tried, draw, |_| true).is_some() => Err(Unavailable::Full),

@@ -24,6 +24,29 @@ use super::{
     Upstream,
     live::{UpstreamLive, locked},
 };
+use crate::config::failover::MaxInFlightSpec;
+
+/// Who may wait for room at an upstream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// So many at a time; 0 is nobody.
+    most: u32,
+    /// Each for so long.
+    patience: Duration,
+}
+
+impl From<&MaxInFlightSpec> for Waits {
+    fn from(spec: &MaxInFlightSpec) -> Self {
+        Self { most: spec.queue, patience: spec.queue_timeout.duration() }
+    }
+}
+
+impl Waits {
+    /// Whether anybody may.
+    pub(super) fn is_any(self) -> bool {
+        self.most > 0
+    }
+}
 
 /// Requests that wait, and what became of those that did.
 #[derive(Debug, Default)]
@@ -108,19 +131,19 @@ pub struct Queued {
 impl Upstream {
     /// How long a request waits for room; `None` where none does.
     pub fn patience(&self) -> Option<Duration> {
-        (self.most_waiting > 0).then_some(self.patience)
+        self.waits.is_any().then_some(self.waits.patience)
     }
 
     /// Whether others came before: then nobody looks for room at once.
     pub fn has_queue(&self) -> bool {
-        self.most_waiting > 0 && self.live.queue.waiting.load(Relaxed) > 0
+        self.waits.is_any() && self.live.queue.waiting.load(Relaxed) > 0
     }
 
     /// The end of the queue; `None` when it is full.
     pub fn enqueue(&self) -> Option<Waiting> {
         let queue = &self.live.queue;
         let mut places = locked(&queue.places);
-        if places.len() >= self.most_waiting as usize {
+        if places.len() >= self.waits.most as usize {
             return None;
         }
         let place = Arc::new(Notify::new());

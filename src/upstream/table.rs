@@ -196,17 +196,14 @@ impl Upstream {
     /// All endpoints, whatever is said of them, by weight alone; but nobody who
     /// cannot be reached.
     fn spread(&self, levels: &mut [u8]) -> Split {
-        let whole = |index: u32| {
-            let endpoint = self.endpoints.get(index as usize)?;
-            let weight = if endpoint.live.is_unreachable() { 0 } else { endpoint.weight };
-            *levels.get_mut(index as usize)? = if weight > 0 { WHOLE } else { 0 };
-            Some(f64::from(weight))
+        let mut take = |index: &u32| {
+            let endpoint = self.endpoints.get(*index as usize)?;
+            let can = !endpoint.live.is_unreachable();
+            *levels.get_mut(*index as usize)? = if can { WHOLE } else { 0 };
+            can.then_some(f64::from(endpoint.weight))
         };
-        let mut whole = whole;
-        let mut shares: Vec<_> = Vec::with_capacity(self.plans.len());
-        for plan in &self.plans {
-            shares.push(plan.members.iter().filter_map(|index| whole(*index)).sum());
-        }
+        let mut shares: Vec<f64> =
+            self.plans.iter().map(|plan| plan.members.iter().filter_map(&mut take).sum()).collect();
         shares::scale(&mut shares);
         Split { shares, spare: None, next: None }
     }

@@ -6,7 +6,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Weak,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     time::Duration,
 };
 
@@ -65,12 +68,13 @@ impl Upstream {
             }
             return None;
         }
-        if live.unreached.fetch_add(1, Relaxed).saturating_add(1) != ENOUGH {
+        // In one order with `ends_trial`: one of the two sees the other.
+        if live.unreached.fetch_add(1, SeqCst).saturating_add(1) != ENOUGH {
             return None;
         }
         live.changed();
         log::warn!("endpoint is unreachable: upstream={} endpoint={}", self.name, endpoint.address);
-        let is_first = !live.on_trial.swap(true, Relaxed);
+        let is_first = !live.on_trial.swap(true, SeqCst);
         is_first.then(|| Trial {
             upstream: self.name.clone(),
             address: endpoint.address,
@@ -111,8 +115,8 @@ impl EndpointLive {
     /// Whether the trial is over: not if the endpoint was lost again just now, by
     /// someone who saw that it is on trial.
     fn ends_trial(&self) -> bool {
-        self.on_trial.store(false, std::sync::atomic::Ordering::SeqCst);
-        !self.is_unreachable() || self.on_trial.swap(true, std::sync::atomic::Ordering::SeqCst)
+        self.on_trial.store(false, SeqCst);
+        self.unreached.load(SeqCst) < ENOUGH || self.on_trial.swap(true, SeqCst)
     }
 }
 
