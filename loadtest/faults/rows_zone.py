@@ -147,11 +147,12 @@ class AllGone(OfZone):
     lasts = (4.0, 20.0)
     after = (3.0, 10.0)
     limits = {"lost_late": 0, "refused_p99_ms": 10, "most_in_flight": 100, "recovered_ms": 2500, "not_503": 0}
+    # By then it is known; before, it is the loss of single zones, of which others tell.
+    known_after = 1.0
 
     def figures(self, run: Run) -> dict[str, float]:
         window = run.windows[0]
-        # Of the first second others tell: there it is the loss of single zones.
-        late = [one for one in run.samples if window.begins + 1 <= one.began < window.ends]
+        late = [one for one in run.samples if window.begins + self.known_after <= one.began < window.ends]
         refused = [one.seconds * 1e3 for one in late if one.end != "good"]
         return {
             "refused": len(refused),
@@ -169,7 +170,10 @@ class AllKilled(AllGone, ZoneKilled):
 
 class AllDropped(AllGone, ZoneDropped):
     how = "all zones dropped"
-    limits = AllGone.limits
+    # Own zone, other zones, other region: each is known after a connect timeout of
+    # half a second, and until then a request waits for two of them.
+    limits = AllGone.limits | {"most_in_flight": 250}
+    known_after = 2.0
 
 
 class RegionGone(ZoneKilled):
@@ -195,6 +199,8 @@ class RegionGone(ZoneKilled):
 
 class RegionDropped(RegionGone, ZoneDropped):
     how = "region dropped"
+    # Own zone, then the other zones: two connect timeouts.
+    limits = RegionGone.limits | {"routed_ms": 1500}
     inject, undo = ZoneDropped.inject, ZoneDropped.undo
 
 
