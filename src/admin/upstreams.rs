@@ -56,6 +56,8 @@ pub struct EndpointStatus {
     pub weight: u16,
     /// Of the traffic.
     pub share: f64,
+    /// What it is, in a word or two.
+    pub state: &'static str,
     /// What probes say; `None` when nobody asks.
     pub health: Option<&'static str>,
     /// Whether an operator took its zone out.
@@ -112,6 +114,7 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
         tier: upstream.distance(index).map(ToString::to_string),
         weight: endpoint.weight,
         share: rounded(*share),
+        state: upstream.state(endpoint, now).word(),
         health: upstream.check.is_some().then(|| endpoint.health().word()),
         drained: endpoint.is_drained(),
         ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),

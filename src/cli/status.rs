@@ -98,20 +98,19 @@ fn upstream_table(upstream: &Value) -> String {
     );
     list(upstream, "sources").iter().for_each(|source| out.push_str(&source_line(source)));
     out.push_str(&format!(
-        "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<10} {:>8} IN FLIGHT\n",
-        "ENDPOINT", "ZONE", "TIER", "WEIGHT", "SHARE", "HEALTH", "EJECTED"
+        "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<12} {:>8} IN FLIGHT\n",
+        "ENDPOINT", "ZONE", "TIER", "WEIGHT", "SHARE", "STATE", "EJECTED"
     ));
     for endpoint in list(upstream, "endpoints") {
-        let is_drained = endpoint.get("drained") == Some(&Value::Bool(true));
         let ejected = endpoint.get("ejected_seconds").and_then(Value::as_f64);
         out.push_str(&format!(
-            "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<10} {:>8} {}\n",
+            "  {:<24} {:<12} {:<12} {:>6} {:>7} {:<12} {:>8} {}\n",
             text(&endpoint, "address"),
             text(&endpoint, "zone"),
-            if is_drained { "drained".to_owned() } else { text(&endpoint, "tier") },
+            text(&endpoint, "tier"),
             text(&endpoint, "weight"),
             percent(&endpoint, "share"),
-            text(&endpoint, "health"),
+            text(&endpoint, "state"),
             ejected.map_or("-".to_owned(), |left| format!("{left:.0} s")),
             text(&endpoint, "in_flight")
         ));

@@ -158,7 +158,8 @@ impl Upstream {
     fn tabulate(&self, mut survey: Survey, book: &mut Book, built: (u64, Instant)) -> Table {
         let in_service: Vec<f64> =
             self.plans.iter().map(|plan| self.in_service(plan, &survey.levels)).collect();
-        let panic = in_service.iter().all(|share| *share < self.panic_below);
+        // Who has nobody yet (a name that was not found) is no emergency.
+        let panic = !in_service.is_empty() && in_service.iter().all(|share| *share < self.panic_below);
         let spreads = panic && self.on_panic == OnPanic::Spread;
         let split = match spreads {
             true => self.spread(&mut survey.levels),

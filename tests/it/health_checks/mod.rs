@@ -24,7 +24,7 @@ async fn an_unhealthy_endpoint_gets_no_traffic_and_comes_back() {
     assert_eq!(endpoints(&gateway, "unhealthy").await, 1.0);
     let table = gateway.ask(&["status"]).await.stdout;
     let row = table.lines().find(|line| line.contains(&b.address.to_string())).unwrap();
-    assert!(table.contains(" HEALTH ") && row.contains(" unhealthy "), "{table}");
+    assert!(table.contains(" STATE ") && row.contains(" unhealthy "), "{table}");
     b.set_healthy(true).await;
     becomes(&gateway, &["healthy", "healthy"]).await;
     eventually(PATIENCE, || async { gateway.get("/").await.echo().origin() == "b" }).await;
