@@ -158,14 +158,6 @@ class TwoLengths(Garbage):
     is_quick = False
 
 
-class LengthBesideChunks(Garbage):
-    name = "endpoint answers with a length beside chunks"
-    script = "raw=" + base64.b64encode(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
-    ).decode()
-    is_quick = False
-
-
 class Fails(Scripted):
     """A 500 is an answer and goes to the client; five in a row eject."""
 
@@ -238,5 +230,5 @@ OUT = ('state="ejected"', 'state="unhealthy"')
 ROWS: list[Fault] = [
     Killed(), KilledOften(), Frozen(), FrozenPerTry(), NeverAnswers(), Drips(), ResetsBeforeHeader(),
     ResetsMidHeader(), ResetsMidBody(), Truncates(), TruncatesChunked(), Garbage(), TwoLengths(),
-    LengthBesideChunks(), Fails(), Flaps(), RedButFine(), AllRedButFine(),
+    Fails(), Flaps(), RedButFine(), AllRedButFine(),
 ]

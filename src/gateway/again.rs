@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     telemetry::metrics::AttemptResult,
-    upstream::{Outcome, Tried},
+    upstream::{Lease, Outcome, Tried},
 };
 
 /// An answer's header came. What it says of the endpoint, if it is bad; and
@@ -134,6 +134,7 @@ fn try_again(ctx: &mut RequestContext, arrived: Arrived, now: Instant) -> bool {
     if ctx.attempt.count >= upstream.retries.attempts || spent >= upstream.timeouts.request {
         return false;
     }
+    ctx.attempt.lease.iter_mut().for_each(Lease::give_back);
     // Without another endpoint the answer is what went wrong at this one.
     let mut next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
     if next.is_err() && arrived == Arrived::Nowhere {

@@ -30,7 +30,7 @@ pub struct Decision<'s> {
 
 /// Decides what becomes of a request. `length` is that of its body, where it is
 /// known; `draw` makes any number, each as likely as any other, and is called only
-/// where a split needs it.
+/// for a route that forwards.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
     facts: &Facts<'_>,

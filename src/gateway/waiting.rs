@@ -1,7 +1,7 @@
 //! A request that waits until there is room at its upstream.
 //!
-//! Does not own the order: the upstream's queue does. Retries never wait: their
-//! request holds a place already.
+//! Does not own the order: the upstream's queue does. Retries never wait: they take
+//! the place of the attempt before.
 
 use std::time::Instant;
 
@@ -26,7 +26,8 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
     let mut gone = std::pin::pin!(leaves(session));
     ctx.attempt.waited = true;
     loop {
-        if waiting.is_first() {
+        let is_first = waiting.is_first();
+        if is_first {
             match upstream.pick(&ctx.attempt.tried, draw(ctx), Instant::now()) {
                 Ok(lease) => {
                     hold(ctx, lease);
@@ -38,7 +39,7 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
             }
         }
         tokio::select! {
-            () = waiting.turn() => {}
+            () = waiting.turn(is_first) => {}
             () = &mut over => return Err(Rejection::Overloaded),
             () = &mut gone => return Err(Rejection::ClientGone),
         }
@@ -46,7 +47,8 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
 }
 
 /// Until the client has gone. Over HTTP/1 that is not seen before its body was
-/// read: it stands in front of the connection's end.
+/// read: it stands in front of the connection's end. Nor is one that only closed
+/// its half: it may well read on (RFC 9112, 9.6).
 async fn leaves(session: &mut Session) {
     let is_seen = session.as_http2().is_some() || session.is_body_empty();
     if is_seen {

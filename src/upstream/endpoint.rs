@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -155,6 +158,8 @@ pub struct Lease {
     group: Option<Arc<UpstreamLive>>,
     /// Whether someone may wait for its end.
     is_awaited: bool,
+    /// Whether its places were given back.
+    is_over: bool,
     leaves_zone: Option<OwnZone>,
     index: usize,
 }
@@ -162,20 +167,37 @@ pub struct Lease {
 impl Lease {
     /// Takes a place at the endpoint; `None` when it has `most` already.
     pub(super) fn take(live: &Arc<EndpointLive>, index: usize, most: u32) -> Option<Self> {
-        let before = live.in_flight.fetch_add(1, Ordering::Relaxed);
-        let lease = Self { live: live.clone(), group: None, is_awaited: false, leaves_zone: None, index };
-        // Dropped, it gives its place back.
-        (before < most).then_some(lease)
+        let taken = has_place(&live.in_flight, most);
+        taken.then(|| Self {
+            live: live.clone(),
+            group: None,
+            is_awaited: false,
+            is_over: false,
+            leaves_zone: None,
+            index,
+        })
     }
 
     /// Takes a place in the upstream too; `None` when it has `most` already.
     pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32, queues: bool) -> Option<Self> {
-        let before = group.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.group = Some(group.clone());
-        // One that never was a place wakes nobody: who looks for one in vain would
-        // wake itself.
-        self.is_awaited = queues && before < most;
-        (before < most).then_some(self)
+        // Dropped, it gives its place at the endpoint back, and wakes nobody: who
+        // looks for one in vain would wake itself.
+        has_place(&group.in_flight, most).then(|| {
+            self.group = Some(group.clone());
+            self.is_awaited = queues;
+            self
+        })
+    }
+
+    /// The attempt is over, and its request goes on: it must not stand in its own
+    /// way. Who waits hears of it only when the lease is dropped.
+    pub fn give_back(&mut self) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.live.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if let Some(group) = &self.group {
+                group.in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Notes that its endpoint is in another zone, and what the own one has.
@@ -198,14 +220,22 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.live.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Some(group) = &self.group {
-            group.in_flight.fetch_sub(1, Ordering::Relaxed);
-            if self.is_awaited {
-                group.queue.room();
-            }
+        self.give_back();
+        if let Some(group) = self.group.as_ref().filter(|_| self.is_awaited) {
+            group.queue.room();
         }
     }
+}
+
+/// Counts one more, unless there are `most` already. Who finds none leaves no
+/// trace: another would take it for a place that is taken.
+fn has_place(in_flight: &AtomicU32, most: u32) -> bool {
+    if most == u32::MAX {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        return true;
+    }
+    let more = |count: u32| (count < most).then(|| count + 1);
+    in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
@@ -37,7 +37,11 @@ pub struct UpstreamLive {
     /// It is for asking what would be: what becomes of it is told nobody.
     pub(super) is_copy: bool,
     changes: Arc<AtomicU64>,
-    endpoints: Mutex<HashMap<SocketAddr, Arc<EndpointLive>>>,
+    /// Those that somebody holds.
+    endpoints: Mutex<HashMap<SocketAddr, Weak<EndpointLive>>>,
+    /// Of a copy: nobody else holds them.
+    #[expect(dead_code, reason = "held, not read")]
+    copies: Vec<Arc<EndpointLive>>,
 }
 
 /// What of the past a copy knows.
@@ -77,6 +81,7 @@ impl Default for UpstreamLive {
             book: Mutex::default(),
             changes: Arc::default(),
             endpoints: Mutex::default(),
+            copies: Vec::new(),
         }
     }
 }
@@ -85,32 +90,40 @@ impl UpstreamLive {
     /// What is known of an endpoint; the same for the same address as long as
     /// anyone holds it.
     pub fn endpoint(&self, address: SocketAddr) -> Arc<EndpointLive> {
-        let fresh = || Arc::new(EndpointLive { changes: self.changes.clone(), ..EndpointLive::default() });
-        locked(&self.endpoints).entry(address).or_insert_with(fresh).clone()
+        let mut endpoints = locked(&self.endpoints);
+        if let Some(known) = endpoints.get(&address).and_then(Weak::upgrade) {
+            return known;
+        }
+        let fresh = Arc::new(EndpointLive { changes: self.changes.clone(), ..EndpointLive::default() });
+        endpoints.insert(address, Arc::downgrade(&fresh));
+        fresh
     }
 
     /// Forgets endpoints that nobody holds.
     pub fn sweep(&self) {
-        locked(&self.endpoints).retain(|_, live| Arc::strong_count(live) > 1);
+        locked(&self.endpoints).retain(|_, live| live.strong_count() > 0);
     }
 
     /// Whether anyone holds one of its endpoints.
     pub fn is_remembered(&self) -> bool {
-        !locked(&self.endpoints).is_empty()
+        locked(&self.endpoints).values().any(|live| live.strong_count() > 0)
     }
 
     /// The same once more, for asking what would be; changes here and there do
     /// not meet, and nothing is on its way to it.
     pub(super) fn copy(&self, memory: Memory, now: Instant) -> Self {
         let copy = Self { is_copy: true, ..Self::default() };
-        let endpoint = |live: &Arc<EndpointLive>| Arc::new(live.copy(memory, copy.changes.clone()));
-        let endpoints: HashMap<_, _> =
-            locked(&self.endpoints).iter().map(|(address, live)| (*address, endpoint(live))).collect();
+        let endpoint = |(address, live): (&SocketAddr, &Weak<EndpointLive>)| {
+            Some((*address, Arc::new(live.upgrade()?.copy(memory, copy.changes.clone()))))
+        };
+        let known: Vec<_> = locked(&self.endpoints).iter().filter_map(endpoint).collect();
+        let endpoints = known.iter().map(|(address, live)| (*address, Arc::downgrade(live))).collect();
+        let copies = known.into_iter().map(|(_, live)| live).collect();
         let (born, book) = match memory {
             Memory::Kept => (self.born, locked(&self.book).clone()),
             Memory::Settled => (now, Book::default()),
         };
-        Self { born, book: Mutex::new(book), endpoints: Mutex::new(endpoints), ..copy }
+        Self { born, book: Mutex::new(book), endpoints: Mutex::new(endpoints), copies, ..copy }
     }
 
     /// Counts up whenever who is in service may have changed.

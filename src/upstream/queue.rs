@@ -89,11 +89,14 @@ impl Waiting {
         locked(&self.live.queue.places).front().is_some_and(|first| Arc::ptr_eq(first, &self.place))
     }
 
-    /// Until there may be room, or the one before has gone. After a moment in any
-    /// case: where an endpoint came back, or a reload allows more, nobody gives a
-    /// place back.
-    pub async fn turn(&self) {
-        let _ = tokio::time::timeout(MOMENT, self.place.notified()).await;
+    /// Until there may be room, or the one before has gone. For the first one after a
+    /// moment in any case: where an endpoint came back, or a reload allows more,
+    /// nobody gives a place back.
+    pub async fn turn(&self, is_first: bool) {
+        match is_first {
+            true => drop(tokio::time::timeout(MOMENT, self.place.notified()).await),
+            false => self.place.notified().await,
+        }
     }
 
     /// It found room.
@@ -124,7 +127,7 @@ pub struct Queued {
     pub waiting: u32,
     /// Those that waited and found room.
     pub served: u64,
-    /// Those that did not: their time was over, or their client left.
+    /// Those that did not: their time was over, or their client reset.
     pub gave_up: u64,
 }
 

@@ -29,13 +29,13 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Ends once the endpoint is reached, by whomever, or no configuration has it
-    /// any more. A restart takes a moment: at first it is tried soon, then once in
-    /// a second.
+    /// Ends once the endpoint is reached, by whomever, or no configuration and no
+    /// request has it any more. A restart takes a moment: at first it is tried soon,
+    /// then about once in a second, those of a dark zone not all at once.
     pub async fn run(self) {
         let mut pause = SOONEST;
         loop {
-            sleep(pause).await;
+            sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             pause = (pause * 2).min(LATEST);
             match self.live.upgrade() {
                 None => return,

@@ -135,6 +135,21 @@ async fn every_method_goes_to_another_endpoint_when_the_first_is_dead() {
 }
 
 #[tokio::test]
+async fn a_request_does_not_stand_in_the_way_of_its_own_retry() {
+    let alive = Origin::named("alive").await;
+    let gateway = Gateway::shop(&[&Origin::dead(), &alive], "max_in_flight: { upstream: 1 }").await;
+    let mut attempts = 0;
+
+    for _ in 0..20 {
+        let answer = gateway.get("/").await;
+        assert_eq!(answer.status, 200);
+        attempts += gateway.line_of(&answer).await["attempts"].as_u64().unwrap();
+    }
+
+    assert!(attempts > 20, "nothing was tried again");
+}
+
+#[tokio::test]
 async fn only_what_may_be_sent_twice_is_sent_twice() {
     let (resets, answers) = (Origin::resets_before_header().await, Origin::start().await);
     let gateway = Gateway::shop(&[&resets, &answers], "retries: { attempts: 2 }").await;

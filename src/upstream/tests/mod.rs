@@ -383,7 +383,8 @@ fn a_new_endpoint_of_an_upstream_at_work_rises() {
         Upstream::new(&spec, endpoints, None, &Place::default(), live.clone())
     };
     let later = Instant::now() + Duration::from_secs(60);
-    assert_eq!(build(1).view(Instant::now()).shares, [1.0]);
+    let first = build(1);
+    assert_eq!(first.view(Instant::now()).shares, [1.0]);
 
     let shares = build(2).view(later).shares;
 

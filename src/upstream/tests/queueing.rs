@@ -14,7 +14,7 @@ fn pick_one(upstream: &Upstream) -> Result<Lease, Unavailable> {
 
 /// Without a wake it takes a moment, and a test that has none to lose sees it.
 async fn is_woken(waiting: &Waiting) -> bool {
-    let turn = std::pin::pin!(waiting.turn());
+    let turn = std::pin::pin!(waiting.turn(true));
     futures::poll!(turn).is_ready()
 }
 
