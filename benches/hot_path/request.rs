@@ -16,7 +16,7 @@ use tollgate::{
     gate::Gate,
     gateway::marks::Marks,
     telemetry::{Line, RequestId, TraceContext},
-    upstream::{Found, Place, Tried, Upstream},
+    upstream::{Found, Health, Place, Tried, Upstream, UpstreamLive},
 };
 
 use crate::{Bench, allocations, promise};
@@ -68,6 +68,19 @@ pub fn measure(criterion: &mut Bench) {
             });
         });
     }
+    for size in [3, 1_000, 10_000] {
+        group.bench_function(BenchmarkId::new("pick after a change", size), |bencher| {
+            let known = Arc::<UpstreamLive>::default();
+            let (upstream, mut at, mut turn) = (upstream_of(size, known.clone()), now(), 0);
+            let flaps = upstream.endpoints().first().map(|first| known.endpoint(first.address)).unwrap();
+            bencher.iter(|| {
+                turn += 1;
+                at += Duration::from_secs(1);
+                flaps.set_health(if turn % 2 == 0 { Health::Healthy } else { Health::Unhealthy });
+                upstream.pick(&Tried::default(), turn, at).map(|lease| lease.index())
+            });
+        });
+    }
     let (id, trace) = ids();
     let mut out = Vec::with_capacity(4096);
     group.bench_function("log line", |bencher| {
@@ -86,11 +99,15 @@ fn now() -> Instant {
 }
 
 fn upstream(size: usize) -> Upstream {
+    upstream_of(size, Arc::default())
+}
+
+fn upstream_of(size: usize, known: Arc<UpstreamLive>) -> Upstream {
     let endpoint =
         |i: usize| json!({ "address": format!("10.{}.{}.1:80", i / 250, i % 250), "weight": 1 + i % 3 });
     let endpoints: Vec<Value> = (0..size).map(endpoint).collect();
     let spec = serde_json::from_value(json!({ "name": "orders", "endpoints": endpoints })).unwrap();
-    Upstream::new(&spec, Found::default().resolve(&spec, None), None, &Place::default(), Arc::default())
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, &Place::default(), known)
 }
 
 fn request() -> RequestHeader {
