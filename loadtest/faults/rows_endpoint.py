@@ -226,7 +226,7 @@ def await_service(bench: FaultBench, patience: float = 20) -> None:
 
 
 VICTIM = "z1a"
-OUT = ('state="ejected"', 'state="unhealthy"')
+OUT = ('state="ejected"', 'state="unhealthy"', 'state="unreachable"', 'state="unproven"')
 ROWS: list[Fault] = [
     Killed(), KilledOften(), Frozen(), FrozenPerTry(), NeverAnswers(), Drips(), ResetsBeforeHeader(),
     ResetsMidHeader(), ResetsMidBody(), Truncates(), TruncatesChunked(), Garbage(), TwoLengths(),

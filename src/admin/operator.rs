@@ -109,7 +109,7 @@ impl ServeHttp for Operator {
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
-            (&Method::GET, "/zones") => self.zones(session),
+            (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::POST, "/zone/drain") => self.change_zone(session, true).await,
             (&Method::POST, "/zone/restore") => self.change_zone(session, false).await,
             (&Method::POST, "/simulate") => self.simulate(session).await,

@@ -12,8 +12,9 @@ use crate::{
         metrics::{UpstreamGauges, ZoneGauges},
     },
     upstream::{
-        Endpoint, Health, Upstream, View,
+        Endpoint, EndpointState, Upstream, View, ZoneView,
         discovery::{Discovery, SourceView},
+        rounded,
     },
 };
 
@@ -136,11 +137,6 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
     }
 }
 
-/// To a ten-thousandth: what is told is for people.
-pub(super) fn rounded(number: f64) -> f64 {
-    (number * 1e4).round() / 1e4
-}
-
 /// Every scrape looks at the upstreams of the snapshot that serves then.
 pub fn watch(metrics: &Metrics, current: Arc<Current>) {
     metrics.watch_upstreams(move || {
@@ -150,29 +146,57 @@ pub fn watch(metrics: &Metrics, current: Arc<Current>) {
 }
 
 fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
-    let mut zones: Vec<_> = upstream
-        .zones()
-        .iter()
-        .map(|zone| ZoneGauges { zone: zone.to_string(), ..ZoneGauges::default() })
-        .collect();
-    for (index, (endpoint, share)) in upstream.endpoints().iter().zip(&view.shares).enumerate() {
-        let zone = upstream.zone_index(index).and_then(|zone| zones.get_mut(zone));
-        let Some(zone) = zone.filter(|_| endpoint.weight > 0) else { continue };
-        zone.share += share;
-        if endpoint.is_drained() {
-            zone.drained += 1;
-            continue;
-        }
-        zone.endpoints += 1;
-        zone.ejected += u64::from(endpoint.ejected_for(now).is_some());
-        zone.unhealthy += u64::from(endpoint.health() == Health::Unhealthy);
-    }
+    let views = upstream.zone_views(view, now);
+    let zone = |(name, zone): (&Arc<str>, &ZoneView)| ZoneGauges {
+        zone: name.to_string(),
+        share: zone.share,
+        endpoints: SERIES.iter().map(|(state, word)| (*word, zone.count(*state) as u64)).collect(),
+    };
     UpstreamGauges {
         upstream: upstream.name.to_string(),
         panic: view.panic,
         ejections: view.ejections,
         queue: upstream.queued().map(|q| [q.waiting.into(), q.served, q.gave_up]),
         spill: view.tiers.iter().skip(1).map(|tier| tier.share).sum(),
-        zones,
+        zones: upstream.zones().iter().zip(&views).map(zone).collect(),
+    }
+}
+
+/// What has a series of endpoints, and its `state`; those of weight 0 have none.
+const SERIES: [(EndpointState, &str); 6] = [
+    (EndpointState::InService, "in_service"),
+    (EndpointState::Ejected, "ejected"),
+    (EndpointState::Unhealthy, "unhealthy"),
+    (EndpointState::Unreachable, "unreachable"),
+    (EndpointState::Unproven, "unproven"),
+    (EndpointState::Drained, "drained"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Found, Health, Place};
+
+    #[test]
+    fn an_endpoint_counts_as_one_thing_and_only_what_serves_as_in_service() {
+        let text = r#"{ name: u, health_check: { path: / }, endpoints: [
+            { address: "10.0.0.1:1", zone: z1 }, { address: "10.0.0.1:2", zone: z1 },
+            { address: "10.0.0.1:3", zone: z1 }, { address: "10.0.0.1:4", zone: z1, weight: 0 },
+            { address: "10.0.0.1:5", zone: z2 }] }"#;
+        let spec = serde_yaml::from_str(text).unwrap();
+        let place = Place { drained: vec!["z2".into()], ..Place::default() };
+        let upstream =
+            Upstream::new(&spec, Found::default().resolve(&spec, None), None, &place, Arc::default());
+        for (endpoint, health) in upstream.endpoints().iter().zip([Health::Healthy, Health::Unhealthy]) {
+            endpoint.assume(health);
+        }
+
+        let now = Instant::now();
+        let gauges = gauges(&upstream, &upstream.view(now), now);
+
+        let told: Vec<_> = gauges.zones.iter().map(|zone| zone.endpoints.clone()).collect();
+        let counts =
+            |counts: [u64; 6]| SERIES.map(|(_, word)| word).into_iter().zip(counts).collect::<Vec<_>>();
+        assert_eq!(told, [counts([1, 0, 1, 0, 1, 0]), counts([0, 0, 0, 0, 0, 1])]);
     }
 }

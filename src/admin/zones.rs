@@ -2,9 +2,9 @@
 //! what the operator's socket says of zones, and what it does to them.
 //!
 //! Owns the spelling of the questions; the answers are `snapshot`'s and
-//! `lifecycle`'s. Both can take a while: nothing of it runs on the socket's thread.
+//! `lifecycle`'s. All of them can take a while: nothing of it runs on the socket's thread.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use http::{Response, StatusCode};
 use pingora::protocols::http::ServerSession;
@@ -13,12 +13,11 @@ use serde::Serialize;
 use super::{
     operator::{Operator, json},
     pages::text,
-    upstreams::rounded,
 };
 use crate::{
     lifecycle::ZoneRefused,
     snapshot::{Question, Snapshot},
-    upstream::{EndpointState, Upstream},
+    upstream::{EndpointState, Upstream, ZoneView, rounded},
 };
 
 /// A zone that the gateway knows.
@@ -34,7 +33,7 @@ pub struct ZoneStatus {
 }
 
 /// What an upstream has in a zone; endpoints of weight 0 do not count.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct ZoneUpstream {
     pub upstream: String,
@@ -51,9 +50,12 @@ pub struct ZoneUpstream {
 
 impl Operator {
     /// Every zone now.
-    pub(super) fn zones(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+    pub(super) async fn zones(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let (snapshot, now) = (self.current.load(), Instant::now());
-        json(session, StatusCode::OK, &status(&snapshot, now))
+        match tokio::task::spawn_blocking(move || status(&snapshot, now)).await {
+            Ok(zones) => json(session, StatusCode::OK, &zones),
+            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, BROKE),
+        }
     }
 
     /// Takes a zone out, or with `drains` false back in.
@@ -80,7 +82,7 @@ impl Operator {
                 let told = ZoneRefused::Overload(change.clone()).to_string();
                 json(session, StatusCode::CONFLICT, &serde_json::json!({ "refused": told, "change": change }))
             }
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "it broke; see the log\n"),
+            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, BROKE),
         }
     }
 
@@ -93,41 +95,42 @@ impl Operator {
         match tokio::task::spawn_blocking(move || snapshot.simulate(&question, now)).await {
             Ok(Ok(report)) => json(session, StatusCode::OK, &report),
             Ok(Err(why)) => text(session, StatusCode::NOT_FOUND, &format!("{why}\n")),
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "it broke; see the log\n"),
+            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, BROKE),
         }
     }
 }
 
 fn status(snapshot: &Snapshot, now: Instant) -> Vec<ZoneStatus> {
+    let views = |upstream: &Arc<Upstream>| upstream.zone_views(&upstream.view(now), now);
+    let upstreams: Vec<_> = snapshot.upstreams.iter().map(|upstream| (upstream, views(upstream))).collect();
     let of = |zone: &str| ZoneStatus {
         zone: zone.to_owned(),
         own: snapshot.place().zone.as_deref() == Some(zone),
         drained: snapshot.place().is_drained(Some(zone)),
-        upstreams: snapshot.upstreams.iter().filter_map(|upstream| in_zone(upstream, zone, now)).collect(),
+        upstreams: upstreams.iter().filter_map(|(upstream, views)| in_zone(upstream, views, zone)).collect(),
     };
     snapshot.zones().iter().map(|zone| of(zone)).collect()
 }
 
-fn in_zone(upstream: &Upstream, zone: &str, now: Instant) -> Option<ZoneUpstream> {
-    let mut told = ZoneUpstream { upstream: upstream.name.to_string(), ..ZoneUpstream::default() };
-    let view = upstream.view(now);
-    let there =
-        upstream.endpoints().iter().zip(&view.shares).filter(|(e, _)| e.zone.as_deref() == Some(zone));
-    for (endpoint, share) in there {
-        let count = match upstream.state(endpoint, now) {
-            EndpointState::Never => continue,
-            EndpointState::InService => &mut told.in_service,
-            EndpointState::Unhealthy => &mut told.unhealthy,
-            EndpointState::Unproven => &mut told.unproven,
-            EndpointState::Unreachable => &mut told.unreachable,
-            EndpointState::Ejected => &mut told.ejected,
-            EndpointState::Drained => &mut told.drained,
-        };
-        *count += 1;
-        told.endpoints += 1;
-        told.share += share;
-    }
-    told.share = rounded(told.share);
+/// `None` where the upstream has no endpoint that counts.
+fn in_zone(upstream: &Upstream, views: &[ZoneView], zone: &str) -> Option<ZoneUpstream> {
+    let (_, view) = upstream.zones().iter().zip(views).find(|(name, _)| ***name == *zone)?;
+    let of = |state| view.count(state);
+    let told = ZoneUpstream {
+        upstream: upstream.name.to_string(),
+        endpoints: EndpointState::ALL
+            .into_iter()
+            .filter(|state| *state != EndpointState::Never)
+            .map(of)
+            .sum(),
+        in_service: of(EndpointState::InService),
+        unhealthy: of(EndpointState::Unhealthy),
+        unproven: of(EndpointState::Unproven),
+        unreachable: of(EndpointState::Unreachable),
+        ejected: of(EndpointState::Ejected),
+        drained: of(EndpointState::Drained),
+        share: rounded(view.share),
+    };
     (told.endpoints > 0).then_some(told)
 }
 
@@ -166,6 +169,7 @@ fn question(query: &str) -> Option<Question> {
 
 /// Each takes 0.1 to 0.3 µs for each upstream.
 const MOST_REQUESTS: u32 = 1_000_000;
+const BROKE: &str = "it broke; see the log\n";
 const QUESTION: &str = "write upstream=, zone_down=, region_down=, endpoint_down=, zone_drain=, from_zone= or \
                         requests= (at most 1000000), joined by &\n";
 

@@ -51,7 +51,7 @@ pub use split::{Split, TierSplit};
 pub use timeouts::Timeouts;
 pub use trial::Trial;
 pub use tried::Tried;
-pub use view::{EndpointState, TierView, View};
+pub use view::{EndpointState, TierView, View, ZoneView, rounded};
 pub use zone_drain::{DrainEffect, Overload};
 
 use crate::config::{

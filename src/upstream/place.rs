@@ -37,9 +37,7 @@ impl Place {
     pub fn is_drained(&self, zone: Option<&str>) -> bool {
         zone.is_some_and(|zone| self.drained.iter().any(|drained| **drained == *zone))
     }
-}
 
-impl Place {
     /// Whether an endpoint is known to be in another zone than the own one.
     pub(super) fn is_left_for(&self, endpoint: &Resolved) -> bool {
         match self.distance(endpoint.zone.as_deref(), endpoint.region.as_deref()) {
@@ -81,8 +79,8 @@ pub(super) struct Plan {
 }
 
 /// The tiers of an upstream, nearest first, without endpoints of weight 0 and of
-/// drained zones; other regions in the order in which
-/// they are written first. Empty tiers are left out.
+/// drained zones; other regions in the order in which they are written first.
+/// Empty tiers are left out.
 pub(super) fn tiers(endpoints: &[Resolved], place: &Place) -> Vec<Plan> {
     let mut tiers: Vec<Plan> = [Distance::OwnZone, Distance::Region].map(Plan::empty).into();
     let may_serve = |e: &Resolved| e.weight > 0 && !place.is_drained(e.zone.as_deref());

@@ -29,6 +29,21 @@ pub struct TierView {
     pub in_service: f64,
 }
 
+/// A zone of an upstream now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ZoneView {
+    /// Of the upstream's traffic.
+    pub share: f64,
+    endpoints: [usize; EndpointState::ALL.len()],
+}
+
+impl ZoneView {
+    /// How many of its endpoints are this; each is one thing alone.
+    pub fn count(&self, state: EndpointState) -> usize {
+        self.endpoints.get(state as usize).copied().unwrap_or_default()
+    }
+}
+
 /// What an endpoint is; the first that applies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EndpointState {
@@ -49,6 +64,17 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Never,
+        Self::Drained,
+        Self::Ejected,
+        Self::Unhealthy,
+        Self::Unreachable,
+        Self::Unproven,
+        Self::InService,
+    ];
+
     /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
@@ -97,6 +123,18 @@ impl Upstream {
             in_service: tier.in_service,
         });
         View { panic: table.panic, tiers: tiers.collect(), shares, ejections: self.live.ejections() }
+    }
+
+    /// What each of its zones is in this view, in their order.
+    pub fn zone_views(&self, view: &View, now: Instant) -> Vec<ZoneView> {
+        let mut zones = vec![ZoneView::default(); self.zones.len()];
+        for (endpoint, share) in self.endpoints.iter().zip(&view.shares) {
+            let Some(zone) = zones.get_mut(endpoint.zone_index) else { continue };
+            zone.share += share;
+            let count = zone.endpoints.get_mut(self.state(endpoint, now) as usize);
+            count.into_iter().for_each(|count| *count += 1);
+        }
+        zones
     }
 
     /// Whether no endpoint is in service at all.
@@ -148,4 +186,9 @@ impl UpstreamLive {
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
     }
+}
+
+/// To a ten-thousandth: what is told is for people.
+pub fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
 }

@@ -14,8 +14,12 @@ pub struct DrainEffect {
     pub upstream: String,
     /// Its endpoints in the zone that may be picked.
     pub endpoints: usize,
+    /// Endpoints that are in service now, anywhere.
+    pub in_service_before: usize,
     /// Endpoints that would be left in service, anywhere.
     pub in_service: usize,
+    /// What is in service in the region now, of all that it has there.
+    pub near_before: Option<f64>,
     /// What would be left in service in the region, of all that it has there;
     /// `None` where it has nothing there.
     pub near: Option<f64>,
@@ -29,13 +33,15 @@ pub struct DrainEffect {
     pub overload: Option<Overload>,
 }
 
-/// Why the rest would be overloaded.
+/// Why the rest would be overloaded: only what the drain would add to. A zone that
+/// has nothing in service can always be taken out, and what is broken already
+/// keeps nobody from it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overload {
-    /// No endpoint would be left in service.
+    /// No endpoint would be left in service, and some are now.
     NothingLeft,
-    /// Less than `panic_below` would be left in the region.
+    /// Less than `panic_below` would be left in the region, and less than now.
     TooThin,
     /// Traffic would begin to leave the region, or more of it.
     LeavesRegion,
@@ -60,7 +66,9 @@ impl Seen<'_> {
         let mut effect = DrainEffect {
             upstream: self.upstream.name.to_string(),
             endpoints,
-            in_service: after.endpoints.iter().filter(|e| serves(&after, e, now)).count(),
+            in_service_before: in_service(self.upstream, now),
+            in_service: in_service(&after, now),
+            near_before: self.near(self.upstream, now),
             near: self.near(&after, now),
             panic_below: self.upstream.panic_below,
             region_spill_before: spill(&self.copy(&WhatIf::default(), Memory::Kept, now)),
@@ -73,15 +81,19 @@ impl Seen<'_> {
 
     /// What is in service in the region, of all that is there. Drained endpoints
     /// count as gone, not as if they had never been.
-    fn near(&self, after: &Upstream, now: Instant) -> Option<f64> {
+    fn near(&self, upstream: &Upstream, now: Instant) -> Option<f64> {
         let (mut serving, mut all) = (0, 0);
         let is_near = |e: &&super::Endpoint| !matches!(self.distance(e), Distance::Elsewhere(_));
-        for endpoint in after.endpoints.iter().filter(is_near) {
+        for endpoint in upstream.endpoints.iter().filter(is_near) {
             all += u64::from(endpoint.weight);
-            serving += u64::from(endpoint.weight) * u64::from(serves(after, endpoint, now));
+            serving += u64::from(endpoint.weight) * u64::from(serves(upstream, endpoint, now));
         }
         (all > 0).then(|| serving as f64 / all as f64)
     }
+}
+
+fn in_service(upstream: &Upstream, now: Instant) -> usize {
+    upstream.endpoints.iter().filter(|endpoint| serves(upstream, endpoint, now)).count()
 }
 
 fn serves(upstream: &Upstream, endpoint: &super::Endpoint, now: Instant) -> bool {
@@ -90,9 +102,11 @@ fn serves(upstream: &Upstream, endpoint: &super::Endpoint, now: Instant) -> bool
 
 impl DrainEffect {
     fn judge(&self) -> Option<Overload> {
+        let is_thin = |near: &f64| *near < self.panic_below;
+        let is_less = |near: f64| self.near_before.is_none_or(|before| near < before - NOTHING);
         match () {
-            () if self.in_service == 0 => Some(Overload::NothingLeft),
-            () if self.near.is_some_and(|near| near < self.panic_below) => Some(Overload::TooThin),
+            () if self.in_service == 0 && self.in_service_before > 0 => Some(Overload::NothingLeft),
+            () if self.near.filter(is_thin).is_some_and(is_less) => Some(Overload::TooThin),
             () if self.region_spill > self.region_spill_before + NOTHING => Some(Overload::LeavesRegion),
             () => None,
         }

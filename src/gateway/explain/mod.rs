@@ -38,6 +38,7 @@ use crate::{
     identity::Principal,
     route::{Action, Facts, Redirect, Respond, Route, RouteMatch, Split, UpstreamIndex},
     snapshot::Snapshot,
+    upstream::rounded,
 };
 
 /// What `snapshot` would do with a request now. It fails where no client could
@@ -162,7 +163,7 @@ impl Asked<'_> {
         let shares = choice.weights.iter().map(|(index, weight)| ShareTold {
             upstream: name(*index),
             weight: *weight,
-            share: upstreams::rounded(part(*weight)),
+            share: rounded(part(*weight)),
         });
         let overrides = choice.overrides.into_iter();
         let told = ForwardTold {

@@ -13,7 +13,7 @@ use crate::{
     config::balance::HashKeySpec,
     gateway::{attempt, balance_key, rejection::Rejection},
     route::Route,
-    upstream::{Endpoint, Upstream},
+    upstream::{Endpoint, Upstream, rounded},
 };
 
 /// An upstream that takes this share of requests like this one.
@@ -103,11 +103,6 @@ fn endpoint_told(upstream: &Upstream, endpoint: &Endpoint, share: f64, now: Inst
         ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),
         in_flight: endpoint.in_flight(),
     }
-}
-
-/// To a ten-thousandth: what is told is for people.
-pub(super) fn rounded(number: f64) -> f64 {
-    (number * 1e4).round() / 1e4
 }
 
 /// As many of a tier as a screen holds.

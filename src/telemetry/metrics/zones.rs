@@ -53,14 +53,9 @@ pub struct ZoneGauges {
     pub zone: String,
     /// Of the upstream's traffic.
     pub share: f64,
-    /// Endpoints that may be picked.
-    pub endpoints: u64,
-    /// Of these, those that are ejected.
-    pub ejected: u64,
-    /// Of these, those whose probes fail.
-    pub unhealthy: u64,
-    /// Beside these, those whose zone an operator took out.
-    pub drained: u64,
+    /// What its endpoints of a weight above 0 are, in the word of `state`, and how
+    /// many are: each is one thing alone.
+    pub endpoints: Vec<(&'static str, u64)>,
 }
 
 type Look = Box<dyn Fn() -> Vec<UpstreamGauges> + Send + Sync>;
@@ -114,15 +109,10 @@ impl Scrape for Zones {
         let now = self.look.get().map(|look| look()).unwrap_or_default();
         let each = |of: &dyn Fn(&UpstreamGauges) -> Metric| now.iter().map(of).collect::<Vec<_>>();
         let zones = || now.iter().flat_map(|u| u.zones.iter().map(|zone| (&*u.upstream, zone)));
-        let states = |(upstream, zone): (&str, &ZoneGauges)| {
-            let out = zone.ejected.max(zone.unhealthy);
-            [
-                ("in_service", zone.endpoints.saturating_sub(out)),
-                ("ejected", zone.ejected),
-                ("unhealthy", zone.unhealthy),
-                ("drained", zone.drained),
-            ]
-            .map(|(state, n)| ENDPOINTS.count(&[upstream, &zone.zone, state], n))
+        let states = |(upstream, zone)| {
+            let zone: &ZoneGauges = zone;
+            let count = move |(state, n): &(&str, u64)| ENDPOINTS.count(&[upstream, &zone.zone, state], *n);
+            zone.endpoints.iter().map(count)
         };
         let queues = || now.iter().filter_map(|u| Some((&*u.upstream, u.queue?)));
         let waited = |(upstream, [_, served, gave_up]): (&str, [u64; 3])| {
@@ -173,7 +163,7 @@ const SHARE: Family = Family {
 };
 const ENDPOINTS: Family = Family {
     name: "tollgate_zone_endpoints",
-    help: "Endpoints of a weight above 0, by what they are; one can be ejected and unhealthy.",
+    help: "Endpoints of a weight above 0, by what they are; each is one thing alone.",
     labels: &["upstream", "zone", "state"],
     kind: MetricType::GAUGE,
 };

@@ -236,6 +236,26 @@ fn a_zone_is_not_taken_from_who_cannot_do_without() {
     assert_eq!(scene.seen().without_zone("z1", now).unwrap().in_service, 7);
 }
 
+#[test]
+fn a_zone_that_serves_nobody_is_taken_whatever_is_left() {
+    use crate::upstream::Overload;
+    let now = Instant::now();
+    let scene = |zones: &[usize], down: std::ops::Range<usize>| {
+        let scene = Scene::new(zones, 0, probed());
+        scene.upstream.endpoints()[down].iter().for_each(|e| e.assume(Health::Unhealthy));
+        scene
+    };
+    let overload = |scene: &Scene| scene.seen().without_zone("z1", now).unwrap().overload;
+
+    // The incident itself: z1 is what fails, alone or with all the rest.
+    assert_eq!(overload(&scene(&[3, 1], 0..3)), None);
+    assert_eq!(overload(&scene(&[2, 0], 0..2)), None);
+    assert_eq!(overload(&scene(&[2, 2], 0..4)), None);
+    // What it has in service is missed, however little is left without it.
+    assert_eq!(overload(&scene(&[2, 2], 2..4)), Some(Overload::NothingLeft));
+    assert_eq!(overload(&scene(&[2, 3, 1], 2..5)), Some(Overload::TooThin));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
