@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod drain;
 mod explain;
+mod offline;
 mod reload;
 mod run;
 mod simulate;

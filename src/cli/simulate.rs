@@ -25,7 +25,7 @@ pub struct Simulate {
     #[command(flatten)]
     socket: AdminSocket,
     /// Asks of this file instead of the running gateway: every endpoint is healthy,
-    /// and a name in DNS stands for one endpoint.
+    /// a name in DNS stands for one endpoint, and an `endpoints_file` is read.
     #[arg(long, short, conflicts_with = "socket")]
     config: Option<PathBuf>,
     /// One upstream alone.

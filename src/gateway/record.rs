@@ -60,11 +60,9 @@ impl Recorder {
             series.record(status);
         }
         let upstream = ctx.upstream.and_then(|upstream| ctx.snapshot.upstream_series(upstream));
-        let leaves =
-            ctx.attempt.lease.as_ref().filter(|_| ctx.attempt.count > 0).and_then(Lease::leaves_zone);
-        if let Some(own_zone) = leaves {
-            let series = ctx.upstream.and_then(|upstream| ctx.snapshot.cross_zone_series(upstream));
-            series.into_iter().for_each(|series| series.record(own_zone, ctx.body_in, bytes_out));
+        // A lease that was picked and never tried went nowhere.
+        if ctx.attempt.count > 0 && !ctx.attempt.picked {
+            left_zone(ctx, bytes_out);
         }
         if let (Some(first_byte), Some(series)) = (ctx.attempt.first_byte, upstream) {
             series.first_byte(first_byte);
@@ -84,11 +82,22 @@ pub fn attempt(ctx: &RequestContext, result: AttemptResult) {
     }
 }
 
-/// Counts a retry, or one that the budget did not allow.
+/// Counts a retry, or one that the budget did not allow. The attempt's lease is
+/// still that of the one that failed: another follows only if that is allowed.
 pub fn retry(ctx: &RequestContext, allowed: bool) {
+    if allowed {
+        left_zone(ctx, 0);
+    }
     if let Some(series) = ctx.upstream.and_then(|index| ctx.snapshot.upstream_series(index)) {
         series.retry(allowed);
     }
+}
+
+/// Counts an attempt that is over, if it was towards another zone.
+fn left_zone(ctx: &RequestContext, received: u64) {
+    let Some(own_zone) = ctx.attempt.lease.as_ref().and_then(Lease::leaves_zone) else { return };
+    let series = ctx.upstream.and_then(|upstream| ctx.snapshot.cross_zone_series(upstream));
+    series.into_iter().for_each(|series| series.record(own_zone, ctx.body_in, received));
 }
 
 fn line<'a>(

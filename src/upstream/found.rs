@@ -136,6 +136,18 @@ impl Found {
 }
 
 impl FoundSet {
+    /// What the entries of an `endpoints_file` are, by address. Names are left out:
+    /// they are refused when it is read.
+    pub fn of_file(entries: &[EndpointSpec]) -> Self {
+        let resolved = |entry: &EndpointSpec| {
+            let EndpointAddress::Socket(address) = &entry.address else { return None };
+            Some(Resolved::at(address.socket(), entry, entry.weight))
+        };
+        let mut set: Vec<_> = entries.iter().filter_map(resolved).collect();
+        set.sort_by_key(|endpoint| endpoint.address);
+        Self::Endpoints(set)
+    }
+
     /// How many endpoints it is.
     pub fn count(&self) -> usize {
         match self {

@@ -1,7 +1,10 @@
 //! What an upstream is now, for people and metrics: from the same table that
 //! picks are drawn from.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use super::{Distance, Endpoint, Health, Tried, Unavailable, Upstream, UpstreamLive};
 
@@ -158,6 +161,18 @@ impl Upstream {
                 room.is_none().then_some(Unavailable::Full)
             }
         }
+    }
+
+    /// How long, at most, a request that comes now waits for room, if the queue
+    /// has a place for it; `None` where it finds some or must not wait.
+    pub fn would_wait(&self, now: Instant) -> Option<Duration> {
+        let has_room = match self.unavailable(now) {
+            None => !self.has_queue(),
+            Some(Unavailable::Full) => false,
+            Some(Unavailable::Panic | Unavailable::NoEndpoint) => return None,
+        };
+        let patience = self.patience().filter(|_| !has_room);
+        patience.map(|patience| patience.min(self.timeouts.request))
     }
 
     /// The endpoint that a first attempt with this key goes to now; `None` where

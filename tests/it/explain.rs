@@ -189,6 +189,7 @@ async fn an_endpoint_that_is_ejected_or_unhealthy_is_shown_as_such() {
     let told_shop = told(&gateway, &shop).await;
     let tiers = &told_shop["upstreams"][0]["tiers"];
     assert_eq!((&tiers[0]["share"], &tiers[1]["share"]), (&json!(0.0), &json!(1.0)), "{tiers}");
+    assert_eq!(tiers[0]["endpoints"][0]["state"], "ejected", "{tiers}");
     assert!(tiers[0]["endpoints"][0]["ejected_seconds"].as_f64().unwrap() > 0.0);
     assert_eq!(told_shop["upstreams"][0]["never"][0]["address"], ill.address.to_string());
     let refused = eventually(PATIENCE, || async {
@@ -200,9 +201,57 @@ async fn an_endpoint_that_is_ejected_or_unhealthy_is_shown_as_such() {
     assert_eq!(upstream["tiers"][0]["endpoints"][0]["health"], "unhealthy", "{upstream}");
     assert_eq!((&upstream["panic"], &upstream["refuses"]["flag"]), (&true.into(), &"no_endpoint".into()));
     assert_eq!(gateway.get("/probed").await.flag(), refused["verdict"]["flag"].as_str().unwrap());
+    // It was never asked for a probe: traffic alone knows.
+    far.stop().await;
+    eventually(PATIENCE, || async {
+        gateway.get("/shop").await;
+        let told = told(&gateway, &shop).await;
+        told["upstreams"][0]["tiers"][1]["endpoints"][0]["state"] == "unreachable"
+    })
+    .await;
     // Files know nothing of it.
     let files = told_by_files(&gateway, &arguments("/probed")).await;
     assert_eq!(files["verdict"]["upstreams"], json!(["probed"]), "{files}");
+}
+
+#[tokio::test]
+async fn files_alone_stand_in_for_names_and_have_their_endpoints_read_by_explain_and_simulate() {
+    let text = r#"
+        upstreams:
+          - { name: named, endpoints: [{ address: "shop.internal:80" }], health_check: { path: / } }
+          - { name: listed, endpoints_file: listed.yaml }
+        routes:
+          - { name: named, match: { path: /named }, to: [{ upstream: named }] }
+          - { name: listed, match: { path: /listed }, to: [{ upstream: listed }] }
+        "#;
+    let files = Gateway::builder().yaml(text).files;
+    files.write_main(text);
+    files.write("listed.yaml", "endpoints: [{ address: \"10.0.0.7:80\" }]");
+    let main = files.main().display().to_string();
+    let explain = async |path: &str| {
+        let arguments = ["explain", "--json", "--config", &main, "--host", "a.test", "--path", path];
+        json_of(&Gateway::cli(&arguments).await)
+    };
+
+    let (named, listed) = (explain("/named").await, explain("/listed").await);
+    let simulated = Gateway::cli(&["simulate", "--json", "--config", &main, "--upstream", "listed"]).await;
+    files.write("listed.yaml", "endpoints: [{ adress: \"10.0.0.7:80\" }]");
+    let (check, bad) = (
+        Gateway::cli(&["check", &main]).await,
+        Gateway::cli(&["explain", "--config", &main, "--host", "a.test"]).await,
+    );
+
+    let endpoint = |told: &Value| told["upstreams"][0]["tiers"][0]["endpoints"][0]["address"].clone();
+    assert_eq!((endpoint(&named), endpoint(&listed)), ("shop.internal:80".into(), "10.0.0.7:80".into()));
+    assert_eq!((&named["verdict"]["status"], &listed["verdict"]["status"]), (&Value::Null, &Value::Null));
+    let note = |told: &Value| told["notes"][0].as_str().unwrap().to_owned();
+    assert!(note(&named).starts_with("named: names in DNS are not looked up here (1)"), "{named}");
+    assert!(note(&listed).starts_with("listed: `endpoints_file` was read"), "{listed}");
+    let simulated = &json_of(&simulated)["report"]["upstreams"][0];
+    assert_eq!(simulated["endpoints"][0]["address"], "10.0.0.7:80");
+    assert!(simulated["notes"][0].as_str().unwrap().contains("was read"), "{simulated}");
+    assert_eq!((check.code, bad.code), (Some(78), Some(78)), "{check:?} {bad:?}");
+    assert!(bad.stderr.contains("did you mean `address`"), "{bad:?}");
 }
 
 #[tokio::test]

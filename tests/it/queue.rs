@@ -28,6 +28,29 @@ async fn some_wait_in_order_and_beyond_them_it_is_503_at_once() {
 }
 
 #[tokio::test]
+async fn explain_tells_who_would_wait_and_who_would_be_refused() {
+    let shop = Shop::start("queue: 1, queue_timeout: 1m").await;
+    let explain = async || {
+        let told = shop.gateway.ask(&["explain", "--json", "--host", "a.test", "--path", "/"]).await;
+        serde_json::from_str::<serde_json::Value>(&told.stdout).unwrap()
+    };
+    let _holder = shop.holder().await;
+
+    let waits = explain().await;
+    let _waiting = shop.asks(&Request::get("/1")).await;
+    shop.waits(1).await;
+    let refused = explain().await;
+
+    assert!(waits["upstreams"][0]["waits_ms"].as_u64().is_some_and(|most| most > 0), "{waits}");
+    assert!(waits["verdict"]["status"].is_null() && waits["upstreams"][0]["refuses"].is_null(), "{waits}");
+    assert!(waits["verdict"]["text"].as_str().unwrap().contains("once "), "{waits}");
+    assert_eq!(
+        (&refused["verdict"]["status"], &refused["verdict"]["flag"]),
+        (&503.into(), &"overloaded".into())
+    );
+}
+
+#[tokio::test]
 async fn who_waits_for_too_long_is_told_so_and_keeps_its_connection() {
     let shop = Shop::start("queue: 9, queue_timeout: 300ms").await;
     let holder = shop.holder().await;

@@ -98,6 +98,22 @@ async fn half_of_the_own_zone_dead_spills_what_is_too_much_for_the_other_half() 
 }
 
 #[tokio::test]
+async fn attempts_that_fail_in_another_zone_are_counted_as_leaving_too() {
+    let fleet = Fleet::start([0, 2, 0]).await;
+    let gateway = fleet.gateway("z1", "retries: { attempts: 2 }").await;
+    fleet.zones[1][0].stop().await;
+
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+
+    let attempts = gateway.metric("tollgate_zone_attempts_total", &[("zone", "z2")]).await;
+    let left = gateway.metric("tollgate_upstream_cross_zone_requests_total", &[("own_zone", "none")]).await;
+    assert!(attempts > 40.0, "{attempts}");
+    assert_eq!(left, attempts);
+}
+
+#[tokio::test]
 async fn what_leaves_the_own_zone_is_counted_and_whether_it_had_to() {
     let fleet = Fleet::start([4, 2, 0]).await;
     let gateway = fleet.gateway("z1", SENSITIVE).await;

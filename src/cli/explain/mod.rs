@@ -11,14 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AdminSocket, BAD_CONFIG, FAILED, USAGE, client, print, tell};
+use super::{AdminSocket, BAD_CONFIG, FAILED, USAGE, client, offline::Offline, print, tell};
 use crate::{
     config::types::{Invalid, VpcEndpointId},
     gateway::explain::{Explanation, Question, explain},
-    live::LiveState,
-    snapshot::Snapshot,
-    telemetry::Metrics,
-    upstream::Health,
 };
 
 /// Says what the gateway would do with a request, and why.
@@ -47,7 +43,7 @@ pub struct Explain {
     #[arg(long)]
     cleartext: bool,
     /// Ask this file instead of a running gateway: its endpoints are taken to be
-    /// healthy, and no socket is touched.
+    /// healthy, a name in DNS stands for one, and no socket is touched.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -95,15 +91,15 @@ impl Explain {
     }
 
     fn ask_files(&self, file: &Path) -> io::Result<ExitCode> {
-        let metrics = Metrics::new().map_err(io::Error::other)?;
-        let live = LiveState::default();
-        let snapshot = match Snapshot::load(file, 0, &live, &metrics, |_| {}) {
-            Ok((snapshot, _)) => snapshot,
+        let offline = match Offline::load(file) {
+            Ok(offline) => offline,
             Err(problems) => return Ok(tell(&format!("{problems}\n"), BAD_CONFIG)),
         };
-        take_as_healthy(&snapshot, &live);
-        match explain(&snapshot, &self.question(), Instant::now()) {
-            Ok(told) => self.show(&told),
+        match explain(&offline.snapshot, &self.question(), Instant::now()) {
+            Ok(mut told) => {
+                name(&mut told, &offline);
+                self.show(&told)
+            }
             Err(why) => Ok(tell(&format!("error: {why}\n"), USAGE)),
         }
     }
@@ -116,13 +112,18 @@ impl Explain {
     }
 }
 
-/// Nobody was asked: without a word of theirs no endpoint with a health check
-/// would take traffic, and every upstream would panic.
-fn take_as_healthy(snapshot: &Snapshot, live: &LiveState) {
-    for upstream in &snapshot.upstreams {
-        let known = live.upstream(&upstream.name);
-        let endpoints = upstream.endpoints().iter();
-        endpoints.for_each(|endpoint| known.endpoint(endpoint.address).set_health(Health::Healthy));
+/// Shows names instead of the addresses that stand for them, and says so.
+fn name(told: &mut Explanation, offline: &Offline) {
+    for upstream in &mut told.upstreams {
+        let endpoints = upstream.tiers.iter_mut().flat_map(|tier| &mut tier.endpoints);
+        let addresses = endpoints.chain(&mut upstream.never).map(|endpoint| &mut endpoint.address);
+        let hashed = upstream.hash.as_mut().and_then(|hash| hash.endpoint.as_mut());
+        for address in addresses.chain(hashed) {
+            let name = offline.name(address);
+            name.into_iter().for_each(|name| address.clone_from(name));
+        }
+        let notes = offline.notes(&upstream.name).into_iter();
+        told.notes.extend(notes.map(|note| format!("{}: {note}", upstream.name)));
     }
 }
 

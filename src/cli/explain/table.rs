@@ -37,6 +37,7 @@ pub(super) fn draw(told: &Explanation) -> String {
         act(&mut out, action);
     }
     told.upstreams.iter().for_each(|upstream| draw_upstream(&mut out, upstream));
+    told.notes.iter().for_each(|note| out.add("note", note));
     let status = told.verdict.status.map(|status| format!("{status} ")).unwrap_or_default();
     let flag = told.verdict.flag.as_ref().map(|flag| format!("{flag}: ")).unwrap_or_default();
     out.add("verdict", &format!("{status}{flag}{}", told.verdict.text));
@@ -129,6 +130,9 @@ fn draw_upstream(out: &mut Lines, told: &UpstreamTold) {
     if let Some(why) = &told.refuses {
         out.add("", &format!("takes no request now: {} {}", why.status, why.flag));
     }
+    if let Some(most) = told.waits_ms {
+        out.add("", &format!("has no room now: a request waits for it, at most {most} ms"));
+    }
     let retries = &told.retries;
     let again = match (retries.attempts, retries.repeatable) {
         (0 | 1, _) => "one attempt".to_owned(),
@@ -164,17 +168,17 @@ fn draw_upstream(out: &mut Lines, told: &UpstreamTold) {
 
 fn endpoints(out: &mut Lines, list: &[EndpointTold]) {
     out.row(&format!(
-        "{:<24} {:<12} {:>6} {:>7} {:<10} {:>8} IN FLIGHT",
-        "ENDPOINT", "ZONE", "WEIGHT", "SHARE", "HEALTH", "EJECTED"
+        "{:<24} {:<12} {:>6} {:>7} {:<11} {:>8} IN FLIGHT",
+        "ENDPOINT", "ZONE", "WEIGHT", "SHARE", "STATE", "EJECTED"
     ));
     for endpoint in list {
         out.row(&format!(
-            "{:<24} {:<12} {:>6} {:>7} {:<10} {:>8} {}",
+            "{:<24} {:<12} {:>6} {:>7} {:<11} {:>8} {}",
             endpoint.address,
             endpoint.zone.as_deref().unwrap_or("-"),
             endpoint.weight,
             percent(endpoint.share),
-            endpoint.health.as_deref().unwrap_or("-"),
+            endpoint.state,
             endpoint.ejected_seconds.map_or("-".to_owned(), |left| format!("{left:.0} s")),
             endpoint.in_flight
         ));

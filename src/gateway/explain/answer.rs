@@ -26,6 +26,8 @@ pub struct Explanation {
     pub action: Option<ActionTold>,
     /// Every upstream that it can be sent to.
     pub upstreams: Vec<UpstreamTold>,
+    /// What was made up where files alone are asked.
+    pub notes: Vec<String>,
     /// What becomes of it.
     pub verdict: Verdict,
 }
@@ -176,6 +178,9 @@ pub struct UpstreamTold {
     pub panic: bool,
     /// Why it takes no request now.
     pub refuses: Option<RefusalTold>,
+    /// How long, at most, a request waits for room now; absent where it need not,
+    /// or may not.
+    pub waits_ms: Option<u64>,
     /// How endpoints are balanced by a key, where they are.
     pub hash: Option<HashTold>,
     /// What is tried again.
@@ -242,6 +247,8 @@ pub struct EndpointTold {
     pub weight: u16,
     /// Of the upstream's traffic.
     pub share: f64,
+    /// What it is, in a word or two.
+    pub state: String,
     /// What probes say; absent when nobody asks.
     pub health: Option<String>,
     pub ejected_seconds: Option<f64>,

@@ -101,6 +101,7 @@ impl Asked<'_> {
             verdict: self.verdict(&decision, action.as_ref(), &upstreams),
             action,
             upstreams,
+            notes: Vec::new(),
         }
     }
 
@@ -240,6 +241,7 @@ fn malformed(
         max_body: None,
         action: None,
         upstreams: Vec::new(),
+        notes: Vec::new(),
         verdict: refused(Rejection::Malformed(refusal), refusal.reason().to_owned()),
     }
 }
@@ -289,10 +291,12 @@ fn forwarded(told: &ForwardTold, upstreams: &[UpstreamTold]) -> Verdict {
         let text = "the rewrite makes no path of it".to_owned();
         return refused(Rejection::Malformed(Refusal::Path), text);
     }
+    let full = names(up.iter().copied().filter(|upstream| upstream.waits_ms.is_some()).collect());
     let (up, down) = (names(up), names(down));
     let but =
         if down.is_empty() { String::new() } else { format!(", 503 where {} is drawn", down.join(", ")) };
-    let text = format!("forwarded to upstream {}{but}", up.join(" or "));
+    let once = if full.is_empty() { String::new() } else { format!(", once {} has room", full.join(", ")) };
+    let text = format!("forwarded to upstream {}{once}{but}", up.join(" or "));
     Verdict { status: None, flag: None, upstreams: up, text }
 }
 

@@ -3,7 +3,7 @@
 //! All of it comes from the table that picks are drawn from; no place is taken at
 //! any endpoint, and nothing is counted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Asked,
@@ -19,18 +19,27 @@ use crate::{
 /// An upstream that takes this share of requests like this one.
 pub(super) fn told(asked: &Asked<'_>, route: &Route, upstream: &Upstream, share: f64) -> UpstreamTold {
     let now = asked.now;
-    let refuses = upstream.unavailable(now).map(attempt::unavailable);
+    let waits = waits(asked, upstream);
+    let refuses = upstream.unavailable(now).filter(|_| waits.is_none()).map(attempt::unavailable);
     let (tiers, never) = tiers(upstream, now);
     UpstreamTold {
         name: upstream.name.to_string(),
         share: rounded(share),
         panic: upstream.view(now).panic,
         refuses: refuses.and_then(refusal),
+        waits_ms: waits.map(|span| span.as_millis() as u64),
         hash: upstream.hash_key.as_ref().map(|key| hash(asked, upstream, key)),
         retries: retries(asked, route, upstream),
         tiers,
         never,
     }
+}
+
+/// How long a request waits for room, where it has to and the queue is not full.
+fn waits(asked: &Asked<'_>, upstream: &Upstream) -> Option<Duration> {
+    let (spec, _) = asked.snapshot.with_specs().find(|(_, other)| other.name == upstream.name)?;
+    let is_open = upstream.queued().is_some_and(|queue| queue.waiting < spec.max_in_flight.queue);
+    upstream.would_wait(asked.now).filter(|_| is_open)
 }
 
 /// A rejection's status and word.
@@ -99,6 +108,7 @@ fn endpoint_told(upstream: &Upstream, endpoint: &Endpoint, share: f64, now: Inst
         zone: endpoint.zone.as_deref().map(str::to_owned),
         weight: endpoint.weight,
         share: rounded(share),
+        state: upstream.state(endpoint, now).word().to_owned(),
         health: upstream.check.is_some().then(|| endpoint.health().word().to_owned()),
         ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),
         in_flight: endpoint.in_flight(),

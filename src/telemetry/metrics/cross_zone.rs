@@ -1,4 +1,4 @@
-//! Requests that leave the gateway's own zone, and their bytes: what the cloud
+//! Attempts that leave the gateway's own zone, and their bytes: what the cloud
 //! charges for, and whether it had to be.
 
 use std::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::telemetry::shard::{Sharded, add};
 
-/// Counts the requests to one upstream that went to an endpoint of another zone.
+/// Counts the attempts of one upstream that went to an endpoint of another zone.
 pub struct CrossZoneSeries(Sharded<[Cells; OwnZone::ALL.len()]>);
 
 #[derive(Default)]
@@ -26,7 +26,7 @@ struct Cells {
 }
 
 impl CrossZoneSeries {
-    /// Counts one request that is over: what the own zone had when its endpoint
+    /// Counts one attempt that is over: what the own zone had when its endpoint
     /// was picked, and the bytes of both bodies.
     #[inline]
     pub fn record(&self, own_zone: OwnZone, sent: u64, received: u64) {
@@ -40,7 +40,7 @@ impl CrossZoneSeries {
 }
 
 closed_set! {
-    /// What the gateway's own zone had while a request went to another.
+    /// What the gateway's own zone had while an attempt went to another.
     pub enum OwnZone {
         /// An endpoint in service: the request left because of shares, a key, a
         /// failed attempt or too many in flight.
@@ -93,7 +93,7 @@ impl Scrape for CrossZone {
 
 const REQUESTS: Family = Family {
     name: "tollgate_upstream_cross_zone_requests_total",
-    help: "Requests that went to an endpoint of another zone, by what the own zone had in service.",
+    help: "Attempts of requests, failed ones too, that went to an endpoint of another zone, by what the own zone had in service.",
     labels: &["upstream", "own_zone"],
     kind: MetricType::COUNTER,
 };

@@ -58,3 +58,20 @@ fn without_a_queue_nobody_waits() {
 
     assert!(upstream.enqueue().is_none() && upstream.patience().is_none() && upstream.queued().is_none());
 }
+
+#[test]
+fn who_finds_no_room_would_wait_and_who_finds_nobody_would_not() {
+    let (upstream, now) = (narrow(2), Instant::now());
+    let would = |upstream: &Upstream| upstream.would_wait(now).is_some();
+    assert!(!would(&upstream));
+
+    let held = pick_one(&upstream).unwrap();
+    let without = narrow(0);
+    let _held_too = pick_one(&without).unwrap();
+    assert!(would(&upstream) && !would(&without));
+
+    // Others came before: nobody overtakes them.
+    let _first = upstream.enqueue().unwrap();
+    drop(held);
+    assert!(upstream.unavailable(now).is_none() && would(&upstream));
+}
