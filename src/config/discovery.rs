@@ -20,9 +20,10 @@ pub struct DiscoverySpec {
     pub timeout: Span,
     /// How long the last good answer serves while none comes.
     pub keep: Span,
-    /// Names are looked up again no sooner, whatever their time to live says.
+    /// Names are looked up again no sooner, whatever their time to live says; 100ms
+    /// to 1h.
     pub min_ttl: Span,
-    /// And no later.
+    /// And no later; 1s to 24h.
     pub max_ttl: Span,
     /// So many addresses of a name are taken, and no more.
     pub max_addresses: u32,

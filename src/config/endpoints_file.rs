@@ -3,11 +3,16 @@
 //!
 //! Read as the configuration is, so that what is wrong with it has its line and
 //! says what to write. Whoever reads it decides what an empty list means.
+//!
+//! Always holds: nothing is filled in here. Whoever may write this file alone must
+//! not make the gateway read others, or its environment.
 
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    Problem, Problems, Severity, Source, Sourced, draft,
+    Problem, Problems, Severity, Source, Sourced,
+    document::{self, Node},
+    draft,
     fault::{Fault, What},
     files::{self, Text},
     load,
@@ -30,9 +35,12 @@ pub fn read(path: &Path) -> Result<Vec<EndpointSpec>, Problems> {
         }
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut filler =
-        Filler { folder, environment: &|name| std::env::var_os(name), secrets: Secrets::default() };
-    let endpoints = endpoints(&text, &mut filler, &mut problems);
+    // Never asked: no text with a reference gets as far.
+    let mut filler = Filler { folder, environment: &|_| None, secrets: Secrets::default() };
+    let endpoints = match refuse_references(&text, &mut problems) {
+        true => Vec::new(),
+        false => endpoints(&text, &mut filler, &mut problems),
+    };
     load::finish(&mut problems, &[text], &filler.secrets);
     problems.cap(&Source::file(path));
     if problems.has_errors() { Err(problems) } else { Ok(endpoints) }
@@ -55,6 +63,33 @@ fn endpoints(text: &Text, filler: &mut Filler<'_>, problems: &mut Problems) -> V
     endpoints.into_iter().map(|endpoint| endpoint.spec).collect()
 }
 
+/// Tells every `${`; says whether there are any. In what YAML makes of the text,
+/// for there `\x24{` is one as well.
+fn refuse_references(text: &Text, problems: &mut Problems) -> bool {
+    // What is no YAML is told when it is read.
+    let Ok(root) = document::parse(&text.text) else { return false };
+    let source = Source::file(&text.path);
+    let mut left = vec![(String::new(), &root)];
+    let mut any = false;
+    while let Some((path, node)) = left.pop() {
+        match node {
+            Node::Text(value) if value.contains("${") => {
+                any = true;
+                problems.error(&source.key(&path), NO_REFERENCES);
+            }
+            Node::List(items) => {
+                left.extend(items.iter().enumerate().map(|(n, item)| (format!("{path}[{n}]"), item)));
+            }
+            Node::Map(entries) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                left.extend(entries.iter().map(|(key, value)| (format!("{path}{dot}{key}"), value)));
+            }
+            _ => {}
+        }
+    }
+    any
+}
+
 fn tell_twice(endpoints: &[Sourced<EndpointSpec>], problems: &mut Problems) {
     let mut seen: HashMap<&EndpointAddress, &Source> = HashMap::with_capacity(endpoints.len());
     for Sourced { spec, source } in endpoints {
@@ -67,6 +102,9 @@ fn tell_twice(endpoints: &[Sourced<EndpointSpec>], problems: &mut Problems) {
 }
 
 const KEY: &str = "endpoints";
+
+const NO_REFERENCES: &str =
+    "nothing is filled in here, so that `${` cannot stand in an endpoints file; write the value itself";
 
 /// More than 100,000 endpoints; beyond it is a mistake.
 const MOST_BYTES: u64 = 16 << 20;
@@ -126,6 +164,24 @@ mod tests {
         }
         assert!(read_text(b"endpoints: [caf\xe9]").unwrap_err().contains("not UTF-8"));
         assert!(read(Path::new("/none")).unwrap_err().to_string().contains("no such file"));
+    }
+
+    #[test]
+    fn nothing_is_filled_in_however_it_is_written() {
+        for written in ["${file:secret}", "${env:PATH}", "\\x24{file:secret}", "$${file:secret}"] {
+            let folder = tempfile::tempdir().unwrap();
+            // It would be a good address.
+            std::fs::write(folder.path().join("secret"), "10.0.0.1:80").unwrap();
+            let path = folder.path().join("orders.yaml");
+            std::fs::write(&path, format!("endpoints:\n- {{ address: \"{written}\" }}\n")).unwrap();
+
+            let told = read(&path).unwrap_err().to_string();
+
+            assert!(
+                told.contains(":2: endpoints[0].address: nothing is filled in here"),
+                "{written}: {told}"
+            );
+        }
     }
 
     #[test]

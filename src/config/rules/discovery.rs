@@ -15,6 +15,8 @@ impl Rules for DiscoverySpec {
         }
         at.range("timeout", self.timeout, Span::millis(100), Span::secs(30));
         at.range("max_addresses", self.max_addresses, 1, 10_000);
+        at.range("min_ttl", self.min_ttl, Span::millis(100), Span::secs(3600));
+        at.range("max_ttl", self.max_ttl, Span::secs(1), Span::secs(86_400));
         if self.min_ttl > self.max_ttl {
             let text = format!("`{}` is more than `max_ttl`; write at most `{}`", self.min_ttl, self.max_ttl);
             at.error("min_ttl", text);

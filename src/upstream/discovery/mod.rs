@@ -98,16 +98,21 @@ impl Discovery {
         let anew = followed.as_ref().is_some_and(|spec| *spec != config.discovery);
         *followed = Some(config.discovery.clone());
         let wanted = sources::wanted(config);
-        let looker = Looker::new(&config.discovery, &wanted);
+        let looker = Arc::new(Looker::new(&config.discovery, &wanted));
         let may_stay = |set: &FoundSet| looker.admits(set);
         let anew: Option<&dyn Fn(&FoundSet) -> bool> = if anew { Some(&may_stay) } else { None };
         let found = &self.shared.found;
-        if locked(&self.shared.sources).follow(wanted, anew, found, Instant::now()) {
+        let mut sources = locked(&self.shared.sources);
+        // First, so that nothing that is due from now on goes by the order before;
+        // and locked, so that whoever wakes of it sees all that is due. The other
+        // end lives as long as the runtime.
+        let _ = self.orders.send(looker.clone());
+        let lost = sources.follow(wanted, anew, found, Instant::now());
+        drop(sources);
+        if lost {
             // Full: whoever hears it is going to look anyway.
             let _ = self.shared.changed.try_send(());
         }
-        // The other end lives as long as the runtime.
-        let _ = self.orders.send(Arc::new(looker));
     }
 
     /// Calls this whenever something changed, on a thread of its own: it may

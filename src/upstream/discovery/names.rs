@@ -21,9 +21,9 @@ use super::{
 use crate::telemetry::metrics::LookupResult;
 
 /// Looks names up.
-pub(super) struct Names {
-    pub(super) resolver: Resolver,
-    pub(super) screen: Screen,
+pub(super) struct Names<'a> {
+    pub(super) resolver: &'a Resolver,
+    pub(super) screen: &'a Screen,
     /// So many addresses of a name are taken.
     pub(super) most: usize,
 }
@@ -43,7 +43,7 @@ impl Families {
     }
 }
 
-impl Names {
+impl Names<'_> {
     /// What a host stands for.
     pub(super) async fn host(&self, host: &str, port: u16, had: Families) -> Result<Answer, LookupResult> {
         let Records { records, ttl } = self.addresses(host, had).await?;

@@ -6,11 +6,12 @@
 use std::{
     panic::AssertUnwindSafe,
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc::SyncSender},
+    sync::{Arc, Mutex, OnceLock, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
 use futures::FutureExt;
+use hickory_resolver::net::NetError;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
@@ -26,8 +27,12 @@ use crate::{config::discovery::DiscoverySpec, telemetry::metrics::LookupResult};
 
 /// How it is looked up, as a configuration says.
 pub(super) struct Looker {
-    /// `None`: nobody can be asked.
-    names: Option<Names>,
+    spec: DiscoverySpec,
+    /// Holds whether or not anybody can be asked.
+    screen: Screen,
+    /// Empty: nobody can be asked yet, as at a boot before /etc/resolv.conf is there.
+    resolver: OnceLock<Resolver>,
+    build: Build,
     timeout: Duration,
     bounds: Bounds,
 }
@@ -35,17 +40,49 @@ pub(super) struct Looker {
 impl Looker {
     /// As this configuration says. Who is asked is read anew, if anybody has to be.
     pub(super) fn new(spec: &DiscoverySpec, wanted: &Wanted) -> Self {
-        let names = wanted.keys().any(|source| !source.is_file()).then(|| names(spec)).flatten();
+        Self::built_by(Box::new(Resolver::new), spec, wanted)
+    }
+
+    fn built_by(build: Build, spec: &DiscoverySpec, wanted: &Wanted) -> Self {
         let ttl = (spec.min_ttl.duration(), spec.max_ttl.duration());
         let keep = Some(spec.keep.duration());
         let retry = (RETRY.0.min(ttl.1), RETRY.1.min(ttl.1));
-        Self { names, timeout: spec.timeout.duration(), bounds: Bounds { ttl, retry, keep } }
+        let looker = Self {
+            spec: spec.clone(),
+            screen: Screen::new(&spec.allow),
+            resolver: OnceLock::new(),
+            build,
+            timeout: spec.timeout.duration(),
+            bounds: Bounds { ttl, retry, keep },
+        };
+        if wanted.keys().any(|source| !source.is_file())
+            && let Err(why) = looker.resolver()
+        {
+            log::warn!("no resolver to ask for names of endpoints, each look tries again: error={why}");
+        }
+        looker
     }
 
     /// Whether an endpoint may be at each address of a set.
     pub(super) fn admits(&self, set: &FoundSet) -> bool {
-        let admits = |names: &Names| set.addresses().iter().all(|address| names.screen.admits(address.ip()));
-        self.names.as_ref().is_none_or(admits)
+        set.addresses().iter().all(|address| self.screen.admits(address.ip()))
+    }
+
+    /// Whom to ask; tries again to find out while that is not known.
+    fn resolver(&self) -> Result<&Resolver, NetError> {
+        match self.resolver.get() {
+            Some(resolver) => Ok(resolver),
+            None => {
+                let built = (self.build)(&self.spec)?;
+                Ok(self.resolver.get_or_init(|| built))
+            }
+        }
+    }
+
+    fn names(&self) -> Result<Names<'_>, LookupResult> {
+        let resolver = self.resolver().map_err(|_| LookupResult::Unreachable)?;
+        let most = usize::try_from(self.spec.max_addresses).unwrap_or(usize::MAX);
+        Ok(Names { resolver, screen: &self.screen, most })
     }
 
     /// What rules a source.
@@ -65,7 +102,7 @@ impl Looker {
             return Looked { source, outcome, seen };
         }
         let asked = async {
-            let names = self.names.as_ref().ok_or(LookupResult::Unreachable)?;
+            let names = self.names()?;
             match &source {
                 EndpointSource::Host(host, port) => names.host(host, *port, had).await,
                 EndpointSource::Service(name) => names.service(name, had).await,
@@ -81,14 +118,8 @@ impl Looker {
     }
 }
 
-fn names(spec: &DiscoverySpec) -> Option<Names> {
-    let resolver = Resolver::new(spec);
-    if let Err(why) = &resolver {
-        log::warn!("no resolver to ask for names of endpoints: error={why}");
-    }
-    let most = usize::try_from(spec.max_addresses).unwrap_or(usize::MAX);
-    resolver.ok().map(|resolver| Names { resolver, screen: Screen::new(&spec.allow), most })
-}
+/// Fails while nobody is known whom to ask.
+type Build = Box<dyn Fn(&DiscoverySpec) -> Result<Resolver, NetError> + Send + Sync>;
 
 async fn look_at_file(path: PathBuf, mut seen: Seen) -> (Option<Result<Answer, Failed>>, Seen) {
     let before = seen;
@@ -128,7 +159,7 @@ impl Rounds {
         let mut looks: JoinSet<Looked> = JoinSet::new();
         loop {
             let now = Instant::now();
-            self.begin(&mut looks, now);
+            self.begin(&mut looks, &mut orders, now);
             // With every place taken, the next thing to happen is that one ends.
             let next = locked(&self.shared.sources).next().filter(|_| looks.len() < MOST_LOOKS);
             let wake = next.map_or(now + IDLE, |due| due.max(now + TICK));
@@ -148,9 +179,19 @@ impl Rounds {
         }
     }
 
-    fn begin(&self, looks: &mut JoinSet<Looked>, now: Instant) {
+    fn begin(
+        &mut self,
+        looks: &mut JoinSet<Looked>,
+        orders: &mut mpsc::UnboundedReceiver<Arc<Looker>>,
+        now: Instant,
+    ) {
         let room = MOST_LOOKS.saturating_sub(looks.len());
         let due = locked(&self.shared.sources).due(room, now);
+        // Orders are sent before what they are about is due: whatever rules the
+        // ones taken out is here by now.
+        while let Ok(looker) = orders.try_recv() {
+            self.looker = looker;
+        }
         for task in due {
             let looker = self.looker.clone();
             looks.spawn(async move { looker.look(task).await });
@@ -168,3 +209,74 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 const TICK: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    };
+
+    use super::*;
+
+    fn source() -> EndpointSource {
+        EndpointSource::Host("orders.internal".into(), 80)
+    }
+
+    fn wanted() -> Wanted {
+        Wanted::from([(source(), vec!["orders".into()])])
+    }
+
+    fn nobody() -> Build {
+        Box::new(|_| Err(NetError::from("nobody to ask")))
+    }
+
+    #[tokio::test]
+    async fn whom_to_ask_is_tried_to_find_out_at_each_look_until_it_is_known() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = tries.clone();
+        let build: Build = Box::new(move |spec| match counted.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(NetError::from("nobody to ask")),
+            _ => Resolver::new(spec),
+        });
+        let spec: DiscoverySpec =
+            serde_yaml::from_str("{ resolvers: [\"127.0.0.1:1\"], timeout: 100ms }").unwrap();
+        let looker = Looker::built_by(build, &spec, &wanted());
+        assert!(looker.resolver.get().is_none());
+
+        for _ in 0..2 {
+            let task = Task { source: source(), had: Default::default(), seen: Seen::default() };
+            assert!(looker.look(task).await.outcome.unwrap().is_err());
+        }
+
+        assert!(looker.resolver.get().is_some());
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_may_not_be_is_not_admitted_either_while_nobody_can_be_asked() {
+        let looker = Looker::built_by(nobody(), &DiscoverySpec::default(), &wanted());
+        let set = |text: &str| FoundSet::Addresses(vec![text.parse().unwrap()]);
+
+        assert!(looker.admits(&set("10.0.0.1:80")));
+        assert!(!looker.admits(&set("127.0.0.1:80")));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_is_due_by_a_new_order_goes_by_it() {
+        let by = || Arc::new(Looker::built_by(nobody(), &DiscoverySpec::default(), &wanted()));
+        let (old, new) = (by(), by());
+        let (changed, _changes) = sync_channel(1);
+        let shared = Arc::new(Shared { sources: Mutex::default(), found: Arc::default(), changed });
+        let mut rounds = Rounds { shared: shared.clone(), looker: old };
+        let (order, mut orders) = mpsc::unbounded_channel();
+        order.send(new.clone()).ok().unwrap();
+        let (mut looks, now) = (JoinSet::new(), Instant::now());
+        locked(&shared.sources).follow(wanted(), None, &shared.found, now);
+
+        rounds.begin(&mut looks, &mut orders, now);
+
+        assert_eq!(looks.len(), 1);
+        assert!(Arc::ptr_eq(&rounds.looker, &new));
+    }
+}

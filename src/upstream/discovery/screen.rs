@@ -1,9 +1,9 @@
 //! Which addresses an answer may have.
 //!
 //! Owns where no endpoint can be: whoever answers for a name must not lead
-//! requests, with their credentials, to the gateway's own ports or to the
-//! instance's metadata service. Addresses that operators wrote are not its
-//! business.
+//! requests, with their credentials, to what listens on loopback or to the
+//! instance's metadata service. The machine's other addresses are not known here:
+//! an answer may have them. Addresses that operators wrote are not its business.
 
 use std::net::IpAddr;
 
