@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Recursiv
 use serde_json::{Value, json};
 
 use super::{
+    limit::LimitSpec,
     listener::ListenerSpec,
     location::LocationSpec,
     route::RouteSpec,
@@ -19,7 +20,7 @@ use super::{
 };
 
 /// The JSON Schema (2020-12) of `tollgate.yaml`. A fragment has the same
-/// `upstreams` and `routes` and nothing else, so that no key is required here.
+/// `limits`, `upstreams` and `routes` and nothing else, so that no key is required here.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12();
     let settings = settings.with_transform(RecursiveTransform(without_null));
@@ -28,7 +29,7 @@ pub fn schema() -> Value {
 }
 
 /// The configuration of Tollgate: the main file. Files in `conf.d/` beside it
-/// hold more `upstreams` and `routes`.
+/// hold more `limits`, `upstreams` and `routes`.
 #[derive(Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Tollgate {
@@ -56,6 +57,8 @@ struct Tollgate {
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.
     privatelink: PrivateLinkSpec,
+    /// How fast and how much at once.
+    limits: Vec<LimitSpec>,
     /// Groups of endpoints.
     upstreams: Vec<UpstreamSpec>,
     /// What goes where.

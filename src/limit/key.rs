@@ -14,6 +14,8 @@ use std::{
 use ahash::{AHasher, RandomState};
 use http::HeaderName;
 
+use crate::config::limit::{KeyPartSpec, LimitSpec, MissingSpec};
+
 /// Per what a limit counts: for each different value of all these parts together.
 /// Without parts everything counts together.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -22,6 +24,17 @@ pub struct LimitKey {
     pub parts: Vec<KeyPart>,
     /// What becomes of a request that lacks a part.
     pub missing: Missing,
+}
+
+impl From<&LimitSpec> for LimitKey {
+    fn from(spec: &LimitSpec) -> Self {
+        let missing = match spec.missing {
+            MissingSpec::Allow => Missing::Allow,
+            MissingSpec::Deny => Missing::Deny,
+            MissingSpec::Share => Missing::Share,
+        };
+        Self { parts: spec.key.iter().map(KeyPart::from).collect(), missing }
+    }
 }
 
 /// A part of a key.
@@ -46,6 +59,22 @@ pub enum KeyPart {
     Method,
     /// The text of the route's path, not the request's: `/orders/{id}` is one key.
     PathTemplate,
+}
+
+impl From<&KeyPartSpec> for KeyPart {
+    fn from(spec: &KeyPartSpec) -> Self {
+        match spec {
+            KeyPartSpec::ClientAddress => Self::ClientAddress,
+            KeyPartSpec::Tenant => Self::Tenant,
+            KeyPartSpec::Consumer => Self::Consumer,
+            KeyPartSpec::Header(name) => Self::Header(name.header().clone()),
+            KeyPartSpec::Cookie(name) => Self::Cookie(name.as_str().into()),
+            KeyPartSpec::Query(name) => Self::Query(name.as_str().into()),
+            KeyPartSpec::Route => Self::Route,
+            KeyPartSpec::Method => Self::Method,
+            KeyPartSpec::PathTemplate => Self::PathTemplate,
+        }
+    }
 }
 
 /// What becomes of a request that lacks a part of a limit's key.

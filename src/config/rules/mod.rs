@@ -6,6 +6,7 @@
 //! another section or the disk.
 
 mod health_check;
+mod limit;
 mod listener;
 mod location;
 mod server;

@@ -6,6 +6,7 @@
 
 mod amount;
 mod field;
+mod rate;
 mod vpc_endpoint;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 pub use amount::{ByteSize, Percent, Span};
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
+pub use rate::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 pub use vpc_endpoint::VpcEndpointId;
