@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions loadtest-edge
+.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions loadtest-edge loadtest-faults
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -21,8 +21,8 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it
-	@.ci/packages haproxy nginx-light libnginx-mod-stream
+test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names
+	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base
 	$(CARGO) test --locked
 
 lint: packages ## format, clippy, documentation, dependencies
@@ -58,3 +58,9 @@ loadtest-edge: release ## connections that age under load, a slow-header attack,
 	python3 loadtest/edge/connection_age.py
 	python3 loadtest/edge/slow_headers.py
 	python3 loadtest/edge/proxy_cost.py
+
+# Fails when a figure that must hold does not. Needs root, for the namespaces.
+loadtest-faults: release ## endpoints, zones and a region that fail, a network namespace for each zone; FLAGS=--quick
+	@.ci/packages iproute2 nftables python3
+	$(CARGO) build --locked --bin origin
+	python3 loadtest/faults/faults.py $(FLAGS)

@@ -51,8 +51,9 @@ Tollgate serves conf/demo.yaml. In another terminal:
   # headers that the gateway adds, and does not let a client forge (see "headers")
   curl -k https://localhost:8443/products/7 -H 'X-Forwarded-For: 6.6.6.6'
 
-  # a refusal
-  curl -ik https://localhost:8443/nowhere
+  # a refusal, and why
+  curl -ik https://localhost:8443/orders
+  $bin/tollgate explain --socket .demo/admin.sock --host localhost --path /orders
 
   # what it does: metrics, status, one line a request
   curl -s http://127.0.0.1:9901/metrics | grep tollgate_requests_total

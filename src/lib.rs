@@ -9,8 +9,8 @@
 //!    from its first byte to its log line. A reload builds a complete new one or
 //!    changes nothing.
 //! 2. **Decisions are pure functions** of snapshot, live view, request and time:
-//!    the [gate], the [route], the pick of an [endpoint](upstream). The data path
-//!    and `tollgate check` call the same ones.
+//!    the [gate], the [route], the pick of an [endpoint](upstream). The data path,
+//!    `tollgate check` and `tollgate explain` call the same ones.
 //! 3. **What traffic taught us outlives the snapshot**: [`live::LiveState`].
 //! 4. **The edge is ours**: accept, TLS, deadlines, age and close happen in
 //!    [`edge`], in front of Pingora's `HttpProxy`; then one `ProxyHttp`
@@ -47,6 +47,14 @@
 //! its ceiling → requests, whose first lines, chunks and HTTP/2 frames are looked at
 //! before Pingora sees them → a lingering close. Whatever ends it early is counted
 //! by reason, once.
+//!
+//! # Who is there
+//!
+//! [`upstream::discovery`] looks names up by their time to live, and at files, on a
+//! thread of its own; what they stand for is in [`upstream::Found`], from which a
+//! snapshot takes its endpoints. A change makes a snapshot with other endpoints and
+//! nothing else, without a reload. A start and a reload wait, for 3 s at most, until
+//! names that are new were looked up once.
 //!
 //! # Who can serve
 //!

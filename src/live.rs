@@ -4,13 +4,13 @@
 //! no snapshot and no request holds any more is forgotten at the next reload.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
-    config::location::LocationSpec,
-    upstream::{Place, UpstreamLive},
+    config::{Config, location::LocationSpec, upstream::UpstreamSpec},
+    upstream::{Found, Place, Resolved, UpstreamLive},
 };
 
 /// The experience of this process, shared by every snapshot.
@@ -19,49 +19,73 @@ pub struct LiveState {
     upstreams: Mutex<HashMap<Arc<str>, Arc<UpstreamLive>>>,
     /// What the instance said of where it is.
     instance: Mutex<Option<Place>>,
+    /// Zones that an operator took out.
+    drained: Mutex<BTreeSet<Arc<str>>>,
+    /// What names and files stand for.
+    pub found: Arc<Found>,
 }
 
 impl LiveState {
     /// What is known of an upstream; the same for the same name as long as
     /// anyone holds it.
     pub fn upstream(&self, name: &Arc<str>) -> Arc<UpstreamLive> {
-        self.upstreams().entry(name.clone()).or_default().clone()
+        locked(&self.upstreams).entry(name.clone()).or_default().clone()
     }
 
     /// Remembers where the instance says that it is.
     pub fn learn_place(&self, place: Place) {
-        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        *locked(&self.instance) = Some(place);
     }
 
     /// Whether the instance said where it is.
     pub fn knows_place(&self) -> bool {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        locked(&self.instance).is_some()
     }
 
     /// Where this gateway runs: as written, or as the instance said.
     pub fn place(&self, spec: &LocationSpec) -> Place {
         let text = |name: &crate::config::types::Name| Arc::from(name.as_str());
-        let instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = instance.clone().filter(|_| spec.asks_imds()).unwrap_or_default();
+        let told = locked(&self.instance).clone().filter(|_| spec.asks_imds()).unwrap_or_default();
         let written = spec.zone.as_ref().filter(|_| !spec.asks_imds());
         Place {
             zone: written.map(text).or(told.zone),
             region: spec.region.as_ref().map(text).or(told.region),
             gateways: spec.gateways_per_zone.iter().map(|g| (text(&g.zone), g.gateways)).collect(),
+            zone_name: told.zone_name,
+            drained: locked(&self.drained).iter().cloned().collect(),
         }
+    }
+
+    /// The endpoints of an upstream, as far as they are known.
+    pub fn endpoints(&self, spec: &UpstreamSpec, config: &Config) -> Vec<Resolved> {
+        let file = spec.endpoints_file.as_ref().map(|file| config.resolve(file));
+        let told = locked(&self.instance).clone().filter(|_| config.location.asks_imds());
+        let own = told.and_then(|place| Some((place.zone_name?, place.zone?)));
+        self.found.resolve_in(spec, file, |name| {
+            let written = config.location.zone_of(name).map(|zone| Arc::from(zone.as_str()));
+            written.or_else(|| own.clone().filter(|(own, _)| **own == *name).map(|(_, zone)| zone))
+        })
+    }
+
+    /// Takes a zone out, or back in; says whether that is a change. It counts
+    /// from the next snapshot on.
+    pub fn drain_zone(&self, zone: &str, drained: bool) -> bool {
+        let mut zones = locked(&self.drained);
+        if drained { zones.insert(zone.into()) } else { zones.remove(zone) }
     }
 
     /// Forgets what nobody holds. Called after a snapshot was swapped.
     pub fn sweep(&self) {
-        self.upstreams().retain(|_, live| {
+        locked(&self.upstreams).retain(|_, live| {
             live.sweep();
             Arc::strong_count(live) > 1 || live.is_remembered()
         });
     }
+}
 
-    fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<UpstreamLive>>> {
-        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A panic elsewhere breaks no promise of these values.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -86,6 +110,6 @@ mod tests {
 
         live.sweep();
 
-        assert!(live.upstreams().is_empty());
+        assert!(locked(&live.upstreams).is_empty());
     }
 }

@@ -24,10 +24,12 @@ use pingora_proxy::HttpProxy;
 
 use crate::{
     admin::{self, MetricsPage, Operator, Readiness},
-    config::{self, Problems},
+    config::{self, Config, Problems},
     edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
     gateway::{Gateway, record::Recorder},
-    lifecycle::{self, BindError, Doors, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place},
+    lifecycle::{
+        self, BindError, Doors, Followers, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place,
+    },
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -36,7 +38,7 @@ use crate::{
         process_log,
     },
     tls::{Acceptor, HandshakeFailure, TlsFacts},
-    upstream::health::HealthChecks,
+    upstream::{discovery::Discovery, health::HealthChecks},
 };
 
 /// Why the process did not start. Nothing was half-started.
@@ -69,7 +71,7 @@ impl fmt::Display for StartError {
             }
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
-            Self::Thread(why) => writeln!(f, "error: no thread for health checks: {why}"),
+            Self::Thread(why) => writeln!(f, "error: no thread to be had: {why}"),
         }
     }
 }
@@ -94,7 +96,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
-    health: Arc<HealthChecks>,
+    followers: Followers,
 }
 
 impl Parts {
@@ -102,12 +104,13 @@ impl Parts {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        let load = || Snapshot::load(path, 1, &live, &metrics).map_err(StartError::Config);
-        let (mut first, mut warnings) = load()?;
-        if learn_place(&first.config().location, &live) {
-            // Once more, now that it is known what is near.
-            (first, warnings) = load()?;
-        }
+        let discovery = Discovery::start(live.found.clone(), &metrics).map_err(StartError::Thread)?;
+        let learn = |config: &Config| {
+            learn_place(&config.location, &live);
+            discovery.learn(config);
+        };
+        let (first, warnings) =
+            Snapshot::load(path, 1, &live, &metrics, learn).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
         metrics.config_taken(1, SystemTime::now());
@@ -121,16 +124,18 @@ impl Parts {
         admin::watch(&metrics, current.clone());
         let access_log = Arc::new(access_log);
         let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
+        let followers = Followers { health, discovery: Arc::new(discovery) };
         let (path, drain) = (path.to_owned(), Arc::default());
-        Ok(Self { path, current, live, metrics, access_log, drain, health })
+        Ok(Self { path, current, live, metrics, access_log, drain, followers })
     }
 
     /// Asks every endpoint once before anything is served: who connects
     /// meanwhile waits in the sockets' queues.
     fn prove(&self) {
         let now = self.current.load();
-        self.health.prove(&now.upstreams);
-        self.health.follow(&now.upstreams);
+        self.followers.health.prove(&now.upstreams);
+        self.followers.health.follow(&now.upstreams);
+        self.followers.discovery.follow(now.config());
     }
 
     fn bind(&self) -> Result<(Sockets, Doors), StartError> {
@@ -161,8 +166,13 @@ impl Parts {
             self.current.clone(),
             self.live.clone(),
             self.metrics.clone(),
-            self.health.clone(),
+            self.followers.clone(),
         ));
+        let refreshes = reloader.clone();
+        let refresh = move || {
+            refreshes.refresh();
+        };
+        self.followers.discovery.watch(refresh).map_err(StartError::Thread)?;
         let shutdown = Arc::new(Shutdown::new(
             self.drain.clone(),
             self.access_log.clone(),
@@ -184,6 +194,7 @@ impl Parts {
         let operator = Operator {
             current: self.current.clone(),
             reloader: reloader.clone(),
+            discovery: self.followers.discovery.clone(),
             shutdown: shutdown.clone(),
             started: Instant::now(),
         };

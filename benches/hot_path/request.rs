@@ -16,7 +16,7 @@ use tollgate::{
     gate::Gate,
     gateway::marks::Marks,
     telemetry::{Line, RequestId, TraceContext},
-    upstream::{Place, Tried, Upstream},
+    upstream::{Found, Place, Tried, Upstream},
 };
 
 use crate::{Bench, allocations, promise};
@@ -90,7 +90,7 @@ fn upstream(size: usize) -> Upstream {
         |i: usize| json!({ "address": format!("10.{}.{}.1:80", i / 250, i % 250), "weight": 1 + i % 3 });
     let endpoints: Vec<Value> = (0..size).map(endpoint).collect();
     let spec = serde_json::from_value(json!({ "name": "orders", "endpoints": endpoints })).unwrap();
-    Upstream::new(&spec, None, &Place::default(), Arc::default())
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, &Place::default(), Arc::default())
 }
 
 fn request() -> RequestHeader {

@@ -39,9 +39,7 @@ class EdgeBench(peers.Bench):
 
     def metrics(self):
         """`{(name, labels as written): value}`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as page:
-            lines = page.read().decode().splitlines()
-        return {(m["name"], m["labels"] or ""): float(m["value"]) for line in lines if (m := SAMPLE.match(line))}
+        return metrics(self.metrics_port)
 
     def ended_early(self, listener):
         """`{reason: connections}` so far, those that are not 0."""
@@ -53,8 +51,19 @@ class EdgeBench(peers.Bench):
 
     def total(self, name, *having):
         """The sum of a metric over all its series that have these labels."""
-        found = self.metrics().items()
-        return int(sum(v for (of, labels), v in found if of == name and all(one in labels for one in having)))
+        return total(self.metrics(), name, *having)
+
+
+def metrics(port):
+    """What a gateway says at its metrics port: `{(name, labels as written): value}`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return {(m["name"], m["labels"] or ""): float(m["value"]) for line in lines if (m := SAMPLE.match(line))}
+
+
+def total(found, name, *having):
+    """The sum of a metric over all its series that have these labels."""
+    return int(sum(v for (of, labels), v in found.items() if of == name and all(one in labels for one in having)))
 
 
 def run(script, work):

@@ -4,10 +4,13 @@
 //! Three listeners that share nothing with the public ones: none of these
 //! paths exists there, and no route of the public ones exists here.
 
+mod explain;
 mod operator;
 mod pages;
 mod upstreams;
+mod zones;
 
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
 pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};
+pub use zones::{ZoneStatus, ZoneUpstream};

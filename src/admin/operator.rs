@@ -1,5 +1,6 @@
-//! What the operator's socket answers: `GET /status`, `GET /config`,
-//! `POST /reload`, `POST /drain`. The socket's mode is the only key to it.
+//! What the operator's socket answers: `GET /status`, `GET /config`, `POST /explain`,
+//! `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
+//! key to it.
 
 use std::{
     sync::Arc,
@@ -12,6 +13,7 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
+    explain,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
@@ -19,6 +21,7 @@ use crate::{
     config,
     lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
     snapshot::{Current, Snapshot},
+    upstream::discovery::Discovery,
 };
 
 /// The operator's side of the process.
@@ -27,6 +30,8 @@ pub struct Operator {
     pub current: Arc<Current>,
     /// What `POST /reload` runs.
     pub reloader: Arc<Reloader>,
+    /// What upstreams stand on besides addresses.
+    pub discovery: Arc<Discovery>,
     /// What `POST /drain` asks for the end.
     pub shutdown: Arc<Shutdown>,
     /// When the process began.
@@ -54,6 +59,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// The availability zone that it runs in, if that is known.
     pub zone: Option<String>,
+    /// Zones that an operator took out.
+    pub drained_zones: Vec<String>,
     /// What it knows of its upstreams.
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
@@ -87,7 +94,8 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, POST /reload or POST /drain\n";
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /zones, POST /explain, POST /simulate, \
+                             POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -98,8 +106,13 @@ impl ServeHttp for Operator {
             (&Method::GET, "/config") => {
                 text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
             }
+            (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
+            (&Method::GET, "/zones") => self.zones(session),
+            (&Method::POST, "/zone/drain") => self.change_zone(session, true).await,
+            (&Method::POST, "/zone/restore") => self.change_zone(session, false).await,
+            (&Method::POST, "/simulate") => self.simulate(session).await,
             _ => text(session, StatusCode::NOT_FOUND, WHAT_THERE_IS),
         }
     }
@@ -150,7 +163,8 @@ impl Operator {
             connections: self.shutdown.connections(),
             draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
-            upstreams: upstreams::status(&now, Instant::now()),
+            upstreams: upstreams::status(&now, &self.discovery, Instant::now()),
+            drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),
@@ -188,7 +202,11 @@ fn days_between(from: std::time::SystemTime, to: std::time::SystemTime) -> i64 {
     to.duration_since(from).map_or_else(|past| -days(past.duration()), days)
 }
 
-fn json(session: &mut ServerSession, status: StatusCode, value: &impl Serialize) -> Response<Vec<u8>> {
+pub(super) fn json(
+    session: &mut ServerSession,
+    status: StatusCode,
+    value: &impl Serialize,
+) -> Response<Vec<u8>> {
     let body = serde_json::to_string_pretty(value).unwrap_or_default();
     let mut page = text(session, status, &body);
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -11,7 +11,10 @@ use crate::{
         Metrics,
         metrics::{UpstreamGauges, ZoneGauges},
     },
-    upstream::{Endpoint, Health, Upstream, View},
+    upstream::{
+        Endpoint, Health, Upstream, View,
+        discovery::{Discovery, SourceView},
+    },
 };
 
 /// An upstream.
@@ -25,6 +28,8 @@ pub struct UpstreamStatus {
     pub ejections: u64,
     /// Nearest first.
     pub tiers: Vec<TierStatus>,
+    /// Names and files that stand for endpoints.
+    pub sources: Vec<SourceStatus>,
     pub endpoints: Vec<EndpointStatus>,
 }
 
@@ -53,17 +58,53 @@ pub struct EndpointStatus {
     pub share: f64,
     /// What probes say; `None` when nobody asks.
     pub health: Option<&'static str>,
+    /// Whether an operator took its zone out.
+    pub drained: bool,
     /// How much longer it is ejected.
     pub ejected_seconds: Option<f64>,
     pub in_flight: u32,
 }
 
-/// Every upstream now.
-pub(super) fn status(snapshot: &Snapshot, now: Instant) -> Vec<UpstreamStatus> {
-    snapshot.upstreams.iter().map(|upstream| one(upstream, now)).collect()
+/// A name or a file.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct SourceStatus {
+    pub source: String,
+    /// None while it was never found, or not for too long.
+    pub endpoints: Option<usize>,
+    /// `fresh`; `stale` when look-ups fail and the last answer serves; `unknown`
+    /// when there is none.
+    pub state: &'static str,
+    /// Since when look-ups fail.
+    pub failing_seconds: Option<u64>,
+    /// How.
+    pub last_error: Option<&'static str>,
+    pub next_look_seconds: f64,
 }
 
-fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
+/// Every upstream now.
+pub(super) fn status(snapshot: &Snapshot, discovery: &Discovery, now: Instant) -> Vec<UpstreamStatus> {
+    let one = |upstream: &Arc<Upstream>| one(upstream, discovery.sources(&upstream.name, now), now);
+    snapshot.upstreams.iter().map(one).collect()
+}
+
+fn source(view: SourceView) -> SourceStatus {
+    let state = match (view.endpoints, view.failing) {
+        (None, _) => "unknown",
+        (Some(_), Some(_)) => "stale",
+        (Some(_), None) => "fresh",
+    };
+    SourceStatus {
+        source: view.source,
+        endpoints: view.endpoints,
+        state,
+        failing_seconds: view.failing.map(|(since, _)| since.as_secs()),
+        last_error: view.failing.map(|(_, why)| why),
+        next_look_seconds: rounded(view.next.as_secs_f64()),
+    }
+}
+
+fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamStatus {
     let view = upstream.view(now);
     let endpoint = |(index, (endpoint, share)): (usize, (&Endpoint, &f64))| EndpointStatus {
         address: endpoint.address.to_string(),
@@ -72,6 +113,7 @@ fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
         weight: endpoint.weight,
         share: rounded(*share),
         health: upstream.check.is_some().then(|| endpoint.health().word()),
+        drained: endpoint.is_drained(),
         ejected_seconds: endpoint.ejected_for(now).map(|left| rounded(left.as_secs_f64())),
         in_flight: endpoint.in_flight(),
     };
@@ -86,12 +128,13 @@ fn one(upstream: &Upstream, now: Instant) -> UpstreamStatus {
         panic: view.panic,
         ejections: view.ejections,
         tiers: view.tiers.iter().map(tier).collect(),
+        sources: sources.into_iter().map(source).collect(),
         endpoints: endpoints.map(endpoint).collect(),
     }
 }
 
 /// To a ten-thousandth: what is told is for people.
-fn rounded(number: f64) -> f64 {
+pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }
 
@@ -113,6 +156,10 @@ fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
         let zone = upstream.zone_index(index).and_then(|zone| zones.get_mut(zone));
         let Some(zone) = zone.filter(|_| endpoint.weight > 0) else { continue };
         zone.share += share;
+        if endpoint.is_drained() {
+            zone.drained += 1;
+            continue;
+        }
         zone.endpoints += 1;
         zone.ejected += u64::from(endpoint.ejected_for(now).is_some());
         zone.unhealthy += u64::from(endpoint.health() == Health::Unhealthy);
@@ -121,6 +168,7 @@ fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {
         upstream: upstream.name.to_string(),
         panic: view.panic,
         ejections: view.ejections,
+        queue: upstream.queued().map(|q| [q.waiting.into(), q.served, q.gave_up]),
         spill: view.tiers.iter().skip(1).map(|tier| tier.share).sum(),
         zones,
     }

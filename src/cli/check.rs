@@ -1,13 +1,14 @@
 //! `tollgate check`: everything that is wrong, without touching a socket.
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use crate::{
-    config::{self, Problem, Problems, Severity},
+    config::{self, Config, Problem, Problems, Severity, Source},
     live::LiveState,
     snapshot::Snapshot,
     telemetry::Metrics,
@@ -73,7 +74,38 @@ impl Check {
 
 fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {
     let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
-    Snapshot::load(file, 0, &LiveState::default(), &metrics)
+    let (snapshot, mut problems) = Snapshot::load(file, 0, &LiveState::default(), &metrics, |_| {})?;
+    look_at_endpoints_files(snapshot.config(), &mut problems);
+    snapshot.loaded.locate(&mut problems);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok((snapshot, problems))
+}
+
+/// A gateway serves without them: it takes none of a bad one, and waits for one
+/// that is not there. Who checks wants to know before.
+fn look_at_endpoints_files(config: &Config, problems: &mut Problems) {
+    let files = config.upstreams.iter().filter_map(|u| Some((u.spec.endpoints_file.as_ref()?, &u.source)));
+    let mut seen = HashSet::new();
+    for (file, source) in files {
+        let path = config.resolve(file);
+        if matches!(path.try_exists(), Ok(false)) {
+            let text =
+                format!("there is no `{}` yet; its endpoints are taken once it is there", path.display());
+            problems.warn(&source.key("endpoints_file"), text);
+        } else if seen.insert(path.clone()) {
+            match config::read_endpoints_file(&path) {
+                Ok(endpoints) if endpoints.is_empty() => {
+                    let text =
+                        "there is no endpoint in it, which changes nothing; write weight 0 to take one out";
+                    problems.warn(&Source::file(&path), text);
+                }
+                Ok(_) => {}
+                Err(bad) => problems.extend(bad),
+            }
+        }
+    }
 }
 
 /// The problems as lines, coloured on a terminal, with their count at the end.

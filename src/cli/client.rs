@@ -19,9 +19,18 @@ pub struct Answer {
 ///
 /// `NotFound` and `ConnectionRefused` mean that no gateway listens there.
 pub fn ask(socket: &Path, method: &str, path: &str, patience: Duration) -> io::Result<Answer> {
+    exchange(socket, &format!("{method} {path} {COMMON}\r\n"), patience)
+}
+
+/// As [`ask`], with a body of JSON to say what is asked.
+pub fn post(socket: &Path, path: &str, body: &str, patience: Duration) -> io::Result<Answer> {
+    let framing = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    exchange(socket, &format!("POST {path} {COMMON}{framing}\r\n{body}"), patience)
+}
+
+fn exchange(socket: &Path, request: &str, patience: Duration) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut whole = Vec::new();
     stream.read_to_end(&mut whole)?;
@@ -41,3 +50,5 @@ fn parse(whole: &[u8]) -> Option<Answer> {
     let body = String::from_utf8_lossy(whole.get(head..)?).into_owned();
     Some(Answer { status: response.code?, body })
 }
+
+const COMMON: &str = "HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n";

@@ -1,15 +1,18 @@
 //! The command line: one verb a file, and what every verb shares.
 //!
-//! Exit codes: 0 done, 1 failed at run time, 2 usage (clap's own), 75 not now
+//! Exit codes: 0 done, 1 failed at run time, 2 usage (mostly clap's own), 75 not now
 //! (nothing listens at the socket, a reload is under way), 78 the
 //! configuration cannot be used.
 
 mod check;
 mod client;
 mod drain;
+mod explain;
 mod reload;
 mod run;
+mod simulate;
 mod status;
+mod zone;
 
 use std::{
     io::{self, Write},
@@ -40,7 +43,8 @@ enum Verb {
     /// Look for everything that is wrong with a configuration; exit 0 or 78.
     ///
     /// Reads the files, their certificates and keys; touches no socket. Says
-    /// the same as a start or a reload with these files would.
+    /// the same as a start or a reload with these files would; a bad
+    /// `endpoints_file` is an error here, though a gateway would serve without it.
     Check(check::Check),
     /// Make the running gateway take its files as they are now.
     ///
@@ -55,6 +59,20 @@ enum Verb {
     Drain(drain::Drain),
     /// Show what the running gateway does.
     Status(status::Status),
+    /// Show what would become of the traffic if something failed.
+    ///
+    /// From the same tables and picks as the data path's: of the running gateway as
+    /// it is now, or with --config of a file, every endpoint healthy. Changes
+    /// nothing. Shares are told once hold-down and slow start are over.
+    Simulate(simulate::Simulate),
+    /// Take a zone out of this gateway by hand, and back in.
+    Zone(zone::Zone),
+    /// Say where a request would go, and why.
+    ///
+    /// Which route takes it and why the others do not, who may use it, what the
+    /// route does, and the endpoints that the upstream would pick from: from the
+    /// running gateway, by the functions that decide for traffic, or from files.
+    Explain(explain::Explain),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -90,6 +108,9 @@ pub fn main() -> ExitCode {
         Verb::Reload(reload) => reload.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
+        Verb::Simulate(simulate) => simulate.run(),
+        Verb::Zone(zone) => zone.run(),
+        Verb::Explain(explain) => explain.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
@@ -129,6 +150,7 @@ fn tell(text: &str, code: u8) -> ExitCode {
 }
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const NOT_NOW: u8 = 75;
 const BAD_CONFIG: u8 = 78;
 
@@ -137,4 +159,6 @@ First steps:
   tollgate check /etc/tollgate/tollgate.yaml    what is wrong, and what to write instead
   tollgate run                                  serve it
   tollgate reload                               after a change: what changed, or why not
-  tollgate status                               what it does now";
+  tollgate status                               what it does now
+  tollgate explain --host api.example.com --path /orders
+                                                where a request goes, and why";

@@ -13,10 +13,11 @@ use super::{
     secrets::Filler,
 };
 
-/// The keys of a file and their values; `None` when it has no keys at all.
-/// Every reason is in `problems`.
+/// The keys of a file and their values; `None` when it has no keys at all: `keys`
+/// says which it could have. Every reason is in `problems`.
 pub(super) fn read(
     file: &Text,
+    keys: &str,
     filler: &mut Filler<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<(String, Node)>> {
@@ -38,7 +39,7 @@ pub(super) fn read(
         Node::Map(entries) => Some(entries),
         Node::Told => None,
         _ => {
-            problems.error(&source, "the file has no keys; write `listeners:`, `upstreams:`, `routes:`");
+            problems.error(&source, format!("the file has no keys; write {keys}"));
             None
         }
     }

@@ -119,13 +119,14 @@ pub struct RetriesSpec {
     /// and statuses from 500 to 599 (idempotent methods).
     pub on: Vec<RetryOn>,
     /// Retries are at most this share of the requests of the last 10 s, so that
-    /// a service that fails is not sent twice the load.
+    /// a service that fails is not sent twice the load. Attempts that did not
+    /// reach their host do not count: they were no load.
     pub budget: Percent,
     /// So many retries a second are allowed in any case: a share of little
     /// traffic is nothing.
     pub budget_floor: u32,
     /// An endpoint that is silent for so long is given up while attempts are
-    /// left, and idempotent requests are tried again. Counts between two reads of
+    /// left, for requests that may be tried again. Counts between two reads of
     /// an answer too. Without it silence is never tried again.
     pub per_try_timeout: Option<Span>,
 }
@@ -214,12 +215,23 @@ impl JsonSchema for RetryOn {
     }
 }
 
-/// How many requests may be under way; beyond it the answer is 503 at once.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// How many requests may be under way; beyond it the answer is 503, at once unless
+/// some may wait.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaxInFlightSpec {
     /// To all endpoints together. Default: any number.
     pub upstream: Option<u32>,
     /// To each endpoint. Default: any number.
     pub endpoint: Option<u32>,
+    /// So many more wait, first come, first served; 0 is nobody.
+    pub queue: u32,
+    /// The longest that one waits; then 503. Within `timeouts.request`.
+    pub queue_timeout: Span,
+}
+
+impl Default for MaxInFlightSpec {
+    fn default() -> Self {
+        Self { upstream: None, endpoint: None, queue: 0, queue_timeout: Span::secs(1) }
+    }
 }

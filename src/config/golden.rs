@@ -96,6 +96,7 @@ fn the_reference_names_every_key_and_writes_the_defaults() {
     assert_eq!(config.connections, Default::default());
     assert_eq!(config.requests, Default::default());
     assert_eq!(config.access_log, Default::default());
+    assert_eq!(config.discovery, Default::default());
     assert_eq!(config.admin.socket, super::server::AdminSpec::default().socket);
     assert_eq!(config.upstreams[0].spec.timeouts, Default::default());
     assert_eq!(config.upstreams[0].spec.locality, Default::default());

@@ -106,7 +106,7 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
     let mut config = None;
     let mut shared = sections::Shared::default();
     for text in texts {
-        let Some(entries) = draft::read(text, filler, problems) else { continue };
+        let Some(entries) = draft::read(text, KEYS, filler, problems) else { continue };
         let file = File { source: Source::file(&text.path), entries, problems };
         match &*text.path == path {
             true => config = Some(sections::main(file)),
@@ -130,6 +130,7 @@ fn warn(config: &Config, problems: &mut Problems) {
         let text = "there is no `readiness`; without it a load balancer has nothing to ask";
         problems.warn(&config.main, text);
     }
+    warn_of_zones(config, problems);
     let knows = |l: &Sourced<ListenerSpec>| {
         l.spec.proxy_protocol.as_ref().is_some_and(|proxy| proxy.mode != ProxyMode::Off)
     };
@@ -139,7 +140,24 @@ fn warn(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn finish(problems: &mut Problems, texts: &[Text], secrets: &Secrets) {
+/// Zones decide how far an endpoint is; a name with one in it should have it.
+fn warn_of_zones(config: &Config, problems: &mut Problems) {
+    for upstream in &config.upstreams {
+        let unlabelled = upstream.spec.endpoints.iter().enumerate().filter(|(_, e)| e.zone.is_none());
+        for (index, endpoint) in unlabelled {
+            let Some(name) = endpoint.address.zone_name() else { continue };
+            if config.location.zone_of(name).is_none() {
+                let text = format!(
+                    "`{name}` is a zone's name, and its id is not known, so that its endpoints are in no zone; \
+                     write `zone` here, or `location.zone_names`"
+                );
+                problems.warn(&upstream.source.key("endpoints").entry(index).key("address"), text);
+            }
+        }
+    }
+}
+
+pub(super) fn finish(problems: &mut Problems, texts: &[Text], secrets: &Secrets) {
     let lines = Lines::find(texts, problems.iter().filter(|p| p.line.is_none()).map(|p| &p.source));
     for problem in problems.iter_mut() {
         problem.line = problem.line.or_else(|| lines.line(&problem.source));
@@ -165,6 +183,8 @@ fn hash(texts: &[Text], secrets: &Secrets) -> String {
     }
     digest.finish().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+const KEYS: &str = "`listeners:`, `upstreams:`, `routes:`";
 
 /// A sentence with a value in it; beyond it the value is no help.
 const MOST_CHARACTERS: usize = 500;

@@ -11,6 +11,7 @@
 //! puts lines to everything that was found (`positions`).
 
 pub mod balance;
+pub mod discovery;
 pub mod failover;
 pub mod health_check;
 pub mod limit;
@@ -27,6 +28,7 @@ mod clashes;
 mod depth;
 mod document;
 mod draft;
+mod endpoints_file;
 mod fault;
 mod files;
 mod load;
@@ -39,17 +41,21 @@ mod schema;
 mod secrets;
 mod sections;
 mod typed;
+mod unknown;
 
 #[cfg(test)]
 mod golden;
 
+pub use endpoints_file::read as read_endpoints_file;
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
+pub use unknown::Unknown;
 
 use std::path::PathBuf;
 
+use discovery::DiscoverySpec;
 use limit::LimitSpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
@@ -86,6 +92,8 @@ pub struct Config {
     pub access_log: AccessLogSpec,
     /// Where this gateway runs.
     pub location: LocationSpec,
+    /// How names of endpoints are looked up.
+    pub discovery: DiscoverySpec,
     /// Who comes through which VPC endpoint.
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.

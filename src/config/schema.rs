@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Recursiv
 use serde_json::{Value, json};
 
 use super::{
+    discovery::DiscoverySpec,
     limit::LimitSpec,
     listener::ListenerSpec,
     location::LocationSpec,
@@ -53,6 +54,8 @@ struct Tollgate {
     access_log: AccessLogSpec,
     /// Where this gateway runs.
     location: LocationSpec,
+    /// How names of endpoints are looked up.
+    discovery: DiscoverySpec,
     /// Who comes through which VPC endpoint.
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.

@@ -47,6 +47,7 @@ pub(super) fn main(mut file: File<'_>) -> Config {
         tracing: file.section("tracing").unwrap_or_default(),
         access_log: file.section("access_log").unwrap_or_default(),
         location: file.section("location").unwrap_or_default(),
+        discovery: file.section("discovery").unwrap_or_default(),
         privatelink: file.section::<PrivateLinkSpec>("privatelink").unwrap_or_default().or_default(&tenants),
         tenants,
         limits: file.list("limits"),
@@ -96,7 +97,7 @@ impl File<'_> {
         self.read(node, &source)
     }
 
-    fn list<T: Rules>(&mut self, key: &str) -> Vec<Sourced<T>> {
+    pub(super) fn list<T: Rules>(&mut self, key: &str) -> Vec<Sourced<T>> {
         let Some((node, source)) = self.take(key) else { return Vec::new() };
         let items = match node {
             Node::List(items) => items,
@@ -121,7 +122,7 @@ impl File<'_> {
         Some(read.spec)
     }
 
-    fn rest(self, told: impl Fn(&str) -> String) {
+    pub(super) fn rest(self, told: impl Fn(&str) -> String) {
         for (key, _) in self.entries {
             if self.problems.is_full() {
                 return;
@@ -143,6 +144,7 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "tracing",
     "access_log",
     "location",
+    "discovery",
     "tenants",
     "privatelink",
     "limits",

@@ -9,7 +9,7 @@ use super::{
     balance::BalanceSpec,
     failover::{LocalitySpec, MaxInFlightSpec, OutlierDetectionSpec, RetriesSpec},
     health_check::HealthCheckSpec,
-    types::{Address, Name, Span},
+    types::{EndpointAddress, Name, Span},
 };
 
 /// A named group of endpoints that answer alike.
@@ -18,8 +18,14 @@ use super::{
 pub struct UpstreamSpec {
     /// Routes, logs and metrics call it by this name.
     pub name: Name,
-    /// Where it answers; at least one with a weight above 0.
+    /// Where it answers; at least one with a weight above 0, unless they stand in
+    /// `endpoints_file`.
+    #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
+    /// A file with more `endpoints`, as `endpoints.d/orders.yaml`. It is watched:
+    /// what changes in it needs no reload.
+    #[serde(default)]
+    pub endpoints_file: Option<PathBuf>,
     /// What is spoken to it.
     #[serde(default)]
     pub protocol: Protocol,
@@ -64,8 +70,8 @@ impl UpstreamSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointSpec {
-    /// IP address and port.
-    pub address: Address,
+    /// IP address and port, or a name in DNS.
+    pub address: EndpointAddress,
     /// The availability zone's id (`use1-az1`: names differ between accounts).
     #[serde(default)]
     pub zone: Option<Name>,
@@ -122,6 +128,11 @@ pub struct ClientCertificateSpec {
 pub struct TimeoutsSpec {
     /// TCP, and again TLS. Short: the next endpoint may be near.
     pub connect: Span,
+    /// Bytes that the endpoint's host does not acknowledge for so long, once they
+    /// were sent again, end the connection: the host of a slow service
+    /// acknowledges, a lost zone does not. Not for uploads and streams, which a
+    /// service may leave unread: theirs is `write`. At least 5 s for other regions.
+    pub unacknowledged: Span,
     /// The longest silence of the endpoint, before its first byte and between
     /// two reads.
     pub read: Span,
@@ -141,6 +152,7 @@ impl Default for TimeoutsSpec {
     fn default() -> Self {
         Self {
             connect: Span::millis(500),
+            unacknowledged: Span::millis(500),
             read: Span::secs(15),
             stream_idle: Span::secs(300),
             write: Span::secs(15),

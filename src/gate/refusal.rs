@@ -112,6 +112,35 @@ impl Refusal {
         }
     }
 
+    /// What is wrong, for the operator; the client reads less.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::RequestLine => {
+                "the request line is not `METHOD target HTTP/1.1`; a space or a byte beyond ASCII is written as an escape, `%20`"
+            }
+            Self::Method => "the method is not a token of at most 32 bytes",
+            Self::MethodNotAllowed => "the method is not in `requests.methods`",
+            Self::Target => "the target is neither `/path?query` nor `http(s)://host/path`",
+            Self::Path => {
+                "the path has no single meaning: `..` above the root, a bad escape, an encoded slash or control"
+            }
+            Self::TargetTooLong => "the target is longer than `requests.max_target_bytes`",
+            Self::HostMissing => "nothing says which host is meant",
+            Self::Host => "the host is not one host and at most one port",
+            Self::HostMismatch => "two places name different hosts",
+            Self::TooManyFields => "there are more header fields than `requests.max_header_fields`",
+            Self::HeaderTooLarge => "the header is larger than `requests.max_header_bytes`",
+            Self::FieldName => "a field name is not a token",
+            Self::Underscore => "a field name has an underscore, which many servers read as a dash",
+            Self::FieldValue => "a field value has space at an end",
+            Self::LineEnding => "a line ends with LF alone",
+            Self::TransferEncoding => "`Transfer-Encoding` is not exactly one `chunked`",
+            Self::ContentLength => "`Content-Length` is not exactly one number",
+            Self::TwoFramings => "`Transfer-Encoding` and `Content-Length` stand together",
+            Self::Connection => "`Connection` names a field that must arrive, or too many",
+        }
+    }
+
     /// Whether an HTTP/1 connection must close after the answer, because where
     /// this request ends is in doubt. HTTP/2 frames its streams itself: there
     /// only the stream ends.

@@ -1,7 +1,7 @@
 //! Lets a request in: gate, server name, route, who may use it, caps, first pick.
 //!
-//! Every decision is made by a pure function elsewhere; this file only puts
-//! them in their order and remembers what they said.
+//! Every decision is made by a pure function elsewhere (`decide` puts them in their
+//! order); this file finds what they ask for and remembers what they said.
 
 use std::time::{Instant, SystemTime};
 
@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
+    decide::{self, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
     marks::Marks,
     rejection::Rejection,
@@ -19,7 +20,7 @@ use crate::{
     config::server::ForwardedField,
     edge::Connection,
     gate::Refusal,
-    route::{Action, Facts},
+    route::Facts,
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
 };
@@ -97,9 +98,6 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
-    if snapshot.tenants.refuse(ctx.tenancy) {
-        return Err(Rejection::UnknownEndpoint);
-    }
     let who = ctx.principal();
     let facts = Facts {
         host: ctx.host(),
@@ -111,21 +109,14 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant(),
     };
-    let route = snapshot.router.find(&facts).ok_or(Rejection::NoRoute)?.route;
-    if !route.access.admits(facts.tenant) {
-        ctx.route = Some(route.clone());
-        return Err(Rejection::TenantDenied);
+    let length = content_length(session, ctx);
+    let decision = decide(&snapshot, &facts, ctx.tenancy, length, || fastrand::u64(..));
+    ctx.route = decision.found.map(|found| found.route.clone());
+    ctx.upstream = decision.upstream;
+    if let Some(why) = decision.refused {
+        return Err(why);
     }
-    let upstream = match &route.action {
-        Action::Forward(split) => Some(split.choose(&facts, fastrand::u64(..))),
-        Action::Redirect(_) | Action::Respond(_) => None,
-    };
-    ctx.route = Some(route.clone());
-    ctx.upstream = upstream;
-    if content_length(session, ctx).is_some_and(|length| length > route.max_body) {
-        return Err(Rejection::BodyTooLarge);
-    }
-    if upstream.is_none() {
+    if ctx.upstream.is_none() {
         return Ok(());
     }
     if ctx.head.version == http::Version::HTTP_2 {
@@ -152,16 +143,11 @@ fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
 }
 
 /// Finds out who asks, and which fields count that tell where it came from.
-///
-/// Who comes through a VPC endpoint is never a trusted proxy: the address is of
-/// another network, where the same numbers are somebody else's.
 fn find_client(headers: &HeaderMap, ctx: &mut RequestContext) {
     let Some(connection) = &ctx.connection else { return };
-    let sender = connection.caller.client.ip().to_canonical();
-    if connection.caller.vpc_endpoint.is_none() {
-        ctx.believed = ctx.snapshot.hops.believe(sender);
-    }
-    ctx.client = ctx.snapshot.hops.client(sender, ctx.believed, headers);
+    let caller = &connection.caller;
+    let behind = caller.vpc_endpoint.as_deref();
+    (ctx.believed, ctx.client) = decide::client(&ctx.snapshot, caller.client.ip(), behind, headers);
 }
 
 /// A connection that was opened for one client-authentication policy carries
@@ -185,19 +171,16 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
     if !ctx.head.marks.any(Marks::LENGTH) {
         return None;
     }
-    let value: &HeaderValue = session.req_header().headers.get(header::CONTENT_LENGTH)?;
-    value.to_str().ok()?.parse().ok()
+    decide::length(&session.req_header().headers)
 }
 
-/// Whether the body may take a while to come. Over HTTP/2 Pingora waits for the
-/// answer from the request's header on, not from its body's end: silence of the
-/// endpoint during an upload is none.
-pub fn uploads(session: &mut Session, ctx: &RequestContext) -> bool {
-    content_length(session, ctx).is_none_or(|length| length > AT_ONCE) && !session.as_mut().is_body_empty()
+/// Whether a body comes that has, or may have, more bytes than so many.
+pub fn uploads(session: &mut Session, ctx: &RequestContext, more_than: u64) -> bool {
+    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
+    !bodiless
+        && content_length(session, ctx).is_none_or(|length| length > more_than)
+        && !session.as_mut().is_body_empty()
 }
-
-/// A body up to this comes with its header, or soon after.
-const AT_ONCE: u64 = 64 * 1024;
 
 /// Whether silence is part of what the request asked for: a WebSocket, events,
 /// a gRPC stream.

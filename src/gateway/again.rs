@@ -7,17 +7,18 @@
 
 use std::time::Instant;
 
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use super::{
     attempt::{draw, hold, is_answered},
     context::RequestContext,
+    fault::{self, Fault},
     record,
 };
 use crate::{
     telemetry::metrics::AttemptResult,
-    upstream::{Outcome, Retries, Tried},
+    upstream::{Outcome, Tried},
 };
 
 /// An answer's header came. What it says of the endpoint, if it is bad; and
@@ -31,7 +32,7 @@ pub fn answered(session: &Session, ctx: &mut RequestContext, status: u16) -> Res
     }
     observe(ctx, Outcome::of(status), now);
     let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_status(status));
-    if wanted && is_repeatable(session, ctx) && try_again(ctx, true, now) {
+    if wanted && is_repeatable(session, ctx) && try_again(ctx, Arrived::Yes, now) {
         ctx.attempt.first_byte = None;
         let mut again = Error::explain(ErrorType::Custom(TRY_ELSEWHERE), "the status is tried elsewhere");
         again.set_retry(true);
@@ -52,12 +53,11 @@ pub fn ended_well(ctx: &mut RequestContext) {
 pub fn failed_to_connect(ctx: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
     let now = Instant::now();
     note(ctx, &error, AttemptResult::ConnectError);
-    // Without a socket of our own the endpoint was never asked.
-    if !matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError) {
-        observe(ctx, Outcome::GatewayError, now);
+    if let Some(outcome) = fault::of_connecting(error.etype()) {
+        observe(ctx, outcome, now);
     }
     let wanted = ctx.upstream().is_some_and(|upstream| upstream.retries.on_connect);
-    let again = wanted && try_again(ctx, true, now);
+    let again = wanted && try_again(ctx, Arrived::No, now);
     error.set_retry(again);
     error
 }
@@ -80,63 +80,24 @@ pub fn failed_while_proxying(
     let fault = Fault::of(&error, ctx);
     let again = fault.is_some_and(|fault| {
         let now = Instant::now();
-        note(ctx, &error, result_of(error.etype()));
-        // What ended in the pool, or was not looked at, says nothing of the endpoint.
-        let is_load = matches!(fault, Fault::Silent | Fault::Reset);
-        if is_load {
-            observe(ctx, Outcome::GatewayError, now);
+        note(ctx, &error, fault.result(error.etype()));
+        if let Some(outcome) = fault.outcome() {
+            observe(ctx, outcome, now);
         }
         let idempotent = is_idempotent(session, ctx) || fault == Fault::Unseen;
         let wanted = ctx.upstream().is_some_and(|upstream| fault.is_wanted(&upstream.retries));
-        wanted && idempotent && is_at_hand(session) && try_again(ctx, is_load, now)
+        wanted && idempotent && is_at_hand(session) && try_again(ctx, Arrived::of(fault), now)
     });
     error.set_retry(again);
     error
 }
 
-/// What is wrong with an endpoint, or with the connection to it.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Fault {
-    /// It did not look at the request.
-    Unseen,
-    /// A connection out of the pool had ended.
-    Stale,
-    /// It said nothing for too long.
-    Silent,
-    /// It ended the connection, or spoke no HTTP.
-    Reset,
-}
-
-impl Fault {
-    /// `None` when it is not the endpoint's.
-    fn of(error: &Error, ctx: &RequestContext) -> Option<Self> {
-        if *error.esource() != ErrorSource::Upstream {
-            return None;
-        }
-        let silent = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-        Some(match (was_not_processed(error), silent) {
-            (true, _) => Self::Unseen,
-            (_, true) => Self::Silent,
-            _ if ctx.attempt.reused && ctx.attempt.first_byte.is_none() => Self::Stale,
-            _ => Self::Reset,
-        })
-    }
-
-    fn is_wanted(self, retries: &Retries) -> bool {
-        match self {
-            Self::Unseen | Self::Stale | Self::Reset => retries.on_reset,
-            Self::Silent => retries.per_try_timeout.is_some(),
-        }
-    }
-}
-
-fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
+pub(super) fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
     is_idempotent(session, ctx) && is_at_hand(session)
 }
 
 fn is_idempotent(session: &Session, ctx: &RequestContext) -> bool {
-    let opted_in = ctx.route.as_ref().is_some_and(|route| route.retry_non_idempotent);
-    opted_in || session.req_header().method.is_idempotent()
+    ctx.route.as_ref().is_some_and(|route| route.may_repeat(&session.req_header().method))
 }
 
 /// Whether all of the request can be sent again, and the client saw nothing.
@@ -144,19 +105,30 @@ fn is_at_hand(session: &Session) -> bool {
     !session.as_ref().retry_buffer_truncated() && !is_answered(session) && !session.is_upgrade_req()
 }
 
-/// HTTP/2 says so of a request that it did not look at (RFC 9113, 8.7): by
-/// REFUSED_STREAM, or by a GOAWAY that does not reach up to it.
-fn was_not_processed(error: &Error) -> bool {
-    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
-    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-    let beyond = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
-    cause.is_remote() && (refused || beyond)
+/// Whether an attempt was load to the service.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Arrived {
+    /// It was, so another is more of it, and counts against the budget.
+    Yes,
+    /// Its host was not reached: a zone that is gone must not use up the budget.
+    No,
+    /// Nor was there anything wrong with the endpoint: the next attempt may go
+    /// there again, if there is nobody else.
+    Nowhere,
 }
 
-/// Picks who is asked next, if attempts, time and budget are left. What is more
-/// load counts against the budget; what is none may go where it was before, if
-/// there is nobody else.
-fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
+impl Arrived {
+    fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::Silent | Fault::Reset => Self::Yes,
+            Fault::Unreached => Self::No,
+            Fault::Unseen | Fault::Stale => Self::Nowhere,
+        }
+    }
+}
+
+/// Picks who is asked next, if attempts, time and budget are left.
+fn try_again(ctx: &mut RequestContext, arrived: Arrived, now: Instant) -> bool {
     let Some(upstream) = ctx.upstream().cloned() else { return false };
     let spent = now.saturating_duration_since(ctx.started);
     if ctx.attempt.count >= upstream.retries.attempts || spent >= upstream.timeouts.request {
@@ -164,12 +136,12 @@ fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
     }
     // Without another endpoint the answer is what went wrong at this one.
     let mut next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
-    if next.is_err() && !is_load {
+    if next.is_err() && arrived == Arrived::Nowhere {
         ctx.attempt.tried = Tried::default();
         next = upstream.pick(&ctx.attempt.tried, draw(ctx), now);
     }
     let Ok(lease) = next else { return false };
-    if is_load && !upstream.may_retry(now) {
+    if arrived == Arrived::Yes && !upstream.may_retry(now) {
         record::retry(ctx, false);
         return false;
     }
@@ -182,22 +154,14 @@ fn try_again(ctx: &mut RequestContext, is_load: bool, now: Instant) -> bool {
 fn observe(ctx: &mut RequestContext, outcome: Outcome, now: Instant) {
     ctx.attempt.judged = true;
     if let (Some(upstream), Some(lease)) = (ctx.upstream(), &ctx.attempt.lease) {
-        upstream.observe(lease.index(), outcome, now);
+        let trial = upstream.observe(lease.index(), outcome, now);
+        trial.into_iter().for_each(|trial| drop(tokio::spawn(trial.run())));
     }
 }
 
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
     ctx.error = Some(error.etype().as_str());
     record::attempt(ctx, result);
-}
-
-fn result_of(kind: &ErrorType) -> AttemptResult {
-    use ErrorType as T;
-    match kind {
-        T::ReadTimedout | T::WriteTimedout => AttemptResult::Timeout,
-        T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error => AttemptResult::ProtocolError,
-        _ => AttemptResult::Reset,
-    }
 }
 
 /// Ours, for an answer whose status is tried at another endpoint.

@@ -14,17 +14,24 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{admission, balance_key, context::RequestContext, marks::Marks, rejection::Rejection};
+use super::{
+    admission, again, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection,
+};
 use crate::{
     gate::Refusal,
-    upstream::{Lease, Unavailable, Upstream},
+    upstream::{Lease, Unavailable, Upstream, peer},
 };
 
 /// Picks the endpoint of the first attempt and holds its lease.
 pub fn pick(session: &Session, ctx: &mut RequestContext, now: Instant) -> Result<(), Rejection> {
     let upstream = ctx.upstream().ok_or(Rejection::Internal)?.clone();
-    ctx.attempt.key = upstream.hash_key.as_ref().and_then(|key| balance_key::hash(key, session, ctx));
+    let (headers, who) = (&session.req_header().headers, ctx.principal());
+    let key = upstream.hash_key.as_ref();
+    ctx.attempt.key = key.and_then(|key| balance_key::hash(key, headers, who, &ctx.snapshot.tenants));
     upstream.begin(now);
+    if upstream.has_queue() {
+        return Err(Rejection::Overloaded);
+    }
     let lease = upstream.pick(&ctx.attempt.tried, draw(ctx), now).map_err(unavailable)?;
     hold(ctx, lease);
     Ok(())
@@ -44,7 +51,8 @@ pub(super) fn hold(ctx: &mut RequestContext, lease: Lease) {
 /// the decision to try again picked.
 pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Rejection> {
     // The first attempt follows the header at once; the clock costs a call.
-    let now = if ctx.attempt.count == 0 { ctx.started } else { Instant::now() };
+    let at_once = ctx.attempt.count == 0 && !ctx.attempt.waited;
+    let now = if at_once { ctx.started } else { Instant::now() };
     if !ctx.attempt.picked {
         return Err(Rejection::Internal);
     }
@@ -56,14 +64,19 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
         // ten fields, one after the other, that are not there.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     }
-    if admission::is_stream(session, ctx) {
+    let streams = admission::is_stream(session, ctx);
+    if streams || admission::uploads(session, ctx, FITS) {
+        peer::make_patient(&mut peer, &upstream.timeouts);
+    }
+    if streams {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
         let left = left.filter(|left| !left.is_zero()).ok_or(Rejection::DeadlineExceeded)?.max(LEAST_READ);
         let http2 = peer.options.alpn.get_max_http_version() > 1;
-        let patient = http2 && admission::uploads(session, ctx);
-        peer.options.read_timeout = Some(if patient { left } else { silence(ctx, &upstream).min(left) });
+        let uploads = http2 && admission::uploads(session, ctx, AT_ONCE);
+        peer.options.read_timeout =
+            Some(if uploads { left } else { silence(session, ctx, &upstream).min(left) });
     }
     ctx.attempt.tried.insert(lease.index());
     ctx.attempt.count += 1;
@@ -76,10 +89,12 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
     Ok(peer)
 }
 
-/// How long the endpoint may say nothing: less while there are others to ask.
-fn silence(ctx: &RequestContext, upstream: &Upstream) -> Duration {
+/// How long the endpoint may say nothing: less while there are others that may be
+/// asked.
+fn silence(session: &Session, ctx: &RequestContext, upstream: &Upstream) -> Duration {
     let is_last = ctx.attempt.count + 1 >= upstream.retries.attempts;
-    let given_up = upstream.retries.per_try_timeout.filter(|_| !is_last);
+    let given_up = upstream.retries.per_try_timeout;
+    let given_up = given_up.filter(|_| !is_last && again::is_repeatable(session, ctx));
     given_up.map_or(upstream.timeouts.read, |given_up| given_up.min(upstream.timeouts.read))
 }
 
@@ -107,14 +122,21 @@ pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
 }
 
 /// Refuses an answer whose body is in another coding than `chunked`: it would
-/// end with the connection (RFC 9112, 6.1), and the client's goes on.
+/// end with the connection (RFC 9112, 6.1), and the client's goes on. One with a
+/// length beside its chunks may be an attack (6.3).
 pub fn check_coding(answer: &ResponseHeader) -> Result<(), Box<Error>> {
     let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
     let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if known && codings.next().is_none() {
-        return Ok(());
+    if !known || codings.next().is_some() {
+        return Err(
+            Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up()
+        );
     }
-    Err(Error::explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked").into_up())
+    let both = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+    match both.iter().all(|name| answer.headers.contains_key(name)) {
+        true => Err(Error::explain(ErrorType::InvalidHTTPHeader, "a length beside chunks").into_up()),
+        false => Ok(()),
+    }
 }
 
 /// Whether the client got a header that is more than an interim answer.
@@ -156,6 +178,7 @@ pub fn verdict(ctx: &RequestContext, error: &Error) -> Rejection {
             Rejection::UpstreamTls
         }
         (ErrorSource::Upstream, T::ReadTimedout | T::WriteTimedout) => Rejection::UpstreamTimeout,
+        (ErrorSource::Upstream, _) if fault::is_unreached(error) => Rejection::UpstreamTimeout,
         (ErrorSource::Upstream, T::InvalidHTTPHeader | T::H1Error | T::InvalidH2 | T::H2Error) => {
             Rejection::UpstreamProtocol
         }
@@ -172,12 +195,21 @@ fn is_down(ctx: &RequestContext) -> bool {
     ctx.upstream().is_some_and(|upstream| upstream.is_down(Instant::now()))
 }
 
-fn unavailable(why: Unavailable) -> Rejection {
+/// What it means to the client that there is nowhere to go.
+pub(super) fn unavailable(why: Unavailable) -> Rejection {
     match why {
         Unavailable::NoEndpoint | Unavailable::Panic => Rejection::NoEndpoint,
         Unavailable::Full => Rejection::Overloaded,
     }
 }
+
+/// A body up to this comes with its header, or soon after. Over HTTP/2 Pingora
+/// waits for the answer from the request's header on, not from its body's end:
+/// silence of the endpoint during a longer upload is none.
+const AT_ONCE: u64 = 64 * 1024;
+
+/// A body up to this fits into what any host takes before its service reads.
+const FITS: u64 = 16 * 1024;
 
 /// Pingora's names of its private errors for a chunked body that is none.
 const BAD_CHUNK: &str = "InvalidChunk";

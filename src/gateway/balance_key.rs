@@ -4,20 +4,20 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, header};
-use pingora_proxy::Session;
 
-use super::context::RequestContext;
-use crate::{config::balance::HashKeySpec, upstream};
+use crate::{
+    config::balance::HashKeySpec,
+    identity::{Principal, Tenants},
+    upstream,
+};
 
 /// The hash of the request's key; `None` when it has none, or an empty one.
-pub fn hash(key: &HashKeySpec, session: &Session, ctx: &RequestContext) -> Option<u64> {
-    let headers = &session.req_header().headers;
+pub fn hash(key: &HashKeySpec, headers: &HeaderMap, who: Principal<'_>, tenants: &Tenants) -> Option<u64> {
     let of = |bytes: &[u8]| (!bytes.is_empty()).then(|| upstream::hash(bytes));
     match key {
         HashKeySpec::Header(name) => headers.get(name.header()).and_then(|value| of(value.as_bytes())),
         HashKeySpec::Cookie(name) => cookie(headers, name).and_then(of),
         HashKeySpec::ClientAddress => {
-            let who = ctx.principal();
             let behind = who.vpc_endpoint.unwrap_or_default().as_bytes();
             Some(match who.address.to_canonical() {
                 IpAddr::V4(address) => upstream::hash(address.octets().iter().chain(behind)),
@@ -28,7 +28,7 @@ pub fn hash(key: &HashKeySpec, session: &Session, ctx: &RequestContext) -> Optio
             })
         }
         HashKeySpec::Tenant => {
-            let name = ctx.principal().tenancy.tenant().and_then(|t| ctx.snapshot.tenants.name(t));
+            let name = who.tenancy.tenant().and_then(|tenant| tenants.name(tenant));
             name.and_then(|name| of(name.as_bytes()))
         }
     }

@@ -89,6 +89,8 @@ pub struct Attempt {
     pub lease: Option<Lease>,
     /// The endpoint was picked and not yet connected to.
     pub picked: bool,
+    /// It waited for room.
+    pub waited: bool,
     /// The hash of what keeps the request on an endpoint.
     pub key: Option<u64>,
     /// What it says of its endpoint was told.

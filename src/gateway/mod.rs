@@ -1,14 +1,18 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
-//! This file only delegates. `admission` lets a request in, `attempt` tries an
-//! endpoint, `again` decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
-//! `record` writes it down.
+//! This file only delegates. `admission` lets a request in as `decide` says,
+//! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
+//! another is tried, `headers` writes what is sent on, `reply` answers ourselves,
+//! `record` writes it down. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
 pub mod attempt;
 pub mod balance_key;
 pub mod context;
+pub mod decide;
+pub mod explain;
+pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
@@ -16,6 +20,7 @@ pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+pub mod waiting;
 
 use std::sync::Arc;
 
@@ -34,7 +39,7 @@ use context::RequestContext;
 use record::Recorder;
 use rejection::Rejection;
 
-use crate::{route::Action, snapshot::Current};
+use crate::{gate::Refusal, route::Action, snapshot::Current};
 
 /// The one `ProxyHttp` implementation.
 pub struct Gateway {
@@ -71,6 +76,16 @@ impl ProxyHttp for Gateway {
             Some(refused) => Err(refused),
             None => admission::admit(session, ctx),
         };
+        let admitted = match admitted {
+            // Boxed: almost nobody waits, and every request would carry the room.
+            Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
+            told => told,
+        };
+        if admitted == Err(Rejection::ClientGone) {
+            let mut gone = refuse(ctx, Rejection::ClientGone);
+            gone.as_down();
+            return Err(gone);
+        }
         if let Err(why) = admitted {
             return reply::reject(session, ctx, why).await.map(|()| true);
         }
@@ -109,7 +124,12 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        headers::prepare(session, request, ctx)
+        headers::prepare(session, request, ctx).inspect_err(|why| {
+            // A rewrite made no path; without a word this reads as a bad framing.
+            if *why.etype() == ErrorType::InvalidHTTPHeader {
+                ctx.rejection = Some(Rejection::Malformed(Refusal::Path));
+            }
+        })
     }
 
     async fn request_body_filter(

@@ -13,6 +13,7 @@ use crate::{
         metrics::{AttemptResult, IntCounter},
     },
     tls::TlsFacts,
+    upstream::Lease,
 };
 
 /// Writes requests down; one for the process.
@@ -59,6 +60,12 @@ impl Recorder {
             series.record(status);
         }
         let upstream = ctx.upstream.and_then(|upstream| ctx.snapshot.upstream_series(upstream));
+        let leaves =
+            ctx.attempt.lease.as_ref().filter(|_| ctx.attempt.count > 0).and_then(Lease::leaves_zone);
+        if let Some(own_zone) = leaves {
+            let series = ctx.upstream.and_then(|upstream| ctx.snapshot.cross_zone_series(upstream));
+            series.into_iter().for_each(|series| series.record(own_zone, ctx.body_in, bytes_out));
+        }
         if let (Some(first_byte), Some(series)) = (ctx.attempt.first_byte, upstream) {
             series.first_byte(first_byte);
         }

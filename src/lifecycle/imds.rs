@@ -1,6 +1,6 @@
 //! Where the instance says that it runs: the metadata service, version 2.
 //!
-//! Owns the token step, the two questions and how long all of it may take. Asked
+//! Owns the token step, the three questions and how long all of it may take. Asked
 //! at start-up and by a reload that asks first; what it said is remembered. When
 //! it says nothing the gateway serves without a zone of its own: an instance
 //! must not stay down because its metadata service is.
@@ -17,9 +17,9 @@ use crate::{config::location::LocationSpec, live::LiveState, upstream::Place};
 
 /// Asks, if the configuration wants it and nobody did. Blocks for at most a few
 /// seconds. Whether something was learned.
-pub fn learn(spec: &LocationSpec, live: &LiveState) -> bool {
+pub fn learn(spec: &LocationSpec, live: &LiveState) {
     if !spec.asks_imds() || live.knows_place() {
-        return false;
+        return;
     }
     match ask(&endpoint(), TIMEOUT) {
         Ok(place) => {
@@ -29,12 +29,8 @@ pub fn learn(spec: &LocationSpec, live: &LiveState) -> bool {
                 place.region.as_deref().unwrap_or("-")
             );
             live.learn_place(place);
-            true
         }
-        Err(why) => {
-            log::error!("location unknown, every zone counts as equally near: {why}");
-            false
-        }
+        Err(why) => log::error!("location unknown, every zone counts as equally near: {why}"),
     }
 }
 
@@ -82,9 +78,12 @@ fn ask(endpoint: &str, timeout: Duration) -> Result<Place, Unknown> {
     let zone = service.exchange("GET", ZONE, &token)?;
     let zone = zone.trim().parse::<crate::config::types::Name>().map_err(|_| Unknown::NoZone)?;
     // Older services do not know it; the zone is what counts.
-    let region = service.exchange("GET", REGION, &token).ok();
-    let region = region.map(|text| Arc::from(text.trim())).filter(|text: &Arc<str>| !text.is_empty());
-    Ok(Place { zone: Some(zone.as_str().into()), region, gateways: Vec::new() })
+    let told = |path| {
+        let text = service.exchange("GET", path, &token).ok()?;
+        Some(Arc::from(text.trim())).filter(|text: &Arc<str>| !text.is_empty())
+    };
+    let (region, zone_name) = (told(REGION), told(ZONE_NAME));
+    Ok(Place { zone: Some(zone.as_str().into()), zone_name, region, ..Place::default() })
 }
 
 /// Where to ask, and until when.
@@ -133,6 +132,7 @@ const TOKEN: &str = "/latest/api/token";
 const TOKEN_TTL: &str = "X-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_FIELD: &str = "X-aws-ec2-metadata-token";
 const ZONE: &str = "/latest/meta-data/placement/availability-zone-id";
+const ZONE_NAME: &str = "/latest/meta-data/placement/availability-zone";
 const REGION: &str = "/latest/meta-data/placement/region";
 /// It is on the same machine; a hop limit of 1 behind a bridge drops silently.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -161,6 +161,7 @@ mod tests {
                     _ if !has("x-aws-ec2-metadata-token: secret==") => (401, ""),
                     ["GET", ZONE] => zone,
                     ["GET", REGION] => (200, "us-east-1"),
+                    ["GET", ZONE_NAME] => (200, "us-east-1d"),
                     _ => (404, ""),
                 };
                 let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -174,6 +175,7 @@ mod tests {
         let place = ask(&service((200, "use1-az4")), Duration::from_secs(20)).unwrap();
 
         assert_eq!((place.zone.as_deref(), place.region.as_deref()), (Some("use1-az4"), Some("us-east-1")));
+        assert_eq!(place.zone_name.as_deref(), Some("us-east-1d"));
     }
 
     #[test]

@@ -19,18 +19,30 @@ use crate::{
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::Metrics,
-    upstream::health::HealthChecks,
+    upstream::{discovery::Discovery, health::HealthChecks},
 };
 
 /// Reloads this process from its main file.
 pub struct Reloader {
     path: PathBuf,
-    current: Arc<Current>,
-    live: Arc<LiveState>,
+    pub(super) current: Arc<Current>,
+    pub(super) live: Arc<LiveState>,
     metrics: Arc<Metrics>,
-    health: Arc<HealthChecks>,
+    followers: Followers,
     /// One reload at a time; a second one is told so.
     busy: Mutex<()>,
+    /// One new snapshot at a time. Endpoints that are found come at any moment:
+    /// who reloads then has to wait, and is not told to come again.
+    publishing: Mutex<()>,
+}
+
+/// Who follows the upstreams of the snapshot that serves.
+#[derive(Clone)]
+pub struct Followers {
+    /// Asks their endpoints whether they can serve.
+    pub health: Arc<HealthChecks>,
+    /// Finds their endpoints.
+    pub discovery: Arc<Discovery>,
 }
 
 /// What a reload did.
@@ -73,13 +85,15 @@ impl Reloader {
         current: Arc<Current>,
         live: Arc<LiveState>,
         metrics: Arc<Metrics>,
-        health: Arc<HealthChecks>,
+        followers: Followers,
     ) -> Self {
-        Self { path, current, live, metrics, health, busy: Mutex::new(()) }
+        let (busy, publishing) = Default::default();
+        Self { path, current, live, metrics, followers, busy, publishing }
     }
 
-    /// Reads, builds, asks new endpoints whether they can serve, swaps. Blocks for as long as the files and one probe take; call it off
-    /// the request path.
+    /// Reads, looks new names up, builds, asks new endpoints whether they can serve,
+    /// swaps. Blocks for as long as that takes, a few seconds at most; call it off the
+    /// request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
         match self.busy.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Refused::Busy),
@@ -123,14 +137,14 @@ impl Reloader {
     }
 
     fn swap(&self) -> Result<Reloaded, Refused> {
+        let _alone = self.alone();
         let before = self.current.load();
-        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
-        let (mut next, mut warnings) = built.map_err(Refused::Problems)?;
-        if imds::learn(&next.config().location, &self.live) {
-            // Once more, now that it is known what is near.
-            let again = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics);
-            (next, warnings) = again.map_err(Refused::Problems)?;
-        }
+        let learn = |config: &Config| {
+            imds::learn(&config.location, &self.live);
+            self.followers.discovery.learn(config);
+        };
+        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics, learn);
+        let (next, warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {
             next.loaded.locate(&mut frozen);
@@ -143,14 +157,37 @@ impl Reloader {
             changes,
             warnings: warnings.iter().map(ToString::to_string).collect(),
         };
+        drop(before);
+        self.publish(next);
+        self.followers.discovery.follow(self.current.load().config());
+        Ok(done)
+    }
+
+    /// Takes what became known of where upstreams are: endpoints that were found,
+    /// zones that were drained. The configuration stays as it is. Says whether
+    /// anything changed.
+    pub fn refresh(&self) -> bool {
+        let alone = self.alone();
+        self.refresh_alone(&alone)
+    }
+
+    /// No other snapshot is published before the guard drops.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn refresh_alone(&self, _alone: &MutexGuard<'_, ()>) -> bool {
+        let next = self.current.load().refreshed(&self.live, &self.metrics);
+        next.map(|next| self.publish(next)).is_some()
+    }
+
+    fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
-        self.health.prove(&upstreams);
+        self.followers.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
-        self.health.follow(&upstreams);
-        drop(before);
+        self.followers.health.follow(&upstreams);
         self.live.sweep();
-        Ok(done)
     }
 }
 
@@ -197,6 +234,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("requests", old.requests != new.requests),
         ("forwarded", old.forwarded != new.forwarded),
         ("location", old.location != new.location),
+        ("discovery", old.discovery != new.discovery),
         ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];

@@ -36,6 +36,16 @@ impl Access {
         let is_in = |list: &[TenantIndex]| tenant.is_some_and(|tenant| list.contains(&tenant));
         self.allow.as_deref().is_none_or(is_in) && !is_in(&self.deny)
     }
+
+    /// Who alone gets in; `None` is everyone.
+    pub fn allowed(&self) -> Option<&[TenantIndex]> {
+        self.allow.as_deref()
+    }
+
+    /// Who does not get in.
+    pub fn denied(&self) -> &[TenantIndex] {
+        &self.deny
+    }
 }
 
 /// A list that names nobody says two things: with `allow` everyone is refused,

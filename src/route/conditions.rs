@@ -45,16 +45,36 @@ impl Conditions {
 
     /// Whether a request has all of it.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
-        let header = |(name, test): &(HeaderName, Test)| {
-            facts.headers.get_all(name).iter().any(|value| test.passes(value.as_bytes()))
-        };
-        let parameter = |(name, test): &(Box<str>, Test)| {
-            parameters(facts.query).any(|(n, value)| n == &**name && test.passes(value.as_bytes()))
-        };
-        (self.tenants.is_empty() || facts.tenant.is_some_and(|tenant| self.tenants.contains(&tenant)))
-            && (self.methods.is_empty() || self.methods.contains(facts.method))
-            && self.headers.iter().all(header)
-            && self.query.iter().all(parameter)
+        self.take_tenant(facts)
+            && self.take_method(facts)
+            && self.headers.iter().all(|asked| is_in_header(asked, facts))
+            && self.query.iter().all(|asked| is_in_query(asked, facts))
+    }
+
+    fn take_tenant(&self, facts: &Facts<'_>) -> bool {
+        self.tenants.is_empty() || facts.tenant.is_some_and(|tenant| self.tenants.contains(&tenant))
+    }
+
+    fn take_method(&self, facts: &Facts<'_>) -> bool {
+        self.methods.is_empty() || self.methods.contains(facts.method)
+    }
+
+    /// Everything that a request does not have; empty where [`hold`](Self::hold)
+    /// is true.
+    pub(super) fn unmet(&self, facts: &Facts<'_>) -> Vec<Unmet> {
+        let tenants = (!self.take_tenant(facts)).then(|| Unmet::Tenant(self.tenants.clone()));
+        let methods = (!self.take_method(facts)).then(|| Unmet::Method(self.methods.clone()));
+        let headers = self.headers.iter().filter(|asked| !is_in_header(asked, facts));
+        let headers = headers.map(|(name, test)| Unmet::Header {
+            name: name.clone(),
+            how: test.unmet(facts.headers.contains_key(name)),
+        });
+        let query = self.query.iter().filter(|asked| !is_in_query(asked, facts));
+        let query = query.map(|(name, test)| Unmet::Query {
+            name: name.clone(),
+            how: test.unmet(parameters(facts.query).any(|(sent, _)| sent == &**name)),
+        });
+        tenants.into_iter().chain(methods).chain(headers).chain(query).collect()
     }
 
     /// How specific it is; of two the greater comes first.
@@ -104,6 +124,29 @@ impl Conditions {
     }
 }
 
+/// What a route asks and a request does not have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unmet {
+    /// It is of none of these tenants.
+    Tenant(Box<[TenantIndex]>),
+    /// Its method is none of these.
+    Method(Box<[Method]>),
+    /// A header field.
+    #[allow(missing_docs)]
+    Header { name: HeaderName, how: String },
+    /// A query parameter.
+    #[allow(missing_docs)]
+    Query { name: Box<str>, how: String },
+}
+
+fn is_in_header((name, test): &(HeaderName, Test), facts: &Facts<'_>) -> bool {
+    facts.headers.get_all(name).iter().any(|value| test.passes(value.as_bytes()))
+}
+
+fn is_in_query((name, test): &(Box<str>, Test), facts: &Facts<'_>) -> bool {
+    parameters(facts.query).any(|(sent, value)| sent == &**name && test.passes(value.as_bytes()))
+}
+
 /// Whether the first list, where empty is everything, holds all of the second.
 fn includes<T: PartialEq>(these: &[T], others: &[T]) -> bool {
     these.is_empty() || (!others.is_empty() && others.iter().all(|other| these.contains(other)))
@@ -126,6 +169,15 @@ impl Test {
             Self::Present => true,
             Self::Is(wanted) => **wanted == *value,
             Self::Matches(pattern) => str::from_utf8(value).is_ok_and(|text| pattern.is_match(text)),
+        }
+    }
+
+    /// What is wrong with a value that did not pass, or with there being none.
+    fn unmet(&self, is_there: bool) -> String {
+        match self {
+            Self::Is(wanted) if is_there => format!("is not `{}`", wanted.escape_ascii()),
+            Self::Matches(pattern) if is_there => format!("does not match `{pattern}`"),
+            _ => "is missing".to_owned(),
         }
     }
 }

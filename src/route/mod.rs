@@ -13,11 +13,13 @@ mod action;
 mod assemble;
 mod authority;
 mod build;
+mod choice;
 mod claims;
 mod conditions;
 mod conflicts;
 mod cookie;
 mod edits;
+mod explain;
 mod index;
 mod literal;
 #[cfg(test)]
@@ -45,7 +47,10 @@ use crate::config::{Source, server::EncodedSlash, tenant::TenantIndex};
 pub use access::Access;
 pub use action::{Action, Respond};
 pub use build::Names;
+pub use choice::Choice;
+pub use conditions::Unmet;
 pub use edits::HeaderEdits;
+pub use explain::{Contest, Loser, Why};
 pub use redirect::Redirect;
 pub use rewrite::Rewrite;
 pub use split::{Split, UpstreamIndex};
@@ -138,6 +143,13 @@ pub struct Route {
     pub retry_non_idempotent: bool,
     /// Where it was written.
     pub source: Source,
+}
+
+impl Route {
+    /// Whether a request of this method may be sent twice.
+    pub fn may_repeat(&self, method: &Method) -> bool {
+        self.retry_non_idempotent || method.is_idempotent()
+    }
 }
 
 /// What routes take from the rest of the configuration.

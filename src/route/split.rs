@@ -16,12 +16,12 @@ use crate::config::{
 #[derive(Debug)]
 pub struct Split {
     /// All but the last: below `until`, which grow, the draw is this one's.
-    shares: Box<[Share]>,
-    last: UpstreamIndex,
+    pub(super) shares: Box<[Share]>,
+    pub(super) last: UpstreamIndex,
     /// The sum of all weights; never 0.
-    total: u64,
+    pub(super) total: u64,
     /// What few routes have.
-    preference: Option<Box<Preference>>,
+    pub(super) preference: Option<Box<Preference>>,
 }
 
 /// The number of an upstream, given by whoever builds the snapshot.
@@ -32,15 +32,15 @@ impl Split {
     /// The upstream for a request. `draw` is any number, each as likely as any
     /// other; it decides when no override applies and there is no sticky key.
     pub fn choose(&self, facts: &Facts<'_>, draw: u64) -> UpstreamIndex {
-        let Some(preference) = &self.preference else { return self.by_weight(draw) };
-        if let Some(taken) = preference.overrides.iter().find(|o| o.applies(facts)) {
-            return taken.upstream;
+        let preferred = self.preference.as_ref().and_then(|preference| preference.of(facts));
+        match preferred {
+            Some(Preferred::Upstream(upstream)) => upstream,
+            Some(Preferred::Draw(hash)) => self.by_weight(hash),
+            None => self.by_weight(draw),
         }
-        let hash = preference.sticky.as_ref().and_then(|sticky| sticky.hash(facts));
-        self.by_weight(hash.unwrap_or(draw))
     }
 
-    fn by_weight(&self, draw: u64) -> UpstreamIndex {
+    pub(super) fn by_weight(&self, draw: u64) -> UpstreamIndex {
         // The high half of the product is the draw scaled to 0..total.
         let scaled = (u128::from(draw) * u128::from(self.total)) >> u64::BITS;
         let share = self.shares.iter().find(|share| scaled < u128::from(share.until));
@@ -81,33 +81,51 @@ impl Split {
 
 /// A part of the draws.
 #[derive(Debug)]
-struct Share {
-    until: u64,
-    upstream: UpstreamIndex,
+pub(super) struct Share {
+    pub(super) until: u64,
+    pub(super) upstream: UpstreamIndex,
 }
 
+/// What decides before the weights do.
 #[derive(Debug)]
-struct Preference {
-    overrides: Box<[Override]>,
-    sticky: Option<Sticky>,
+pub(super) struct Preference {
+    pub(super) overrides: Box<[Override]>,
+    pub(super) sticky: Option<Sticky>,
+}
+
+/// What a preference decides.
+pub(super) enum Preferred {
+    /// An override.
+    Upstream(UpstreamIndex),
+    /// The sticky key's hash: the same draw each time.
+    Draw(u64),
+}
+
+impl Preference {
+    /// `None` leaves it to the draw.
+    pub(super) fn of(&self, facts: &Facts<'_>) -> Option<Preferred> {
+        let taken = self.overrides.iter().find(|o| o.applies(facts));
+        let taken = taken.map(|taken| Preferred::Upstream(taken.upstream));
+        taken.or_else(|| self.sticky.as_ref()?.hash(facts).map(Preferred::Draw))
+    }
 }
 
 /// Requests with this value go there, whatever the weights.
 #[derive(Debug)]
-struct Override {
-    key: Key,
-    value: HeaderValue,
-    upstream: UpstreamIndex,
+pub(super) struct Override {
+    pub(super) key: Key,
+    pub(super) value: HeaderValue,
+    pub(super) upstream: UpstreamIndex,
 }
 
 #[derive(Debug)]
-enum Key {
+pub(super) enum Key {
     Header(HeaderName),
     Cookie(Box<str>),
 }
 
 impl Override {
-    fn applies(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn applies(&self, facts: &Facts<'_>) -> bool {
         match &self.key {
             Key::Header(name) => facts.headers.get_all(name).iter().any(|value| value == self.value),
             Key::Cookie(name) => cookie::values(facts.headers, name).any(|value| self.value == *value),

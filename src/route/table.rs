@@ -125,7 +125,7 @@ impl Table {
     }
 
     /// A host by its name: `a.b`, or `.a.b` for `*.a.b`.
-    fn host(&self, name: &str) -> Option<Key> {
+    pub(super) fn host(&self, name: &str) -> Option<Key> {
         let hash = self.hash.text(name);
         let number = self.host_index.find(hash, name, &self.text, |_| true)?;
         Some(Key { number, hash })
@@ -148,7 +148,7 @@ impl Table {
     }
 
     /// The wildcards that this host falls under, longest first.
-    fn wildcards(&self, host: &str) -> impl Iterator<Item = Key> {
+    pub(super) fn wildcards(&self, host: &str) -> impl Iterator<Item = Key> {
         let dots = || host.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'.');
         let labels = if self.wildcard_labels == 0 { 0 } else { dots().count() };
         let suffixes = dots().zip((1..=labels).rev());
@@ -172,17 +172,21 @@ impl Table {
         self.cell(first).find(|claim| self.holds(claim, facts))
     }
 
-    fn holds(&self, claim: &Claim, facts: &Facts<'_>) -> bool {
+    pub(super) fn holds(&self, claim: &Claim, facts: &Facts<'_>) -> bool {
         let conditions = || self.conditions.get(claim.route as usize);
         !claim.conditional || conditions().is_some_and(|conditions| conditions.hold(facts))
     }
 
     fn matches(&self, claim: &Claim, facts: &Facts<'_>) -> bool {
-        let pattern = self.patterns.get(claim.path.at as usize);
-        self.holds(claim, facts) && pattern.is_some_and(|pattern| pattern.is_match(facts.path))
+        self.holds(claim, facts) && self.is_match(claim, facts.path)
     }
 
-    fn range(&self, range: &Range<u32>) -> &[Claim] {
+    /// Whether the pattern of a claim matches.
+    pub(super) fn is_match(&self, claim: &Claim, path: &str) -> bool {
+        self.patterns.get(claim.path.at as usize).is_some_and(|pattern| pattern.is_match(path))
+    }
+
+    pub(super) fn range(&self, range: &Range<u32>) -> &[Claim] {
         self.claims.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
 }

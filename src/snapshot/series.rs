@@ -9,19 +9,22 @@ use crate::{
     route::UpstreamIndex,
     telemetry::{
         Metrics,
-        metrics::{NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
+        metrics::{CrossZoneSeries, NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
     },
     upstream::Upstream,
 };
 
 /// The counters of every pair of route and upstream that a request can take,
 /// found by index.
+#[derive(Clone)]
 pub(super) struct SeriesTable {
     nowhere: Arc<RouteSeries>,
-    routes: Vec<RouteRow>,
+    routes: Arc<[RouteRow]>,
     pub(super) upstreams: Vec<Arc<UpstreamSeries>>,
     /// By upstream and its zone.
     pub(super) zones: Vec<Vec<Arc<ZoneSeries>>>,
+    /// By upstream.
+    pub(super) cross_zone: Vec<Arc<CrossZoneSeries>>,
 }
 
 struct RouteRow {
@@ -31,7 +34,6 @@ struct RouteRow {
 
 impl SeriesTable {
     pub(super) fn new(config: &Config, at_work: &[Arc<Upstream>], metrics: &Metrics) -> Self {
-        let zones = |u: &Arc<Upstream>| u.zones().iter().map(|zone| metrics.zone(&u.name, zone)).collect();
         let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
         let row = |route: &Sourced<RouteSpec>| {
             let name = route.spec.name.as_str();
@@ -43,8 +45,14 @@ impl SeriesTable {
             nowhere: metrics.series(NO_NAME, NO_NAME),
             routes: config.routes.iter().map(row).collect(),
             upstreams: upstreams.collect(),
-            zones: at_work.iter().map(zones).collect(),
+            zones: zones(at_work, metrics),
+            cross_zone: at_work.iter().map(|u| metrics.cross_zone(&u.name)).collect(),
         }
+    }
+
+    /// The same, with upstreams whose zones may be others.
+    pub(super) fn with_zones_of(&self, at_work: &[Arc<Upstream>], metrics: &Metrics) -> Self {
+        Self { zones: zones(at_work, metrics), ..self.clone() }
     }
 
     pub(super) fn of(&self, route: Option<usize>, upstream: Option<UpstreamIndex>) -> &RouteSeries {
@@ -64,6 +72,11 @@ impl SeriesTable {
     }
 }
 
+fn zones(at_work: &[Arc<Upstream>], metrics: &Metrics) -> Vec<Vec<Arc<ZoneSeries>>> {
+    let of = |u: &Arc<Upstream>| u.zones().iter().map(|zone| metrics.zone(&u.name, zone)).collect();
+    at_work.iter().map(of).collect()
+}
+
 /// The upstreams that a route can choose.
 fn targets<'c>(config: &'c Config, route: &'c Sourced<RouteSpec>) -> impl Iterator<Item = (usize, &'c str)> {
     let named = |upstream: &Sourced<UpstreamSpec>| {
@@ -77,6 +90,7 @@ fn targets<'c>(config: &'c Config, route: &'c Sourced<RouteSpec>) -> impl Iterat
 
 /// The counters of every tenant, and of the unknown together. Without tenants
 /// there are none: all endpoints are unknown then.
+#[derive(Clone)]
 pub(super) struct TenantSeriesTable {
     unknown: Option<Arc<TenantSeries>>,
     tenants: Vec<Arc<TenantSeries>>,

@@ -8,7 +8,11 @@ use std::{
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::live::{EndpointLive, Health, Record, UpstreamLive, locked};
+use super::{
+    found::Resolved,
+    live::{EndpointLive, Health, Record, UpstreamLive, locked},
+};
+use crate::telemetry::metrics::OwnZone;
 
 /// One address of an upstream.
 pub struct Endpoint {
@@ -16,10 +20,16 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The availability zone's id.
     pub zone: Option<Arc<str>>,
+    /// The region, where it is not the gateway's own.
+    pub region: Option<Arc<str>>,
     /// Its share beside the others; 0 is never.
     pub weight: u16,
     /// Which of the upstream's zones it is in.
     pub(super) zone_index: usize,
+    /// Its zone was taken out.
+    pub(super) drained: bool,
+    /// It is known to be in another zone than the gateway.
+    pub(super) is_elsewhere: bool,
     pub(super) live: Arc<EndpointLive>,
     pub(super) peer: HttpPeer,
 }
@@ -30,6 +40,12 @@ impl Endpoint {
         self.peer.clone()
     }
 
+    /// Whether nothing about it would change.
+    pub(super) fn is(&self, other: &Resolved) -> bool {
+        let Resolved { address, zone, region, weight } = other;
+        (&self.address, &self.zone, &self.region, &self.weight) == (address, zone, region, weight)
+    }
+
     /// Requests that are on their way to it.
     pub fn in_flight(&self) -> u32 {
         self.live.in_flight()
@@ -38,6 +54,16 @@ impl Endpoint {
     /// What probes say of it.
     pub fn health(&self) -> Health {
         self.live.health()
+    }
+
+    /// Takes it to be so, as if probes had said it.
+    pub fn assume(&self, health: Health) {
+        self.live.set_health(health);
+    }
+
+    /// Whether an operator took its zone out.
+    pub fn is_drained(&self) -> bool {
+        self.drained
     }
 
     /// How much longer it is ejected.
@@ -94,6 +120,13 @@ impl EndpointLive {
         let (level, step) = if in_service { record.rise(how.slow_start, now) } else { (0, None) };
         Look { level, ejected: record.ejected.is_some(), is_back, next: step.or(record.ejected) }
     }
+
+    /// Remembers that it is out of service, whatever else is said of it, so that
+    /// its share rises when it is taken back.
+    pub(super) fn withdraw(&self) {
+        let mut record = locked(&self.record);
+        (record.in_service, record.rising) = (Some(false), None);
+    }
 }
 
 impl Record {
@@ -120,6 +153,9 @@ pub struct Lease {
     live: Arc<EndpointLive>,
     /// Where all of the upstream's requests are counted, if they are.
     group: Option<Arc<UpstreamLive>>,
+    /// Whether someone may wait for its end.
+    is_awaited: bool,
+    leaves_zone: Option<OwnZone>,
     index: usize,
 }
 
@@ -127,16 +163,31 @@ impl Lease {
     /// Takes a place at the endpoint; `None` when it has `most` already.
     pub(super) fn take(live: &Arc<EndpointLive>, index: usize, most: u32) -> Option<Self> {
         let before = live.in_flight.fetch_add(1, Ordering::Relaxed);
-        let lease = Self { live: live.clone(), group: None, index };
+        let lease = Self { live: live.clone(), group: None, is_awaited: false, leaves_zone: None, index };
         // Dropped, it gives its place back.
         (before < most).then_some(lease)
     }
 
     /// Takes a place in the upstream too; `None` when it has `most` already.
-    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32) -> Option<Self> {
+    pub(super) fn within(mut self, group: &Arc<UpstreamLive>, most: u32, queues: bool) -> Option<Self> {
         let before = group.in_flight.fetch_add(1, Ordering::Relaxed);
         self.group = Some(group.clone());
+        // One that never was a place wakes nobody: who looks for one in vain would
+        // wake itself.
+        self.is_awaited = queues && before < most;
         (before < most).then_some(self)
+    }
+
+    /// Notes that its endpoint is in another zone, and what the own one has.
+    pub(super) fn leaving(mut self, own_zone: OwnZone) -> Self {
+        self.leaves_zone = Some(own_zone);
+        self
+    }
+
+    /// What the own zone had when an endpoint of another was picked; `None` where
+    /// it was the own one, or zones are not known.
+    pub fn leaves_zone(&self) -> Option<OwnZone> {
+        self.leaves_zone
     }
 
     /// The endpoint's place in the upstream, for [`Tried`](super::Tried).
@@ -150,6 +201,9 @@ impl Drop for Lease {
         self.live.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(group) = &self.group {
             group.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if self.is_awaited {
+                group.queue.room();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use super::{budget::Budget, shares::Held};
+use super::{budget::Budget, place::Distance, queue::Queue, shares::Held};
 
 /// What is known of an upstream.
 #[derive(Debug)]
@@ -28,23 +28,37 @@ pub struct UpstreamLive {
     pub(super) ejections: AtomicU64,
     /// The last interval whose outcomes were compared.
     pub(super) compared: AtomicU64,
+    /// Requests that wait for room.
+    pub(super) queue: Queue,
     /// What its traffic allows of retries.
     pub(super) budget: Budget,
     /// What only one may change at a time.
     pub(super) book: Mutex<Book>,
+    /// It is for asking what would be: what becomes of it is told nobody.
+    pub(super) is_copy: bool,
     changes: Arc<AtomicU64>,
     endpoints: Mutex<HashMap<SocketAddr, Arc<EndpointLive>>>,
 }
 
+/// What of the past a copy knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Memory {
+    /// All of it: what rises or is held back does so in the copy.
+    Kept,
+    /// Who is healthy and ejected, but no hold-down and no slow start: as it is
+    /// when they are over.
+    Settled,
+}
+
 /// What is written down whenever a table of an upstream is built.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     /// Endpoints that may be picked, are healthy and not ejected.
     pub(super) in_service: usize,
     /// Endpoints that may be picked and are ejected.
     pub(super) ejected: usize,
-    /// By tier, nearest first.
-    pub(super) held: Vec<Held>,
+    /// By tier: which there are may change.
+    pub(super) held: Vec<(Distance, Held)>,
     /// Whether the last table was one of panic; to tell each change once.
     pub(super) panic: bool,
 }
@@ -57,7 +71,9 @@ impl Default for UpstreamLive {
             in_flight: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             compared: AtomicU64::new(0),
+            queue: Queue::default(),
             budget: Budget::new(born),
+            is_copy: false,
             book: Mutex::default(),
             changes: Arc::default(),
             endpoints: Mutex::default(),
@@ -83,6 +99,20 @@ impl UpstreamLive {
         !locked(&self.endpoints).is_empty()
     }
 
+    /// The same once more, for asking what would be; changes here and there do
+    /// not meet, and nothing is on its way to it.
+    pub(super) fn copy(&self, memory: Memory, now: Instant) -> Self {
+        let copy = Self { is_copy: true, ..Self::default() };
+        let endpoint = |live: &Arc<EndpointLive>| Arc::new(live.copy(memory, copy.changes.clone()));
+        let endpoints: HashMap<_, _> =
+            locked(&self.endpoints).iter().map(|(address, live)| (*address, endpoint(live))).collect();
+        let (born, book) = match memory {
+            Memory::Kept => (self.born, locked(&self.book).clone()),
+            Memory::Settled => (now, Book::default()),
+        };
+        Self { born, book: Mutex::new(book), endpoints: Mutex::new(endpoints), ..copy }
+    }
+
     /// Counts up whenever who is in service may have changed.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
@@ -97,6 +127,10 @@ pub struct EndpointLive {
     pub(super) failures: AtomicU32,
     /// Of these, those that the endpoint's service did not answer itself.
     pub(super) gateway_errors: AtomicU32,
+    /// Attempts that did not reach its host, one after the other.
+    pub(super) unreached: AtomicU32,
+    /// Somebody tries whether it can be reached again.
+    pub(super) on_trial: AtomicBool,
     /// Back from an ejection: the next outcome decides.
     pub(super) on_probation: AtomicBool,
     /// Outcomes of the interval: all, and those that were good.
@@ -107,7 +141,7 @@ pub struct EndpointLive {
 }
 
 /// What changes rarely.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     /// Whether it was in service when last looked at; `None` before the first look.
     pub(super) in_service: Option<bool>,
@@ -164,6 +198,20 @@ impl EndpointLive {
     pub fn set_health(&self, health: Health) {
         if self.health.swap(health as u8, Ordering::Relaxed) != health as u8 {
             self.changed();
+        }
+    }
+
+    fn copy(&self, memory: Memory, changes: Arc<AtomicU64>) -> Self {
+        let mut record = locked(&self.record).clone();
+        if memory == Memory::Settled {
+            record = Record { in_service: None, served: false, rising: None, ..record };
+        }
+        Self {
+            record: Mutex::new(record),
+            unreached: AtomicU32::new(self.unreached.load(Ordering::Relaxed)),
+            health: AtomicU8::new(self.health() as u8),
+            changes,
+            ..Self::default()
         }
     }
 

@@ -2,27 +2,35 @@
 //!
 //! `place` says how far endpoints are, `live` remembers what became of them,
 //! `table` works out who is in service and what `shares` each tier takes, `pick`
-//! draws from it, `outlier` ejects, `budget` counts retries. Does not own
+//! draws from it, `outlier` ejects, `trial` finds out who can be reached again,
+//! `budget` counts retries, `queue` keeps those in order for whom there is no room. Does not own
 //! connections, retries or the outcome: the caller says what was tried and what
 //! time it is, and gives the [`Lease`] back by dropping it. An endpoint of weight
 //! 0 is never picked.
 
 mod budget;
+pub mod discovery;
 mod endpoint;
+mod found;
 pub mod health;
 mod live;
 mod outlier;
 pub mod peer;
 mod pick;
 mod place;
+mod queue;
 mod retries;
 mod ring;
 mod shares;
+mod simulate;
+mod split;
 mod table;
 mod timeouts;
+mod trial;
 mod tried;
 mod turns;
 mod view;
+mod zone_drain;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -30,23 +38,30 @@ use arc_swap::ArcSwap;
 use health::Check;
 
 pub use endpoint::{Endpoint, Lease};
+pub use found::{EndpointSource, Found, FoundSet, Resolved};
 pub use live::{EndpointLive, Health, UpstreamLive};
 pub use outlier::Outcome;
 pub use pick::Unavailable;
 pub use place::{Distance, Place};
+pub use queue::{Queued, Waiting};
 pub use retries::Retries;
 pub use ring::hash;
+pub use simulate::{EndpointSplit, Seen, Simulation, WhatIf, ZoneSplit};
+pub use split::{Split, TierSplit};
 pub use timeouts::Timeouts;
+pub use trial::Trial;
 pub use tried::Tried;
-pub use view::{TierView, View};
+pub use view::{EndpointState, TierView, View};
+pub use zone_drain::{DrainEffect, Overload};
 
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
-    failover::OnPanic,
-    upstream::{EndpointSpec, UpstreamSpec},
+    failover::{MaxInFlightSpec, OnPanic},
+    upstream::UpstreamSpec,
 };
 use outlier::Outliers;
 use place::Plan;
+use queue::Waits;
 use ring::Ring;
 use shares::Return;
 use table::Table;
@@ -86,6 +101,8 @@ pub struct Upstream {
     /// Requests in flight, all together and to each.
     most: u32,
     most_each: u32,
+    /// Who may wait for room.
+    waits: Waits,
     /// Whether all requests are counted together.
     counts_all: bool,
     live: Arc<UpstreamLive>,
@@ -93,43 +110,43 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The upstream at work, seen from `place`. `live` is what is known of it.
+    /// The upstream at work with these endpoints, seen from `place`. `live` is what
+    /// is known of it.
     pub fn new(
         spec: &UpstreamSpec,
+        endpoints: Vec<Resolved>,
         tls: Option<&peer::PeerTls>,
         place: &Place,
         live: Arc<UpstreamLive>,
     ) -> Self {
         let timeouts = Timeouts::from(&spec.timeouts);
-        let zones: BTreeSet<&str> = spec.endpoints.iter().map(zone_of).collect();
+        let zones: BTreeSet<&str> = endpoints.iter().map(zone_of).collect();
         let zones: Box<[Arc<str>]> = zones.into_iter().map(Arc::from).collect();
-        let endpoint = |e: &EndpointSpec| Endpoint {
-            address: e.address.socket(),
-            zone: e.zone.as_ref().map(|zone| zone.as_str().into()),
+        let plans = place::tiers(&endpoints, place);
+        let towards =
+            |e: &Resolved| timeouts.towards(&place.distance(e.zone.as_deref(), e.region.as_deref()));
+        let endpoint = |e: Resolved| Endpoint {
+            zone_index: zones.iter().position(|zone| **zone == *zone_of(&e)).unwrap_or(0),
+            is_elsewhere: place.is_left_for(&e),
+            live: live.endpoint(e.address),
+            peer: peer::template(e.address, spec.protocol, &towards(&e), tls),
+            drained: place.is_drained(e.zone.as_deref()),
+            address: e.address,
+            zone: e.zone,
+            region: e.region,
             weight: e.weight,
-            zone_index: zones.iter().position(|zone| **zone == *zone_of(e)).unwrap_or(0),
-            live: live.endpoint(e.address.socket()),
-            peer: peer::template(e.address.socket(), spec.protocol, &timeouts, tls),
         };
-        let endpoints: Box<[Endpoint]> = spec.endpoints.iter().map(endpoint).collect();
-        let plans = place::tiers(&spec.endpoints, place);
+        let endpoints: Box<[Endpoint]> = endpoints.into_iter().map(endpoint).collect();
         let (hash_key, max_load) = match &spec.balance {
             BalanceSpec::ConsistentHash(hash) => (Some(hash.key.clone()), hash.max_load.share()),
             BalanceSpec::LeastRequest | BalanceSpec::RoundRobin => (None, f64::INFINITY),
-        };
-        let ring = |plan: &Plan| {
-            let members = plan
-                .members
-                .iter()
-                .filter_map(|index| endpoints.get(*index as usize).map(|e| (*index, e.address, e.weight)));
-            Ring::new(&members.collect::<Vec<(u32, SocketAddr, u16)>>())
         };
         Self {
             name: spec.name.as_str().into(),
             timeouts,
             check: Check::new(spec, tls).map(Arc::new),
             retries: Retries::from(&spec.retries),
-            rings: if hash_key.is_some() { plans.iter().map(ring).collect() } else { Box::default() },
+            rings: if hash_key.is_some() { rings(&plans, &endpoints) } else { Box::default() },
             gateways: zones.iter().map(|zone| gateways_in(place, zone)).collect(),
             all: plans.iter().map(|plan| plan.members.len()).sum(),
             plans: plans.into(),
@@ -146,7 +163,8 @@ impl Upstream {
             max_load,
             most: spec.max_in_flight.upstream.unwrap_or(u32::MAX),
             most_each: spec.max_in_flight.endpoint.unwrap_or(u32::MAX),
-            counts_all: hash_key.is_some() || spec.max_in_flight.upstream.is_some(),
+            waits: Waits::from(&spec.max_in_flight),
+            counts_all: hash_key.is_some() || counts_all(&spec.max_in_flight),
             hash_key,
             endpoints,
             zones,
@@ -170,6 +188,11 @@ impl Upstream {
         &self.zones
     }
 
+    /// Whether it has exactly these endpoints, in this order.
+    pub fn has(&self, endpoints: &[Resolved]) -> bool {
+        self.endpoints.len() == endpoints.len() && self.endpoints.iter().zip(endpoints).all(|(e, r)| e.is(r))
+    }
+
     /// Which of its zones an endpoint is in.
     pub fn zone_index(&self, endpoint: usize) -> Option<usize> {
         self.endpoints.get(endpoint).map(|endpoint| endpoint.zone_index)
@@ -189,8 +212,25 @@ impl Upstream {
     }
 }
 
-fn zone_of(endpoint: &EndpointSpec) -> &str {
-    endpoint.zone.as_ref().map_or(NO_ZONE, |zone| zone.as_str())
+/// A ring for each tier.
+fn rings(plans: &[Plan], endpoints: &[Endpoint]) -> Box<[Ring]> {
+    let ring = |plan: &Plan| {
+        let members = plan
+            .members
+            .iter()
+            .filter_map(|index| endpoints.get(*index as usize).map(|e| (*index, e.address, e.weight)));
+        Ring::new(&members.collect::<Vec<(u32, SocketAddr, u16)>>())
+    };
+    plans.iter().map(ring).collect()
+}
+
+fn zone_of(endpoint: &Resolved) -> &str {
+    endpoint.zone.as_deref().unwrap_or(NO_ZONE)
+}
+
+/// Whoever waits for room has to hear of each place that is given back.
+fn counts_all(spec: &MaxInFlightSpec) -> bool {
+    spec.upstream.is_some() || spec.queue > 0
 }
 
 fn gateways_in(place: &Place, zone: &str) -> u32 {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Endpoint, Upstream,
+    Endpoint, Trial, Upstream,
     live::{Book, EndpointLive, Record, locked},
 };
 use crate::config::failover::{OutlierDetectionSpec, SuccessRateSpec};
@@ -21,8 +21,10 @@ pub enum Outcome {
     Good,
     /// An answer of 500 and above that the service gave itself.
     ServerError,
-    /// No connection, no answer, no HTTP, silence; or an answer 502, 503 or 504.
+    /// No answer, no HTTP, silence, no TLS; or an answer 502, 503 or 504.
     GatewayError,
+    /// No connection, or nobody acknowledged what was sent on one.
+    Unreached,
 }
 
 impl Outcome {
@@ -78,14 +80,16 @@ impl Outliers {
         }
         let failures = live.failures.fetch_add(1, Relaxed).saturating_add(1);
         let gateway_errors = match outcome {
-            Outcome::GatewayError => live.gateway_errors.fetch_add(1, Relaxed).saturating_add(1),
+            Outcome::GatewayError | Outcome::Unreached => {
+                live.gateway_errors.fetch_add(1, Relaxed).saturating_add(1)
+            }
             _ => {
                 live.gateway_errors.store(0, Relaxed);
                 0
             }
         };
         let (most, most_gateway) = (self.consecutive_5xx, self.consecutive_gateway_errors);
-        let counts = most > 0 || (most_gateway > 0 && outcome == Outcome::GatewayError);
+        let counts = most > 0 || (most_gateway > 0 && outcome != Outcome::ServerError);
         if counts && live.on_probation.load(Relaxed) {
             return Some("probation");
         }
@@ -95,8 +99,13 @@ impl Outliers {
         (most > 0 && failures >= most).then_some("consecutive_5xx")
     }
 
+    /// Whether failures in themselves lead to an ejection.
+    pub(super) fn sees_failures(&self) -> bool {
+        self.consecutive_5xx > 0 || self.consecutive_gateway_errors > 0 || self.success_rate.is_some()
+    }
+
     /// Whether one more of `all` endpoints may be ejected.
-    fn allows(&self, book: &Book, all: usize) -> bool {
+    pub(super) fn allows(&self, book: &Book, all: usize) -> bool {
         let most = ((all as f64 * self.max_share) as usize).max(1);
         book.in_service > 1 && book.ejected < most
     }
@@ -112,9 +121,18 @@ impl Outliers {
 }
 
 impl Upstream {
-    /// Takes in what an attempt says of its endpoint.
-    pub fn observe(&self, index: usize, outcome: Outcome, now: Instant) {
-        let (Some(outliers), Some(endpoint)) = (&self.outliers, self.endpoints.get(index)) else { return };
+    /// Takes in what an attempt says of its endpoint. Who is unreachable from now
+    /// on is to be tried, beside the traffic.
+    pub fn observe(&self, index: usize, outcome: Outcome, now: Instant) -> Option<Trial> {
+        let endpoint = self.endpoints.get(index)?;
+        let trial = self.reached(endpoint, outcome);
+        if let Some(outliers) = &self.outliers {
+            self.weigh(outliers, endpoint, outcome, now);
+        }
+        trial
+    }
+
+    fn weigh(&self, outliers: &Outliers, endpoint: &Endpoint, outcome: Outcome, now: Instant) {
         if outliers.success_rate.is_some() {
             let [all, good] = &endpoint.live.outcomes;
             all.fetch_add(1, Relaxed);
@@ -126,7 +144,8 @@ impl Upstream {
         }
     }
 
-    fn eject(&self, outliers: &Outliers, endpoint: &Endpoint, why: &'static str, now: Instant) {
+    /// Takes an endpoint out for a while, unless it is out or has to stay.
+    pub(super) fn eject(&self, outliers: &Outliers, endpoint: &Endpoint, why: &'static str, now: Instant) {
         // The book has to know who else is left.
         drop(self.table(now));
         let mut book = locked(&self.live.book);
@@ -145,6 +164,9 @@ impl Upstream {
         book.ejected += 1;
         self.live.ejections.fetch_add(1, Relaxed);
         live.changed();
+        if self.live.is_copy {
+            return;
+        }
         log::warn!(
             "endpoint ejected: upstream={} endpoint={} zone={} reason={why} for_s={} nth={nth}",
             self.name,

@@ -36,7 +36,8 @@ pub struct PeerTls {
     pub identity: u64,
 }
 
-/// The peer of an endpoint, but for what a single request needs.
+/// The peer of an endpoint, but for what a single request needs. `timeouts` are
+/// as its distance asks, see [`Timeouts::towards`].
 pub fn template(
     address: SocketAddr,
     protocol: Protocol,
@@ -70,13 +71,28 @@ pub fn template(
         // Post-quantum first: Pingora offers classical groups only.
         options.curves = Some("X25519MLKEM768:X25519:P-256:P-384".into());
     }
-    options.tcp_keepalive = Some(TcpKeepalive {
-        idle: Duration::from_secs(30),
-        interval: Duration::from_secs(5),
-        count: 3,
-        user_timeout: Duration::from_secs(20),
-    });
+    options.tcp_keepalive = Some(watch(timeouts.unacknowledged));
     peer
+}
+
+/// Makes it a peer for a request that the endpoint may leave unread for a while.
+/// To the kernel a full receive buffer is as bad as a lost one, and what a socket
+/// was told at first stays with it: such requests have connections of their own.
+pub fn make_patient(peer: &mut HttpPeer, timeouts: &Timeouts) {
+    peer.group_key = peer.group_key.wrapping_add(1);
+    peer.options.tcp_keepalive = Some(watch(timeouts.write.max(timeouts.unacknowledged)));
+}
+
+/// When the kernel takes a connection for lost (TCP_USER_TIMEOUT, RFC 5482).
+fn watch(unacknowledged: Duration) -> TcpKeepalive {
+    TcpKeepalive {
+        idle: Duration::from_secs(2),
+        interval: Duration::from_secs(1),
+        // Linux looks at the time alone once there is one: at the first question
+        // that found no answer within the interval, if so much time has passed.
+        count: 3,
+        user_timeout: unacknowledged,
+    }
 }
 
 fn pool_key(protocol: Protocol, tls: Option<&PeerTls>) -> u64 {
@@ -89,7 +105,7 @@ fn pool_key(protocol: Protocol, tls: Option<&PeerTls>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::upstream::TimeoutsSpec;
+    use crate::{config::upstream::TimeoutsSpec, upstream::Distance};
     use pingora::upstreams::peer::Peer;
 
     fn peer(protocol: Protocol, identity: u64) -> HttpPeer {
@@ -105,6 +121,28 @@ mod tests {
         assert_eq!(base, peer(Protocol::Http1, 1).reuse_hash());
         assert_ne!(base, peer(Protocol::Http1, 2).reuse_hash());
         assert_ne!(base, peer(Protocol::Http2, 1).reuse_hash());
+    }
+
+    #[test]
+    fn what_may_be_left_unread_has_connections_of_its_own() {
+        let timeouts = Timeouts::from(&TimeoutsSpec::default());
+        let (quick, mut patient) = (peer(Protocol::Http1, 1), peer(Protocol::Http1, 1));
+
+        make_patient(&mut patient, &timeouts);
+
+        let lost_after = |peer: &HttpPeer| peer.options.tcp_keepalive.as_ref().unwrap().user_timeout;
+        assert_ne!(quick.reuse_hash(), patient.reuse_hash());
+        assert_eq!((lost_after(&quick), lost_after(&patient)), (timeouts.unacknowledged, timeouts.write));
+    }
+
+    #[test]
+    fn hosts_of_other_regions_have_more_time() {
+        let timeouts = Timeouts::from(&TimeoutsSpec::default());
+
+        let far = timeouts.towards(&Distance::Elsewhere("west".into()));
+
+        assert_eq!(timeouts.towards(&Distance::Region).unacknowledged, timeouts.unacknowledged);
+        assert!(far.unacknowledged > timeouts.unacknowledged * 2 && far.connect == timeouts.connect);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     table::{Table, Tier},
     tried::Tried,
 };
+use crate::telemetry::metrics::OwnZone;
 
 /// Why there is nowhere to go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,15 +41,28 @@ impl Upstream {
         let lease = found.and_then(|index| self.lease(index));
         let lease =
             lease.or_else(|| self.lease(self.scan(&table, tried, draw, |index| self.has_room(index))?));
+        let lease = lease.map(|lease| self.noting_zones(lease, &table));
         match lease {
-            Some(lease) if self.counts_all => lease.within(&self.live, self.most).ok_or(Unavailable::Full),
+            Some(lease) if self.counts_all => {
+                lease.within(&self.live, self.most, self.waits.is_any()).ok_or(Unavailable::Full)
+            }
             Some(lease) => Ok(lease),
             None if self.scan(&table, tried, draw, |_| true).is_some() => Err(Unavailable::Full),
             None => Err(Unavailable::NoEndpoint),
         }
     }
 
-    fn first(&self, table: &Table, draw: u64) -> Option<usize> {
+    fn noting_zones(&self, lease: Lease, table: &Table) -> Lease {
+        if self.endpoints.get(lease.index()).is_none_or(|endpoint| !endpoint.is_elsewhere) {
+            return lease;
+        }
+        let nearest = self.plans.first().zip(table.tiers.first());
+        let own_serves =
+            nearest.is_some_and(|(plan, tier)| plan.distance == Distance::OwnZone && tier.in_service > 0.0);
+        lease.leaving(if own_serves { OwnZone::InService } else { OwnZone::None })
+    }
+
+    pub(super) fn first(&self, table: &Table, draw: u64) -> Option<usize> {
         // Not the bits that draw the endpoint: it would be the same few in each tier.
         let tier = if let [only] = &*table.tiers { Some((0, only)) } else { table.tier(spread(draw) as u32) };
         let (nth, tier) = tier?;
@@ -97,7 +111,7 @@ impl Upstream {
 
     /// The first of all in service that was not tried and is accepted, nearest
     /// tiers first.
-    fn scan(
+    pub(super) fn scan(
         &self,
         table: &Table,
         tried: &Tried,
@@ -107,7 +121,7 @@ impl Upstream {
         table.tiers.iter().find_map(|tier| tier.scan(draw, |index| !tried.contains(index) && accepts(index)))
     }
 
-    fn has_room(&self, index: usize) -> bool {
+    pub(super) fn has_room(&self, index: usize) -> bool {
         self.endpoints.get(index).is_some_and(|endpoint| endpoint.in_flight() < self.most_each)
     }
 

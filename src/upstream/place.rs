@@ -5,17 +5,21 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::config::upstream::EndpointSpec;
+use super::found::Resolved;
 
 /// Where this gateway runs, as far as it is known.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Place {
     /// The availability zone's id.
     pub zone: Option<Arc<str>>,
+    /// What the zone is called in this account, as `us-east-1a`.
+    pub zone_name: Option<Arc<str>>,
     /// The region.
     pub region: Option<Arc<str>>,
     /// How many gateways there are in each zone; empty when that is not known.
     pub gateways: Vec<(Arc<str>, u32)>,
+    /// Zones that an operator took out: their endpoints are in no tier.
+    pub drained: Vec<Arc<str>>,
 }
 
 impl Place {
@@ -26,6 +30,22 @@ impl Place {
             Some(other) if self.region.as_deref() != Some(other) => Distance::Elsewhere(other.into()),
             _ if zone.is_some() && zone == self.zone.as_deref() => Distance::OwnZone,
             _ => Distance::Region,
+        }
+    }
+
+    /// Whether an operator took the zone out.
+    pub fn is_drained(&self, zone: Option<&str>) -> bool {
+        zone.is_some_and(|zone| self.drained.iter().any(|drained| **drained == *zone))
+    }
+}
+
+impl Place {
+    /// Whether an endpoint is known to be in another zone than the own one.
+    pub(super) fn is_left_for(&self, endpoint: &Resolved) -> bool {
+        match self.distance(endpoint.zone.as_deref(), endpoint.region.as_deref()) {
+            Distance::OwnZone => false,
+            Distance::Region => self.zone.is_some() && endpoint.zone.is_some(),
+            Distance::Elsewhere(_) => self.zone.is_some(),
         }
     }
 }
@@ -60,14 +80,14 @@ pub(super) struct Plan {
     pub(super) weight: u64,
 }
 
-/// The tiers of an upstream, nearest first; other regions in the order in which
+/// The tiers of an upstream, nearest first, without endpoints of weight 0 and of
+/// drained zones; other regions in the order in which
 /// they are written first. Empty tiers are left out.
-pub(super) fn tiers(endpoints: &[EndpointSpec], place: &Place) -> Vec<Plan> {
+pub(super) fn tiers(endpoints: &[Resolved], place: &Place) -> Vec<Plan> {
     let mut tiers: Vec<Plan> = [Distance::OwnZone, Distance::Region].map(Plan::empty).into();
-    for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.weight > 0) {
-        let name = |name: &Option<crate::config::types::Name>| name.as_ref().map(|n| n.as_str().to_owned());
-        let (zone, region) = (name(&endpoint.zone), name(&endpoint.region));
-        let distance = place.distance(zone.as_deref(), region.as_deref());
+    let may_serve = |e: &Resolved| e.weight > 0 && !place.is_drained(e.zone.as_deref());
+    for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| may_serve(endpoint)) {
+        let distance = place.distance(endpoint.zone.as_deref(), endpoint.region.as_deref());
         let known = tiers.iter().position(|tier| tier.distance == distance);
         let at = known.unwrap_or_else(|| {
             tiers.push(Plan::empty(distance));
@@ -93,18 +113,18 @@ mod tests {
     use super::*;
 
     fn place(zone: &str, region: &str) -> Place {
-        Place { zone: Some(zone.into()), region: Some(region.into()), gateways: Vec::new() }
+        Place { zone: Some(zone.into()), region: Some(region.into()), ..Place::default() }
     }
 
     #[test]
     fn the_own_zone_is_nearest_and_other_regions_come_as_written() {
-        let endpoint = |port: u16, zone: &str, region: &str| {
-            serde_json::from_value(serde_json::json!({
-                "address": format!("10.0.0.1:{port}"), "zone": zone, "region": region
-            }))
-            .unwrap()
+        let endpoint = |port: u16, zone: &str, region: &str| Resolved {
+            address: ([10, 0, 0, 1], port).into(),
+            zone: Some(zone.into()),
+            region: Some(region.into()),
+            weight: 1,
         };
-        let specs: Vec<EndpointSpec> = vec![
+        let endpoints = [
             endpoint(1, "z9", "west"),
             endpoint(2, "z2", "east"),
             endpoint(3, "z1", "east"),
@@ -112,7 +132,7 @@ mod tests {
             endpoint(5, "z9", "west"),
         ];
 
-        let tiers = tiers(&specs, &place("z1", "east"));
+        let tiers = tiers(&endpoints, &place("z1", "east"));
 
         let told: Vec<_> = tiers.iter().map(|t| (t.distance.to_string(), t.members.clone())).collect();
         let wanted = [("own zone", vec![2]), ("region", vec![1]), ("west", vec![0, 4]), ("north", vec![3])];

@@ -25,6 +25,11 @@ impl Retries {
     pub fn on_status(&self, status: u16) -> bool {
         self.statuses.contains(&status)
     }
+
+    /// The statuses that are tried again.
+    pub fn statuses(&self) -> &[u16] {
+        &self.statuses
+    }
 }
 
 impl From<&RetriesSpec> for Retries {

@@ -16,7 +16,7 @@ use super::{
     endpoint::{Admission, WHOLE},
     live::{Book, Health},
     place::{Distance, Plan},
-    shares,
+    shares::{self, Held},
     turns::Turns,
 };
 use crate::config::failover::OnPanic;
@@ -113,6 +113,7 @@ impl Upstream {
         let changes = self.live.changes();
         let survey = self.survey(now);
         (book.in_service, book.ejected) = (survey.in_service, survey.ejected);
+        let survey = self.without_unreachable(survey, &book);
         let table = self.tabulate(survey, &mut book, (changes, now));
         self.tell_panic(&table, &mut book);
         self.table.store(Arc::new(table));
@@ -127,15 +128,30 @@ impl Upstream {
         let mut survey =
             Survey { levels: vec![0; self.endpoints.len()], in_service: 0, ejected: 0, next: None };
         for (endpoint, level) in self.endpoints.iter().zip(&mut survey.levels).filter(|(e, _)| e.weight > 0) {
+            if endpoint.drained {
+                endpoint.live.withdraw();
+                continue;
+            }
             let look = endpoint.live.look(how, now);
             *level = look.level;
             survey.in_service += usize::from(look.level > 0);
             survey.ejected += usize::from(look.ejected);
             survey.next = earlier(survey.next, look.next);
-            if look.is_back {
+            if look.is_back && !self.live.is_copy {
                 log::info!("endpoint is tried again: upstream={} endpoint={}", self.name, endpoint.address);
             }
         }
+        survey
+    }
+
+    /// Where no more may be ejected, who cannot be reached is out of service all the
+    /// same: a request would only wait there.
+    fn without_unreachable(&self, mut survey: Survey, book: &Book) -> Survey {
+        if self.outliers.as_ref().is_none_or(|outliers| outliers.allows(book, self.all)) {
+            return survey;
+        }
+        let all = self.endpoints.iter().zip(&mut survey.levels);
+        all.filter(|(endpoint, _)| endpoint.live.is_unreachable()).for_each(|(_, level)| *level = 0);
         survey
     }
 
@@ -177,21 +193,26 @@ impl Upstream {
         if all == 0 { 0.0 } else { serving as f64 / all as f64 }
     }
 
-    /// All endpoints, whatever is said of them, by weight alone.
+    /// All endpoints, whatever is said of them, by weight alone; but nobody who
+    /// cannot be reached.
     fn spread(&self, levels: &mut [u8]) -> Split {
-        let members = self.plans.iter().flat_map(|plan| &plan.members);
-        members
-            .for_each(|index| levels.get_mut(*index as usize).into_iter().for_each(|level| *level = WHOLE));
-        let mut shares: Vec<_> = self.plans.iter().map(|plan| plan.weight as f64).collect();
+        let mut take = |index: &u32| {
+            let endpoint = self.endpoints.get(*index as usize)?;
+            let can = !endpoint.live.is_unreachable();
+            *levels.get_mut(*index as usize)? = if can { WHOLE } else { 0 };
+            can.then_some(f64::from(endpoint.weight))
+        };
+        let mut shares: Vec<f64> =
+            self.plans.iter().map(|plan| plan.members.iter().filter_map(&mut take).sum()).collect();
         shares::scale(&mut shares);
         Split { shares, spare: None, next: None }
     }
 
     /// What each tier takes by what of it is in service.
     fn split(&self, in_service: &[f64], levels: &[u8], book: &mut Book, now: Instant) -> Split {
-        book.held.resize_with(in_service.len(), Default::default);
+        self.align(&mut book.held, now);
         let mut next = None;
-        let held = in_service.iter().zip(&mut book.held).map(|(share, held)| {
+        let held = in_service.iter().zip(&mut book.held).map(|(share, (_, held))| {
             let (level, at) = held.follow(*share, now, self.returns);
             next = earlier(next, at);
             level / self.spill_below
@@ -207,6 +228,23 @@ impl Upstream {
         }
         let spare = fairness.filter(|f| f.own < 1.0 && f.spare.iter().any(|spare| *spare > 0.0));
         Split { shares: shares::split(&capacities), spare: spare.map(|fairness| fairness.spare), next }
+    }
+
+    /// One for each tier, in their order; what is held of a tier stays with it.
+    /// Tiers that are gone stand behind, as lost: their return is to be slow.
+    fn align(&self, held: &mut Vec<(Distance, Held)>, now: Instant) {
+        let there = || self.plans.iter().map(|plan| &plan.distance);
+        if !held.iter().map(|(distance, _)| distance).take(self.plans.len()).eq(there()) {
+            let mut before = std::mem::take(held);
+            for distance in there() {
+                let known = before.iter().position(|(other, _)| other == distance);
+                held.push(known.map_or((distance.clone(), Held::default()), |at| before.swap_remove(at)));
+            }
+            held.append(&mut before);
+        }
+        for (_, gone) in held.iter_mut().skip(self.plans.len()) {
+            gone.follow(0.0, now, self.returns);
+        }
     }
 
     /// Only where there is an own zone, and it is known who else is where.
@@ -253,6 +291,9 @@ impl Upstream {
     }
 
     fn tell_panic(&self, table: &Table, book: &mut Book) {
+        if self.live.is_copy {
+            return;
+        }
         let began = table.panic && !book.panic;
         if began {
             let policy = if self.on_panic == OnPanic::Spread { "spread" } else { "fail" };

@@ -1,9 +1,9 @@
 //! What an upstream is now, for people and metrics: from the same table that
 //! picks are drawn from.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Distance, Upstream, UpstreamLive};
+use super::{Distance, Endpoint, Health, Tried, Unavailable, Upstream, UpstreamLive};
 
 /// An upstream now.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,54 @@ pub struct TierView {
     pub in_service: f64,
 }
 
+/// What an endpoint is; the first that applies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EndpointState {
+    /// Of weight 0: never picked.
+    Never,
+    /// An operator took its zone out.
+    Drained,
+    /// Traffic took it out for a while.
+    Ejected,
+    /// Its last probes failed.
+    Unhealthy,
+    /// The last attempts did not reach it.
+    Unreachable,
+    /// It was never probed, and has to be.
+    Unproven,
+    /// It takes traffic.
+    InService,
+}
+
+impl EndpointState {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Never => "weight 0",
+            Self::Drained => "drained",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+            Self::Unreachable => "unreachable",
+            Self::Unproven => "unproven",
+            Self::InService => "in service",
+        }
+    }
+}
+
 impl Upstream {
+    /// What one of its endpoints is now.
+    pub fn state(&self, endpoint: &Endpoint, now: Instant) -> EndpointState {
+        match endpoint.health() {
+            _ if endpoint.weight == 0 => EndpointState::Never,
+            _ if endpoint.is_drained() => EndpointState::Drained,
+            _ if endpoint.ejected_for(now).is_some() => EndpointState::Ejected,
+            Health::Unhealthy => EndpointState::Unhealthy,
+            _ if endpoint.live.is_unreachable() => EndpointState::Unreachable,
+            Health::Unproven if self.probed => EndpointState::Unproven,
+            Health::Healthy | Health::Unproven => EndpointState::InService,
+        }
+    }
+
     /// What it is now.
     pub fn view(&self, now: Instant) -> View {
         let table = self.table(now);
@@ -57,6 +104,37 @@ impl Upstream {
         self.table(now).tiers.iter().all(|tier| tier.in_service <= 0.0)
     }
 
+    /// Why a first attempt would find nowhere to go now: what
+    /// [`pick`](Self::pick) answers, without taking a place.
+    pub fn unavailable(&self, now: Instant) -> Option<Unavailable> {
+        let table = self.table(now);
+        let (nobody, full) = (Tried::default(), || self.live.in_flight.load(Ordering::Relaxed) >= self.most);
+        if table.panic && self.fails_in_panic() {
+            return Some(Unavailable::Panic);
+        }
+        match self.scan(&table, &nobody, 0, |_| true) {
+            None => Some(Unavailable::NoEndpoint),
+            Some(_) if self.counts_all && full() => Some(Unavailable::Full),
+            Some(_) => {
+                let room = self.scan(&table, &nobody, 0, |index| self.has_room(index));
+                room.is_none().then_some(Unavailable::Full)
+            }
+        }
+    }
+
+    /// The endpoint that a first attempt with this key goes to now; `None` where
+    /// no key decides, and where there is nowhere to go.
+    pub fn keyed(&self, key: u64, now: Instant) -> Option<&Endpoint> {
+        if self.hash_key.is_none() || self.unavailable(now).is_some() {
+            return None;
+        }
+        let table = self.table(now);
+        let has_room = |index| self.has_room(index);
+        let first = self.first(&table, key).filter(|index| has_room(*index));
+        let index = first.or_else(|| self.scan(&table, &Tried::default(), key, has_room))?;
+        self.endpoints.get(index)
+    }
+
     /// How far an endpoint is; `None` for one that is never picked.
     pub fn distance(&self, endpoint: usize) -> Option<&Distance> {
         let has =
@@ -68,6 +146,6 @@ impl Upstream {
 impl UpstreamLive {
     /// Ejections since the upstream is known.
     pub fn ejections(&self) -> u64 {
-        self.ejections.load(std::sync::atomic::Ordering::Relaxed)
+        self.ejections.load(Ordering::Relaxed)
     }
 }

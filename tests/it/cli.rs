@@ -98,7 +98,7 @@ async fn the_schema_knows_every_section() {
 
 #[tokio::test]
 async fn every_verb_has_help_that_fits_a_terminal() {
-    for verb in ["", "run", "check", "reload", "status", "schema", "completions", "version"] {
+    for verb in ["", "run", "check", "reload", "status", "explain", "schema", "completions", "version"] {
         let arguments: Vec<_> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let told = Gateway::cli(&arguments).await;
 

@@ -98,6 +98,60 @@ async fn half_of_the_own_zone_dead_spills_what_is_too_much_for_the_other_half() 
 }
 
 #[tokio::test]
+async fn what_leaves_the_own_zone_is_counted_and_whether_it_had_to() {
+    let fleet = Fleet::start([4, 2, 0]).await;
+    let gateway = fleet.gateway("z1", SENSITIVE).await;
+    let count = async |own_zone: &str, more: &[(&str, &str)]| {
+        let labels = [&[("upstream", "shop"), ("own_zone", own_zone)], more].concat();
+        let name = if more.is_empty() { "requests" } else { "bytes" };
+        gateway.metric(&format!("tollgate_upstream_cross_zone_{name}_total"), &labels).await
+    };
+    let (sent, received) = ([("direction", "sent")], [("direction", "received")]);
+    let posted = async |requests: u32| {
+        let (mut client, mut left) = (gateway.connect().await, (0.0, 0.0));
+        for _ in 0..requests {
+            let answer = client.send(&Request::post("/", "a body of 20 bytes.\n")).await;
+            assert_eq!(answer.status, 200);
+            if answer.echo().origin().starts_with("z2") {
+                left = (left.0 + 1.0, left.1 + answer.body.len() as f64);
+            }
+        }
+        left
+    };
+    assert_eq!(
+        (posted(20).await.0, count("in_service", &[]).await, count("none", &[]).await),
+        (0.0, 0.0, 0.0)
+    );
+
+    // Two of four are gone: some of the share spills.
+    fleet.zones[0][0].stop().await;
+    fleet.zones[0][1].stop().await;
+    eventually(PATIENCE, || async {
+        gateway.get("/").await;
+        gateway.metric("tollgate_upstream_ejections_total", &[]).await == 2.0
+    })
+    .await;
+    let before = (count("in_service", &[]).await, count("in_service", &received).await);
+    let (left, bytes) = posted(200).await;
+    assert!((1.0..200.0).contains(&left), "{left}");
+    assert_eq!(count("in_service", &[]).await - before.0, left);
+    assert_eq!(count("in_service", &sent).await, left * 20.0);
+    assert_eq!(count("in_service", &received).await - before.1, bytes);
+    assert_eq!(count("none", &[]).await, 0.0);
+
+    fleet.kill(0).await;
+    eventually(PATIENCE, || async {
+        gateway.get("/").await;
+        gateway.metric("tollgate_upstream_ejections_total", &[]).await >= 3.0
+            && share(&gateway, "z1").await == 0.0
+    })
+    .await;
+    let (left, before) = (posted(30).await.0, count("in_service", &[]).await);
+    assert!(left == 30.0 && count("none", &sent).await == 600.0, "{left}");
+    assert_eq!(count("in_service", &[]).await, before);
+}
+
+#[tokio::test]
 async fn a_zone_that_resets_is_routed_around_at_once() {
     let fleet = Fleet::start([2, 2, 0]).await;
     let gateway = fleet.gateway("z1", SENSITIVE).await;
@@ -147,25 +201,65 @@ async fn a_zone_that_takes_no_connections_is_routed_around() {
 #[tokio::test]
 async fn everything_down_is_answered_at_once_and_never_by_weight_0() {
     let fleet = Fleet::start([2, 2, 0]).await;
-    let gateway = fleet.gateway("z1", SENSITIVE).await;
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
     fleet.kill(0).await;
     fleet.kill(1).await;
-    let mut client = gateway.connect().await;
-    for _ in 0..40 {
-        client.send(&Request::get("/")).await;
-    }
+    down(&gateway).await;
 
-    let mut took = Vec::new();
+    let (mut client, mut took) = (gateway.connect().await, Vec::new());
     for _ in 0..40 {
         let begun = Instant::now();
-        let status = client.send(&Request::get("/")).await.status;
+        let answer = client.send(&Request::get("/")).await;
         took.push(begun.elapsed());
-        assert!(status == 502 || status == 503, "{status}");
+        assert_eq!((answer.status, answer.flag().as_str()), (503, "no_endpoint"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
     }
-
     took.sort_unstable();
     assert!(took[took.len() / 2] < Duration::from_millis(10), "{took:?}");
     assert_eq!(fleet.never.requests().await, 0);
+
+    // Ejected or not: who can be reached serves.
+    let address = fleet.zones[1][0].address;
+    let _back = Origin::builder().name("z2.0").zone("z2").listen(address).start().await;
+    eventually(PATIENCE, || async { gateway.get("/").await.status == 200 }).await;
+    assert_eq!(split(&gateway, 20).await, BTreeMap::from([("z2".to_owned(), 20)]));
+    assert!(gateway.stderr().contains("endpoint is reached again: "), "{}", gateway.stderr());
+}
+
+#[tokio::test]
+async fn where_nothing_answers_at_all_requests_pile_up_nowhere() {
+    let mut fleet = Fleet::start([0, 0, 0]).await;
+    fleet.zones[0] = vec![Origin::never_accepts(), Origin::never_accepts()];
+    let gateway = fleet.gateway("z1", "outlier_detection: {}").await;
+
+    down(&gateway).await;
+
+    let before = gateway.metric("tollgate_zone_attempts_total", &[]).await;
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/").await.status, 503);
+    }
+    assert_eq!(gateway.metric("tollgate_zone_attempts_total", &[]).await, before);
+}
+
+#[tokio::test]
+async fn probes_that_fail_where_traffic_does_not_cost_no_request() {
+    let fleet = Fleet::start([2, 2, 0]).await;
+    let probes = "health_check: { path: /__origin/health, interval: 500ms, unhealthy_interval: 500ms, timeout: 500ms, unhealthy_after: 1 }, outlier_detection: {}";
+    let gateway = fleet.gateway("z1", probes).await;
+    for origin in fleet.zones.iter().flatten() {
+        origin.set_healthy(false).await;
+    }
+    let panics = async || gateway.metric("tollgate_upstream_panic", &[]).await == 1.0;
+    eventually(PATIENCE, || async { panics().await }).await;
+
+    let all = split(&gateway, 400).await;
+
+    assert!(all.len() == 2 && panics().await, "{all:?}");
+    // One that is gone as well takes nothing any more, and costs nothing.
+    fleet.zones[0][0].stop().await;
+    split(&gateway, 200).await;
+    let refused = [("result", "connect_error")];
+    assert_eq!(gateway.metric("tollgate_upstream_attempts_total", &refused).await, 3.0);
 }
 
 #[tokio::test]
@@ -373,13 +467,13 @@ async fn metadata_service() -> (String, JoinSet<()>) {
 const METADATA: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
 /// Origins in up to three zones, and one of weight 0 in the gateway's own.
-struct Fleet {
-    zones: [Vec<Origin>; 3],
-    never: Origin,
+pub(crate) struct Fleet {
+    pub(crate) zones: [Vec<Origin>; 3],
+    pub(crate) never: Origin,
 }
 
 impl Fleet {
-    async fn start(counts: [usize; 3]) -> Self {
+    pub(crate) async fn start(counts: [usize; 3]) -> Self {
         let mut zones: [Vec<Origin>; 3] = Default::default();
         for (nth, (zone, count)) in zones.iter_mut().zip(counts).enumerate() {
             for index in 0..count {
@@ -391,7 +485,7 @@ impl Fleet {
         Self { zones, never: Origin::named("never").await }
     }
 
-    async fn gateway(&self, zone: &str, more: &str) -> Gateway {
+    pub(crate) async fn gateway(&self, zone: &str, more: &str) -> Gateway {
         let mut builder = Gateway::builder().origin("never", &self.never);
         for (zone, origins) in self.zones.iter().enumerate() {
             for (nth, origin) in origins.iter().enumerate() {
@@ -401,7 +495,7 @@ impl Fleet {
         builder.yaml(&self.config(zone, more)).start().await
     }
 
-    fn config(&self, zone: &str, more: &str) -> String {
+    pub(crate) fn config(&self, zone: &str, more: &str) -> String {
         let mut endpoints = vec!["{ address: \"{never}\", zone: z1, weight: 0 }".to_owned()];
         for (zone, origins) in self.zones.iter().enumerate() {
             let name = |nth| format!("{{ address: \"{{z{0}_{nth}}}\", zone: z{0} }}", zone + 1);
@@ -413,13 +507,13 @@ impl Fleet {
         )
     }
 
-    async fn kill(&self, zone: usize) {
+    pub(crate) async fn kill(&self, zone: usize) {
         for origin in &self.zones[zone] {
             origin.stop().await;
         }
     }
 
-    async fn requests(&self, zone: usize) -> u64 {
+    pub(crate) async fn requests(&self, zone: usize) -> u64 {
         let mut sum = 0;
         for origin in &self.zones[zone] {
             sum += origin.requests().await;
@@ -429,7 +523,7 @@ impl Fleet {
 }
 
 /// Where so many requests went, by zone; all of them were answered.
-async fn split(gateway: &Gateway, requests: u32) -> BTreeMap<String, u32> {
+pub(crate) async fn split(gateway: &Gateway, requests: u32) -> BTreeMap<String, u32> {
     let mut client = gateway.connect().await;
     let mut counts = BTreeMap::new();
     for _ in 0..requests {
@@ -441,8 +535,17 @@ async fn split(gateway: &Gateway, requests: u32) -> BTreeMap<String, u32> {
     counts
 }
 
+/// Until the gateway says at once that nobody can be reached.
+async fn down(gateway: &Gateway) {
+    let line = async || {
+        let answer = gateway.get("/").await;
+        gateway.line_of(&answer).await["attempts"].clone()
+    };
+    eventually(PATIENCE, || async { line().await == 0 }).await;
+}
+
 /// The share of the traffic that a zone is to take now.
-async fn share(gateway: &Gateway, zone: &str) -> f64 {
+pub(crate) async fn share(gateway: &Gateway, zone: &str) -> f64 {
     gateway.metric("tollgate_zone_share_ratio", &[("zone", zone)]).await
 }
 

@@ -8,6 +8,7 @@
 //! else, and no client can end the process.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -76,6 +77,9 @@ struct Arguments {
     /// The script of requests that bring none
     #[arg(long, default_value = "")]
     script: Script,
+    /// Append a JSON line to this file for each request, as soon as its header is read
+    #[arg(long)]
+    log: Option<PathBuf>,
     /// Send `server: origin`
     #[arg(long)]
     server_header: bool,
@@ -103,8 +107,9 @@ fn main() -> ExitCode {
 
 /// Opens the listeners, announces them, and serves until told to end.
 async fn serve(arguments: Arguments) -> io::Result<()> {
-    let origin =
-        Arc::new(Origin::new(arguments.name, arguments.zone, arguments.script, arguments.server_header));
+    let log = arguments.log.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+    let origin = Origin::new(arguments.name, arguments.zone, arguments.script, arguments.server_header);
+    let origin = Arc::new(origin.with_log_file(log));
     let clear = listen(arguments.listen)?;
     announce("listening", &clear)?;
     tokio::spawn(accept::cleartext(clear, Arc::clone(&origin)));

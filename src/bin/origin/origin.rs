@@ -6,6 +6,8 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
+    io::Write,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,6 +37,7 @@ pub struct Origin {
     /// Counted since the start.
     pub counters: Counters,
     log: Mutex<VecDeque<Logged>>,
+    file: Option<File>,
 }
 
 /// Counted since the start. `requests` has everything but control paths, and
@@ -71,7 +74,14 @@ impl Origin {
             default_script: ArcSwap::from_pointee(script),
             counters: Counters::default(),
             log: Mutex::default(),
+            file: None,
         }
+    }
+
+    /// Also writes each request to this file, before anything is answered: what
+    /// it got is known even when it is killed.
+    pub fn with_log_file(self, file: Option<File>) -> Self {
+        Self { file, ..self }
     }
 
     /// Counts a new connection and numbers it, from 1.
@@ -92,6 +102,12 @@ impl Origin {
             vpc_endpoint: field("x-amzn-vpce-id"),
             connection,
         };
+        if let Some(mut file) = self.file.as_ref() {
+            // One call a line: lines of several threads do not mix in a file opened to append.
+            let mut line = serde_json::to_vec(&logged).unwrap_or_default();
+            line.push(b'\n');
+            let _ = file.write_all(&line);
+        }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.len() == LOGGED_REQUESTS {
             log.pop_front();
@@ -139,6 +155,18 @@ const LOGGED_TARGET: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_file_has_a_request_before_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = File::options().create(true).append(true).open(&path).unwrap();
+        let origin = Origin::new(String::new(), String::new(), Script::default(), false);
+
+        origin.with_log_file(Some(file)).note(&Request { target: "/7".into(), ..Request::default() }, 1);
+
+        assert!(std::fs::read_to_string(path).unwrap().contains(r#""target":"/7""#));
+    }
 
     #[test]
     fn the_log_keeps_the_last_thousand() {

@@ -13,6 +13,12 @@ impl Rules for LocationSpec {
                 at.error(format!("gateways_per_zone[{index}].zone"), text);
             }
         }
+        for (index, entry) in self.zone_names.iter().enumerate() {
+            if self.zone_names.iter().take(index).any(|other| other.name == entry.name) {
+                let text = format!("`{}` is a zone already; write each name once", entry.name);
+                at.error(format!("zone_names[{index}].name"), text);
+            }
+        }
         if self.zone.is_none() && !self.gateways_per_zone.is_empty() {
             let text = "it counts for the own zone alone, and none is written; write `zone`";
             at.error("gateways_per_zone", text);

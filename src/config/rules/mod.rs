@@ -5,6 +5,7 @@
 //! them the router finds when it is built. Nothing here looks at another entry,
 //! another section or the disk.
 
+mod discovery;
 mod health_check;
 mod limit;
 mod listener;
@@ -17,7 +18,7 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-use super::{Problems, Source, route::RouteSpec};
+use super::{Problems, Source, fault::MERGE, route::RouteSpec};
 
 /// A section or entry that is read from a file.
 pub(super) trait Rules: DeserializeOwned {
@@ -54,7 +55,8 @@ impl At<'_> {
         let inside = |lost: &String| {
             lost.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        !self.lost.iter().any(inside)
+        // A merge key would have brought anything.
+        !self.lost.iter().any(|lost| lost == MERGE || inside(lost))
     }
 
     fn range<T: Display + PartialOrd>(&mut self, key: &str, value: T, from: T, to: T) {
@@ -77,5 +79,6 @@ mod tests {
         assert!(!at.is_whole("endpoints"));
         assert!(at.is_whole("tl"));
         assert!(at.is_whole("tls.ca"));
+        assert!(!At { lost: &["<<".to_owned()], ..at }.is_whole("tls.ca"));
     }
 }

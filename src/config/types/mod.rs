@@ -5,6 +5,7 @@
 //! file or another value.
 
 mod amount;
+mod endpoint_address;
 mod field;
 mod rate;
 mod vpc_endpoint;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 pub use rate::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -9,6 +9,8 @@
 mod certificates;
 mod closed_set;
 mod connections;
+mod cross_zone;
+mod discovery;
 mod family;
 mod health;
 mod histogram;
@@ -19,6 +21,8 @@ mod zones;
 
 pub use certificates::CertificateExpiry;
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use cross_zone::{CrossZoneSeries, OwnZone};
+pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
@@ -34,8 +38,9 @@ use std::{
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, family::Scraped, health::HealthFamilies,
-    process::Process, tenants::Tenants, traffic::Traffic, zones::Zones,
+    certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
+    family::Scraped, health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic,
+    zones::Zones,
 };
 use super::shard;
 
@@ -45,8 +50,10 @@ pub struct Metrics {
     traffic: Arc<Traffic>,
     tenants: Arc<Tenants>,
     zones: Arc<Zones>,
+    cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
+    sources: Arc<Sources>,
     health: HealthFamilies,
     rejections: IntCounterVec,
     config_generation: IntGauge,
@@ -65,13 +72,17 @@ impl Metrics {
         let traffic = Arc::new(Traffic::new(shards));
         let tenants = Arc::new(Tenants::new(shards));
         let zones = Arc::new(Zones::new(shards));
+        let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
+        let sources = Arc::new(Sources::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, zones.clone())?;
+        Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, sources.clone())?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
@@ -93,8 +104,10 @@ impl Metrics {
             traffic,
             tenants,
             zones,
+            cross_zone,
             connections,
             certificates,
+            sources,
         }))
     }
 
@@ -119,15 +132,26 @@ impl Metrics {
         self.zones.series(upstream, zone)
     }
 
+    /// What requests to this upstream's endpoints of other zones are counted in.
+    pub fn cross_zone(&self, upstream: &str) -> Arc<CrossZoneSeries> {
+        self.cross_zone.series(upstream)
+    }
+
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
         self.zones.watch(Box::new(look));
+    }
+
+    /// How names and files are looked at at each scrape; the first one stays.
+    pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
+        self.sources.watch(Box::new(look));
     }
 
     /// Forgets the series of every (upstream, zone) but these, as
     /// [`retain`](Self::retain).
     pub fn retain_zones(&self, pairs: &[(&str, &str)]) {
         self.zones.retain(pairs);
+        self.cross_zone.retain(&pairs.iter().map(|(upstream, _)| *upstream).collect());
     }
 
     /// Forgets the series of every tenant but these, as [`retain`](Self::retain).

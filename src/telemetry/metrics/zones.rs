@@ -39,6 +39,9 @@ pub struct UpstreamGauges {
     pub ejections: u64,
     /// The share of its traffic that leaves the nearest tier.
     pub spill: f64,
+    /// Requests that wait for room, and those that waited: found some, or gave up.
+    /// `None` where nobody waits.
+    pub queue: Option<[u64; 3]>,
     /// By zone.
     pub zones: Vec<ZoneGauges>,
 }
@@ -56,6 +59,8 @@ pub struct ZoneGauges {
     pub ejected: u64,
     /// Of these, those whose probes fail.
     pub unhealthy: u64,
+    /// Beside these, those whose zone an operator took out.
+    pub drained: u64,
 }
 
 type Look = Box<dyn Fn() -> Vec<UpstreamGauges> + Send + Sync>;
@@ -102,7 +107,8 @@ impl Zones {
 }
 
 impl Scrape for Zones {
-    const FAMILIES: &'static [Family] = &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS];
+    const FAMILIES: &'static [Family] =
+        &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS, WAITING, WAITED];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let now = self.look.get().map(|look| look()).unwrap_or_default();
@@ -114,8 +120,13 @@ impl Scrape for Zones {
                 ("in_service", zone.endpoints.saturating_sub(out)),
                 ("ejected", zone.ejected),
                 ("unhealthy", zone.unhealthy),
+                ("drained", zone.drained),
             ]
             .map(|(state, n)| ENDPOINTS.count(&[upstream, &zone.zone, state], n))
+        };
+        let queues = || now.iter().filter_map(|u| Some((&*u.upstream, u.queue?)));
+        let waited = |(upstream, [_, served, gave_up]): (&str, [u64; 3])| {
+            [("served", served), ("gave_up", gave_up)].map(|(result, n)| WAITED.count(&[upstream, result], n))
         };
         vec![
             self.attempts(),
@@ -124,6 +135,8 @@ impl Scrape for Zones {
             each(&|u| SPILL.value(&[&u.upstream], u.spill)),
             zones().map(|(upstream, zone)| SHARE.value(&[upstream, &zone.zone], zone.share)).collect(),
             zones().flat_map(states).collect(),
+            queues().map(|(upstream, [waiting, ..])| WAITING.count(&[upstream], waiting)).collect(),
+            queues().flat_map(waited).collect(),
         ]
     }
 }
@@ -160,7 +173,19 @@ const SHARE: Family = Family {
 };
 const ENDPOINTS: Family = Family {
     name: "tollgate_zone_endpoints",
-    help: "Endpoints that may be picked, by what they are; one can be ejected and unhealthy.",
+    help: "Endpoints of a weight above 0, by what they are; one can be ejected and unhealthy.",
     labels: &["upstream", "zone", "state"],
     kind: MetricType::GAUGE,
+};
+const WAITING: Family = Family {
+    name: "tollgate_upstream_queue_requests",
+    help: "Requests that wait for room at an upstream.",
+    labels: &["upstream"],
+    kind: MetricType::GAUGE,
+};
+const WAITED: Family = Family {
+    name: "tollgate_upstream_queued_total",
+    help: "Requests that waited for room, by how it ended; those that left or took too long gave up.",
+    labels: &["upstream", "result"],
+    kind: MetricType::COUNTER,
 };

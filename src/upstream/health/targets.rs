@@ -209,18 +209,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::metrics::ProbeResult;
+    use crate::{
+        telemetry::metrics::ProbeResult,
+        upstream::{Found, Place, UpstreamLive},
+    };
+
+    fn built_of(spec: &str, known: Arc<UpstreamLive>) -> Arc<Upstream> {
+        let spec = serde_yaml::from_str(spec).unwrap();
+        let endpoints = Found::default().resolve(&spec, None);
+        Arc::new(Upstream::new(&spec, endpoints, None, &Place::default(), known))
+    }
 
     fn upstream(name: &str, addresses: &[String], check: &str) -> Arc<Upstream> {
         let endpoints = addresses.iter().map(|address| format!("{{ address: \"{address}\" }}"));
         let endpoints = endpoints.collect::<Vec<_>>().join(", ");
         let spec = format!("{{ name: {name}, endpoints: [{endpoints}], health_check: {{ {check} }} }}");
-        Arc::new(Upstream::new(
-            &serde_yaml::from_str(&spec).unwrap(),
-            None,
-            &crate::upstream::Place::default(),
-            Arc::default(),
-        ))
+        built_of(&spec, Arc::default())
     }
 
     fn addresses(count: usize) -> Vec<String> {
@@ -318,12 +322,11 @@ mod tests {
     #[test]
     fn who_is_not_asked_any_more_is_not_held_unhealthy() {
         let mut simulated = Simulated::new();
-        let known = Arc::new(crate::upstream::UpstreamLive::default());
+        let known = Arc::new(UpstreamLive::default());
         let live = known.endpoint("10.0.0.1:80".parse().unwrap());
         let built = |check: &str| {
             let spec = format!("{{ name: u, endpoints: [{{ address: \"10.0.0.1:80\" }}]{check} }}");
-            let spec = serde_yaml::from_str(&spec).unwrap();
-            Arc::new(Upstream::new(&spec, None, &crate::upstream::Place::default(), known.clone()))
+            built_of(&spec, known.clone())
         };
         simulated.follow(&[built(", health_check: { path: /, interval: 1s }")]);
         simulated.run(Duration::from_secs(5), ProbeResult::Refused);

@@ -40,7 +40,7 @@ fn only_errors_one_after_the_other_count() {
     assert_eq!(ejected(&upstream, now), [0; 0]);
     upstream.observe(0, BAD, now);
     assert_eq!(ejected(&upstream, now), [0]);
-    (0..3).for_each(|_| upstream.observe(1, Outcome::GatewayError, now));
+    (0..3).for_each(|_| drop(upstream.observe(1, Outcome::GatewayError, now)));
     assert_eq!(ejected(&upstream, now), [0, 1]);
 }
 
@@ -48,7 +48,7 @@ fn only_errors_one_after_the_other_count() {
 fn back_on_probation_the_first_outcome_decides_and_the_next_sentence_is_longer() {
     let (upstream, start) = (detecting(4, json!({})), Instant::now());
     let at = |second| start + Duration::from_secs(second);
-    (0..5).for_each(|_| upstream.observe(0, BAD, start));
+    (0..5).for_each(|_| drop(upstream.observe(0, BAD, start)));
     upstream.view(at(30));
 
     upstream.observe(0, BAD, at(30));
@@ -100,7 +100,7 @@ proptest! {
         let upstream = detecting(count, json!({ "consecutive_5xx": 1, "max_ejected": most }));
         let now = Instant::now();
 
-        which.iter().for_each(|index| upstream.observe(index % count, BAD, now));
+        which.iter().for_each(|index| drop(upstream.observe(index % count, BAD, now)));
 
         let out = ejected(&upstream, now).len();
         prop_assert!(out < count);

@@ -6,8 +6,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::telemetry::metrics::OwnZone;
 
 mod ejecting;
+mod queueing;
+mod telling;
+mod unreachable;
 
 fn upstream(spec: Value) -> Upstream {
     seen_from(&Place::default(), spec)
@@ -16,7 +20,8 @@ fn upstream(spec: Value) -> Upstream {
 fn seen_from(place: &Place, spec: Value) -> Upstream {
     let mut whole = json!({ "name": "u" });
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    Upstream::new(&serde_json::from_value(whole).unwrap(), None, place, Arc::default())
+    let spec = serde_json::from_value(whole).unwrap();
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, place, Arc::default())
 }
 
 fn weights(weights: &[u16]) -> Upstream {
@@ -133,6 +138,19 @@ fn half_of_the_own_zone_takes_its_part_and_the_rest_spills() {
 }
 
 #[test]
+fn who_leaves_the_own_zone_knows_what_that_had() {
+    let (upstream, now) = (zones([2, 2, 0], json!({})), Instant::now());
+    let left = |tried: &Tried| upstream.pick(tried, 7, now).unwrap().leaves_zone();
+    assert_eq!((left(&Tried::default()), left(&tried(&[0]))), (None, Some(OwnZone::InService)));
+
+    down(&upstream, 0..2);
+
+    assert_eq!(left(&Tried::default()), Some(OwnZone::None));
+    let nowhere = weights(&[1]);
+    assert_eq!(nowhere.pick(&Tried::default(), 7, now).unwrap().leaves_zone(), None);
+}
+
+#[test]
 fn a_zone_that_comes_back_waits_and_rises() {
     let (upstream, start) = (zones([2, 2, 0], json!({})), Instant::now());
     let own = |second| {
@@ -182,7 +200,7 @@ fn too_few_anywhere_is_panic_and_the_policy_decides() {
 
 #[test]
 fn a_retry_goes_to_another_zone_first_and_never_to_another_region_before() {
-    let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: Vec::new() };
+    let place = Place { zone: Some("z1".into()), region: Some("east".into()), ..Place::default() };
     let endpoint = |n: u16, zone: &str, region: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone, "region": region });
     let endpoints = [
         endpoint(1, "z1", "east"),
@@ -206,7 +224,7 @@ fn a_retry_goes_to_another_zone_first_and_never_to_another_region_before() {
 #[test]
 fn gateways_of_a_small_zone_do_not_crush_it() {
     let gateways = vec![("z1".into(), 2), ("z2".into(), 2), ("z3".into(), 2)];
-    let place = Place { zone: Some("z1".into()), region: None, gateways };
+    let place = Place { zone: Some("z1".into()), region: None, gateways, ..Place::default() };
     let endpoint = |n: u16, zone: &str| json!({ "address": format!("10.0.0.1:{n}"), "zone": zone });
     let endpoints = [
         endpoint(1, "z1"),
@@ -286,13 +304,74 @@ fn who_was_never_probed_neither_serves_nor_counts_as_lost() {
     assert!((upstream.view(now).shares[4] - (1.0 - 0.5 / 0.72)).abs() < 1e-9);
 }
 
+/// Endpoints of `z1` and `z2`, seen from `z1`; `drained` is taken out.
+fn taken_out(live: &Arc<UpstreamLive>, drained: Option<&str>) -> Upstream {
+    let endpoint =
+        |n: u16| json!({ "address": format!("10.0.0.1:{n}"), "zone": format!("z{}", n.div_ceil(2)) });
+    let spec = json!({ "name": "u", "outlier_detection": {}, "endpoints": (1..=6).map(endpoint).collect::<Vec<_>>() });
+    let spec = serde_json::from_value(spec).unwrap();
+    let place = Place {
+        zone: Some("z1".into()),
+        drained: drained.map(Arc::from).into_iter().collect(),
+        ..Place::default()
+    };
+    Upstream::new(&spec, Found::default().resolve(&spec, None), None, &place, live.clone())
+}
+
+#[test]
+fn a_zone_that_was_taken_out_gets_nothing_in_panic_too_and_counts_for_nothing() {
+    let (live, now) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(now);
+    let upstream = taken_out(&live, Some("z1"));
+
+    let all = picks(&upstream, &Tried::default(), now);
+    assert!(all.len() == 100_000 && share(&all, 0..2) == 0.0);
+    assert_eq!(upstream.live.book.lock().unwrap().in_service, 4);
+    down(&upstream, 2..6);
+    let all = picks(&upstream, &Tried::default(), now);
+    assert!(upstream.view(now).panic && all.len() == 100_000 && share(&all, 0..2) == 0.0);
+    let again = picks(&upstream, &tried(&[2, 3, 4]), now);
+    assert!(again.len() == 100_000 && share(&again, 5..6) == 1.0);
+}
+
+#[test]
+fn the_own_zone_comes_back_in_steps_after_it_was_taken_out() {
+    let (live, start) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(start);
+    taken_out(&live, Some("z1")).view(start);
+
+    let upstream = taken_out(&live, None);
+    let own = |second| upstream.view(start + Duration::from_secs(second)).tiers[0].share;
+
+    assert_eq!([own(1), own(4)], [0.0, 0.0]);
+    let rising: Vec<_> = (5..20).map(own).collect();
+    assert!(rising[0] > 0.0 && rising[0] < 0.2, "{rising:?}");
+    assert!(rising.windows(2).all(|pair| pair[0] <= pair[1]) && rising.last() == Some(&1.0), "{rising:?}");
+}
+
+#[test]
+fn another_zone_of_the_region_comes_back_in_steps_too() {
+    let (live, start) = (Arc::<UpstreamLive>::default(), Instant::now());
+    taken_out(&live, None).view(start);
+    let upstream = taken_out(&live, Some("z2"));
+    down(&upstream, 0..2);
+    assert_eq!(upstream.view(start).shares[2..], [0.0, 0.0, 0.5, 0.5]);
+
+    let upstream = taken_out(&live, None);
+    let back = |second| upstream.view(start + Duration::from_secs(second)).shares[2];
+
+    assert!((back(20) - 1.0 / 22.0).abs() < 1e-9, "{}", back(20));
+    assert_eq!(back(40), 0.25);
+}
+
 #[test]
 fn a_new_endpoint_of_an_upstream_at_work_rises() {
     let live = Arc::<UpstreamLive>::default();
     let build = |count: u16| {
         let endpoints: Vec<_> = (1..=count).map(|n| json!({ "address": format!("10.0.0.1:{n}") })).collect();
         let spec = serde_json::from_value(json!({ "name": "u", "endpoints": endpoints })).unwrap();
-        Upstream::new(&spec, None, &Place::default(), live.clone())
+        let endpoints = Found::default().resolve(&spec, None);
+        Upstream::new(&spec, endpoints, None, &Place::default(), live.clone())
     };
     let later = Instant::now() + Duration::from_secs(60);
     assert_eq!(build(1).view(Instant::now()).shares, [1.0]);
@@ -315,7 +394,7 @@ proptest! {
         };
         let endpoints: Vec<_> = weights.iter().enumerate().map(endpoint).collect();
         let gateways = gateways.iter().enumerate().map(|(zone, count)| (format!("z{zone}").into(), *count));
-        let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: gateways.collect() };
+        let place = Place { zone: Some("z1".into()), region: Some("east".into()), gateways: gateways.collect(), ..Place::default() };
         let upstream = seen_from(&place, json!({ "endpoints": endpoints }));
         for (endpoint, (.., health)) in upstream.endpoints().iter().zip(&weights) {
             endpoint.live.set_health(if *health == 0 { Health::Unhealthy } else { Health::Healthy });

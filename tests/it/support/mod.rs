@@ -8,6 +8,7 @@
 pub mod certs;
 pub mod client;
 pub mod config;
+pub mod dns;
 pub mod frames;
 pub mod gateway;
 pub mod http2;
@@ -23,6 +24,7 @@ pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tls;
+pub mod vanish;
 pub mod websocket;
 
 pub use self::{

@@ -1,0 +1,88 @@
+//! What becomes of a well-formed request before an endpoint is picked: the order
+//! of the questions, and nothing else.
+//!
+//! Pure, and allocates nothing: the data path and `tollgate explain` ask the same
+//! functions. Each question is answered where its subject is; one that comes new
+//! takes its place among the lines of [`decide`]. Does not own the connection's
+//! questions (its server name) nor the pick.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::rejection::Rejection;
+use crate::{
+    identity::{Believed, Tenancy},
+    route::{Action, Facts, RouteMatch, UpstreamIndex},
+    snapshot::Snapshot,
+};
+
+/// What was decided.
+#[derive(Debug)]
+pub struct Decision<'s> {
+    /// The route that won; also of a request that it then refuses.
+    pub found: Option<RouteMatch<'s>>,
+    /// The upstream that the route chose; `None` where it answers itself.
+    pub upstream: Option<UpstreamIndex>,
+    /// Why it goes no further.
+    pub refused: Option<Rejection>,
+}
+
+/// Decides what becomes of a request. `length` is that of its body, where it is
+/// known; `draw` makes any number, each as likely as any other, and is called only
+/// where a split needs it.
+pub fn decide<'s>(
+    snapshot: &'s Snapshot,
+    facts: &Facts<'_>,
+    tenancy: Tenancy,
+    length: Option<u64>,
+    draw: impl FnOnce() -> u64,
+) -> Decision<'s> {
+    let mut decision = Decision { found: None, upstream: None, refused: None };
+    // Before any route is looked for: a stranger learns nothing of what there is.
+    if snapshot.tenants.refuse(tenancy) {
+        decision.refused = Some(Rejection::UnknownEndpoint);
+        return decision;
+    }
+    let Some(found) = snapshot.router.find(facts) else {
+        decision.refused = Some(Rejection::NoRoute);
+        return decision;
+    };
+    decision.found = Some(found);
+    if !found.route.access.admits(facts.tenant) {
+        decision.refused = Some(Rejection::TenantDenied);
+        return decision;
+    }
+    if let Action::Forward(split) = &found.route.action {
+        decision.upstream = Some(split.choose(facts, draw()));
+    }
+    if length.is_some_and(|length| length > found.route.max_body) {
+        decision.refused = Some(Rejection::BodyTooLarge);
+    }
+    decision
+}
+
+/// Who asks, and which fields count that tell where the request came from. It
+/// came from `sender` through this VPC endpoint.
+///
+/// Who comes through a VPC endpoint is never a trusted proxy: the address is of
+/// another network, where the same numbers are somebody else's.
+pub fn client(
+    snapshot: &Snapshot,
+    sender: IpAddr,
+    vpc_endpoint: Option<&str>,
+    headers: &HeaderMap,
+) -> (Believed, IpAddr) {
+    let sender = sender.to_canonical();
+    let believed = match vpc_endpoint {
+        None => snapshot.hops.believe(sender),
+        Some(_) => Believed::NOTHING,
+    };
+    (believed, snapshot.hops.client(sender, believed, headers))
+}
+
+/// The length of the body, where the header tells it.
+pub fn length(headers: &HeaderMap) -> Option<u64> {
+    let value: &HeaderValue = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}

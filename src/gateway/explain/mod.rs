@@ -1,0 +1,301 @@
+//! Says what the gateway would do with a request, and why.
+//!
+//! Puts nothing in motion: no connection, no place at an endpoint, nothing counted.
+//! Decides nothing either: the gate, [`decide`], the split and the tables of the
+//! upstreams are asked as the data path asks them, in its order, and what they say
+//! is told. A question that comes new to `decide` gets its section in
+//! [`Explanation`] here.
+//!
+//! Knows no connection: the server name is taken to be the host's, and the request
+//! to come by HTTP/1.1.
+
+mod answer;
+mod question;
+mod routes;
+mod upstreams;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
+
+use http::HeaderMap;
+
+pub use answer::{
+    AccessTold, ActionTold, EndpointTold, Explanation, ForwardTold, HashTold, LoserTold, OverrideTold,
+    PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold, ShareTold, StickyTold,
+    TierTold, UpstreamTold, Verdict,
+};
+pub use question::Question;
+
+use super::{
+    decide::{self, Decision, decide},
+    rejection::Rejection,
+};
+use crate::{
+    config::types::{Invalid, VpcEndpointId},
+    gate::Refusal,
+    identity::Principal,
+    route::{Action, Facts, Redirect, Respond, Route, RouteMatch, Split, UpstreamIndex},
+    snapshot::Snapshot,
+};
+
+/// What `snapshot` would do with a request now. It fails where no client could
+/// send what is asked; what the gate refuses is told.
+pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result<Explanation, Invalid> {
+    question.check()?;
+    let behind = question.vpc_endpoint.as_ref().map(VpcEndpointId::as_str);
+    let sender = question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let sent = question.header().map(|request| request.headers.clone()).unwrap_or_default();
+    let (_, address) = decide::client(snapshot, sender, behind, &sent);
+    let who = Principal { tenancy: snapshot.tenants.of(behind), vpc_endpoint: behind, address };
+    let principal = principal(snapshot, who, sender);
+    let (request, host_len) = match question.through(&snapshot.gate) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(malformed(snapshot, question, principal, refusal)),
+    };
+    let facts = Facts {
+        host: text(&request.headers).get(..host_len).unwrap_or_default(),
+        path: request.uri.path(),
+        query: request.uri.query(),
+        method: &request.method,
+        headers: &request.headers,
+        client: address,
+        vpc_endpoint: behind,
+        tenant: who.tenancy.tenant(),
+    };
+    let has_tls = snapshot.config().listeners.iter().any(|listener| listener.spec.tls.is_some());
+    let asked = Asked { snapshot, facts, who, secure: has_tls && !question.cleartext, now };
+    Ok(asked.explain(question, principal))
+}
+
+/// A request that the gate let in, and what it is asked of.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    facts: Facts<'a>,
+    who: Principal<'a>,
+    secure: bool,
+    now: Instant,
+}
+
+impl Asked<'_> {
+    fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
+        let length = decide::length(self.facts.headers);
+        let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, || 0);
+        let looked = decision.refused != Some(Rejection::UnknownEndpoint);
+        let route = decision.found.map(|found| &**found.route);
+        let used = route.filter(|_| decision.refused != Some(Rejection::TenantDenied));
+        let (action, upstreams) = match used {
+            Some(route) => self.action(route, decision.refused.is_none()),
+            None => (None, Vec::new()),
+        };
+        Explanation {
+            generation: self.snapshot.generation,
+            zone: zone(self.snapshot),
+            request: self.request(question, length),
+            principal,
+            routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
+            access: route.map(|route| self.access(route)),
+            max_body: used.map(|route| route.max_body),
+            verdict: self.verdict(&decision, action.as_ref(), &upstreams),
+            action,
+            upstreams,
+        }
+    }
+
+    fn request(&self, question: &Question, body_bytes: Option<u64>) -> RequestTold {
+        let written = question.path.split_once('?').map_or(&*question.path, |(path, _)| path);
+        RequestTold {
+            method: self.facts.method.to_string(),
+            host: self.facts.host.to_owned(),
+            path: self.facts.path.to_owned(),
+            query: self.facts.query.map(str::to_owned),
+            written_path: (written != self.facts.path).then(|| written.to_owned()),
+            body_bytes,
+        }
+    }
+
+    fn access(&self, route: &Route) -> AccessTold {
+        AccessTold {
+            allow: route.access.allowed().map(|tenants| routes::tenants(self.snapshot, tenants)),
+            deny: routes::tenants(self.snapshot, route.access.denied()),
+            admits: route.access.admits(self.facts.tenant),
+        }
+    }
+
+    fn action(&self, route: &Route, goes_on: bool) -> (Option<ActionTold>, Vec<UpstreamTold>) {
+        match &route.action {
+            Action::Redirect(to) => (Some(self.redirect(to)), Vec::new()),
+            Action::Respond(with) => (Some(respond(with)), Vec::new()),
+            Action::Forward(split) => {
+                let (told, chances) = self.forward(route, split);
+                let chances = chances.into_iter().filter(|_| goes_on);
+                let upstreams = chances.filter_map(|(index, share)| {
+                    let upstream = self.snapshot.upstreams.get(index.0)?;
+                    Some(upstreams::told(self, route, upstream, share))
+                });
+                (Some(ActionTold::Forward(told)), upstreams.collect())
+            }
+        }
+    }
+
+    fn redirect(&self, to: &Redirect) -> ActionTold {
+        // As the reply does it: without the port.
+        let location = to.location(self.secure, self.facts.host, self.facts.path, self.facts.query);
+        ActionTold::Redirect {
+            status: to.status.as_u16(),
+            location: String::from_utf8_lossy(location.as_bytes()).into_owned(),
+        }
+    }
+
+    /// How it is forwarded, and the upstreams that it can be sent to.
+    fn forward(&self, route: &Route, split: &Split) -> (ForwardTold, Vec<(UpstreamIndex, f64)>) {
+        let choice = split.explain(&self.facts);
+        let name = |index: UpstreamIndex| {
+            self.snapshot.upstreams.get(index.0).map(|upstream| upstream.name.to_string()).unwrap_or_default()
+        };
+        let total = choice.weights.iter().map(|(_, weight)| weight).sum::<u64>() as f64;
+        let part = |weight: u64| weight as f64 / total;
+        let rewrite = route.rewrite.as_ref();
+        let path = rewrite.map_or(Ok(self.facts.path.into()), |rewrite| rewrite.path(self.facts.path));
+        let host = rewrite.and_then(|rewrite| rewrite.host.as_ref()).and_then(|host| host.to_str().ok());
+        let shares = choice.weights.iter().map(|(index, weight)| ShareTold {
+            upstream: name(*index),
+            weight: *weight,
+            share: upstreams::rounded(part(*weight)),
+        });
+        let overrides = choice.overrides.into_iter();
+        let told = ForwardTold {
+            split: shares.collect(),
+            overrides: overrides
+                .map(|(by, index, applies)| OverrideTold { by, upstream: name(index), applies })
+                .collect(),
+            sticky: choice.sticky.map(|(by, has_key)| StickyTold { by, has_key }),
+            path: path.ok().map(std::borrow::Cow::into_owned),
+            host: host.unwrap_or(text(self.facts.headers)).to_owned(),
+        };
+        let drawn = choice.weights.iter().map(|(index, weight)| (*index, part(*weight)));
+        let chances = choice.decided.map_or_else(|| drawn.collect(), |decided| vec![(decided, 1.0)]);
+        (told, chances)
+    }
+
+    fn verdict(
+        &self,
+        decision: &Decision<'_>,
+        action: Option<&ActionTold>,
+        upstreams: &[UpstreamTold],
+    ) -> Verdict {
+        if let Some(why) = decision.refused {
+            return refused(why, self.reason(why, decision.found));
+        }
+        match action {
+            Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
+            Some(ActionTold::Respond { status, .. }) => answered(*status, "by the route".to_owned()),
+            Some(ActionTold::Forward(told)) => forwarded(told, upstreams),
+            None => refused(Rejection::Internal, Rejection::Internal.detail().to_owned()),
+        }
+    }
+
+    fn reason(&self, why: Rejection, found: Option<RouteMatch<'_>>) -> String {
+        let name = found.map(|found| &*found.route.name).unwrap_or_default();
+        match why {
+            Rejection::UnknownEndpoint => {
+                "the VPC endpoint is of no tenant, and `privatelink.unknown_endpoint` refuses such".to_owned()
+            }
+            Rejection::NoRoute => "no route takes it".to_owned(),
+            Rejection::TenantDenied => {
+                let tenant = self.facts.tenant.and_then(|tenant| self.snapshot.tenants.name(tenant));
+                let whom =
+                    tenant.map_or("a request of no tenant".to_owned(), |tenant| format!("tenant {tenant}"));
+                format!("route {name} does not let in {whom}")
+            }
+            Rejection::BodyTooLarge => format!("the body is larger than `max_body` of route {name}"),
+            other => other.detail().to_owned(),
+        }
+    }
+}
+
+fn malformed(
+    snapshot: &Snapshot,
+    question: &Question,
+    principal: PrincipalTold,
+    refusal: Refusal,
+) -> Explanation {
+    let (path, query) = question.path.split_once('?').unzip();
+    Explanation {
+        generation: snapshot.generation,
+        zone: zone(snapshot),
+        request: RequestTold {
+            method: question.method.clone(),
+            host: question.host.clone(),
+            path: path.unwrap_or(&question.path).to_owned(),
+            query: query.map(str::to_owned),
+            written_path: None,
+            body_bytes: None,
+        },
+        principal,
+        routing: None,
+        access: None,
+        max_body: None,
+        action: None,
+        upstreams: Vec::new(),
+        verdict: refused(Rejection::Malformed(refusal), refusal.reason().to_owned()),
+    }
+}
+
+fn zone(snapshot: &Snapshot) -> Option<String> {
+    snapshot.place().zone.as_deref().map(str::to_owned)
+}
+
+fn principal(snapshot: &Snapshot, who: Principal<'_>, sender: IpAddr) -> PrincipalTold {
+    let tenant = who.tenancy.tenant().and_then(|tenant| snapshot.tenants.name(tenant));
+    let sender = Some(sender.to_canonical()).filter(|sender| *sender != who.address);
+    PrincipalTold {
+        address: who.address.to_string(),
+        sender: sender.map(|sender| sender.to_string()),
+        vpc_endpoint: who.vpc_endpoint.map(str::to_owned),
+        tenant: tenant.map(str::to_owned),
+    }
+}
+
+fn respond(with: &Respond) -> ActionTold {
+    ActionTold::Respond {
+        status: with.status.as_u16(),
+        body_bytes: with.body.len(),
+        content_type: String::from_utf8_lossy(with.content_type.as_bytes()).into_owned(),
+    }
+}
+
+fn refused(why: Rejection, text: String) -> Verdict {
+    let told = upstreams::refusal(why);
+    let (status, flag) = told.map(|told| (told.status, told.flag)).unzip();
+    Verdict { status, flag, upstreams: Vec::new(), text }
+}
+
+fn answered(status: u16, text: String) -> Verdict {
+    Verdict { status: Some(status), flag: None, upstreams: Vec::new(), text }
+}
+
+fn forwarded(told: &ForwardTold, upstreams: &[UpstreamTold]) -> Verdict {
+    let names = |list: Vec<&UpstreamTold>| list.iter().map(|u| u.name.clone()).collect::<Vec<_>>();
+    let (down, up): (Vec<_>, Vec<_>) = upstreams.iter().partition(|upstream| upstream.refuses.is_some());
+    if let (true, Some(why)) = (up.is_empty(), down.first().and_then(|first| first.refuses.clone())) {
+        let text = format!("no endpoint of upstream {} takes it", names(down).join(" or "));
+        return Verdict { status: Some(why.status), flag: Some(why.flag), upstreams: Vec::new(), text };
+    }
+    if told.path.is_none() {
+        // What `upstream_request_filter` finds.
+        let text = "the rewrite makes no path of it".to_owned();
+        return refused(Rejection::Malformed(Refusal::Path), text);
+    }
+    let (up, down) = (names(up), names(down));
+    let but =
+        if down.is_empty() { String::new() } else { format!(", 503 where {} is drawn", down.join(", ")) };
+    let text = format!("forwarded to upstream {}{but}", up.join(" or "));
+    Verdict { status: None, flag: None, upstreams: up, text }
+}
+
+/// The `Host` of a request that was admitted.
+fn text(headers: &HeaderMap) -> &str {
+    headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+}
