@@ -121,8 +121,7 @@ pub enum ScopeSpec {
     /// Those of this gateway: with n gateways n times as many get through.
     #[default]
     Instance,
-    /// Those of all gateways: each grants its share of the limit, by the sum of
-    /// `location.gateways_per_zone`.
+    /// Those of all gateways; not yet.
     Fleet,
 }
 

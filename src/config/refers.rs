@@ -6,12 +6,12 @@ use std::{collections::HashSet, fmt::Display};
 
 use super::{
     Config, Problems, Source,
-    limit::{LimitSpec, ScopeSpec},
+    limit::{KeyPartSpec, LimitSpec, ScopeSpec},
     types::Name,
 };
 
 /// Tells of limits that routes name and nobody wrote, of tenants that limits exempt
-/// and nobody wrote, and of fleets of unknown size. Where one of the list is broken
+/// and nobody wrote, and of what limits cannot do yet. Where one of the list is broken
 /// itself, a name may be its own: then nothing is said.
 pub(super) fn limits(config: &Config, problems: &mut Problems) {
     let names: HashSet<&Name> = config.limits.iter().map(|limit| &limit.spec.name).collect();
@@ -28,7 +28,8 @@ pub(super) fn limits(config: &Config, problems: &mut Problems) {
             let source = limit.source.key("exempt").key("tenants");
             unknown(&limit.spec.exempt.tenants, &tenants, &source, "tenant", problems);
         }
-        check_scope(&limit.spec, &limit.source, config, problems);
+        check_scope(&limit.spec, &limit.source, problems);
+        check_consumer(&limit.spec, &limit.source, problems);
     }
 }
 
@@ -50,10 +51,17 @@ fn unknown(
     }
 }
 
-fn check_scope(limit: &LimitSpec, source: &Source, config: &Config, problems: &mut Problems) {
-    let gateways: u64 = config.location.gateways_per_zone.iter().map(|zone| u64::from(zone.gateways)).sum();
-    if limit.scope == ScopeSpec::Fleet && gateways == 0 {
-        let text = "`fleet` shares the limit among all gateways; write how many there are, `location.gateways_per_zone`";
+fn check_scope(limit: &LimitSpec, source: &Source, problems: &mut Problems) {
+    if limit.scope == ScopeSpec::Fleet {
+        let text =
+            "gateways do not count together yet; write `instance`, and this gateway's share of the rate";
         problems.error(&source.key("scope"), text);
+    }
+}
+
+fn check_consumer(limit: &LimitSpec, source: &Source, problems: &mut Problems) {
+    if let Some(index) = limit.key.iter().position(|part| *part == KeyPartSpec::Consumer) {
+        let text = "nobody is authenticated yet: every request lacks this part, and `missing` says what becomes of it";
+        problems.warn(&source.key("key").entry(index), text);
     }
 }

@@ -150,7 +150,11 @@ impl Reloader {
             next.loaded.locate(&mut frozen);
             return Err(Refused::Problems(frozen));
         }
-        let changes = changes(before.config(), next.config());
+        let mut changes = changes(before.config(), next.config());
+        for limit in next.rate_limits.afresh(&before.rate_limits) {
+            log::info!("limit counts from zero: limit={limit}");
+            changes.push(format!("afresh: limit {limit} counts from zero"));
+        }
         let done = Reloaded {
             generation: next.generation,
             hash: next.hash.clone(),

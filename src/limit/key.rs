@@ -6,6 +6,7 @@
 //! once in 2^44 times (they would share one limit).
 
 use std::{
+    fmt,
     hash::{BuildHasher, Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -101,6 +102,12 @@ impl KeyHash {
 
     pub(super) fn from_tag(tag: u64) -> Option<Self> {
         NonZeroU64::new(tag).map(Self)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

@@ -29,7 +29,7 @@ pub use answer::{
 pub use question::Question;
 
 use super::{
-    decide::{self, Decision, decide},
+    decide::{self, Decision, Outside, decide},
     rejection::Rejection,
 };
 use crate::{
@@ -81,7 +81,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
-        let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, || 0);
+        let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, &mut Unasked);
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);
         let route = decision.found.map(|found| &**found.route);
         let used = route.filter(|_| decision.refused != Some(Rejection::TenantDenied));
@@ -212,6 +212,18 @@ impl Asked<'_> {
             Rejection::BodyTooLarge => format!("the body is larger than `max_body` of route {name}"),
             other => other.detail().to_owned(),
         }
+    }
+}
+
+struct Unasked;
+
+impl Outside for Unasked {
+    fn limit(&mut self, _: RouteMatch<'_>, _: &Facts<'_>) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn draw(&mut self) -> u64 {
+        0
     }
 }
 
