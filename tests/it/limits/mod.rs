@@ -4,6 +4,7 @@
 mod answers;
 mod at_once;
 mod keys;
+mod telling;
 
 use std::time::{Duration, Instant};
 
