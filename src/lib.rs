@@ -62,18 +62,25 @@
 //! what outlives snapshots; the pick reads it. A start and a reload wait, for 2 s
 //! at most, until endpoints that nobody asked before were asked once.
 //!
+//! # How fast, and how much at once
+//!
+//! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the
+//! request. What is counted is in [`limit::LimitLive`], which outlives snapshots: a
+//! limit keeps it as long as all that it depends on stays. A request's places are in
+//! its context and are given back when that is dropped.
+//!
 //! # A request's way
 //!
 //! | phase | what happens | may end with |
 //! |---|---|---|
 //! | `new_ctx` | pin the snapshot, note the instant | |
 //! | `early_request_filter` | the gate; request id and trace; who asks | |
-//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who may use it; body cap; first pick | 400 403 404 405 413 414 421 431 503 |
+//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who may use it; limits; body cap; first pick | 400 403 404 405 413 414 421 429 431 503 |
 //! | `upstream_peer` | the endpoint of this attempt, every timeout set | 503 504 |
 //! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
 //! | `request_body_filter` | the body cap | 413 |
 //! | `fail_to_connect`, `error_while_proxy` | another attempt, if it is safe | |
-//! | `response_filter` | fields of the upstream's connection off, the route's header edits, request id | |
+//! | `response_filter` | fields of the upstream's connection off, how the client stands at its limits, the route's header edits, request id | |
 //! | `fail_to_proxy` | the one place where a transport error becomes a status | 408 502 503 504 |
 //! | `logging` | metrics and one access-log line; a cut request's line is written by its context's `Drop` | |
 

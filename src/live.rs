@@ -6,15 +6,16 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
+    limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
 
 /// The experience of this process, shared by every snapshot.
-#[derive(Default)]
 pub struct LiveState {
     upstreams: Mutex<HashMap<Arc<str>, Arc<UpstreamLive>>>,
     /// What the instance said of where it is.
@@ -23,6 +24,20 @@ pub struct LiveState {
     drained: Mutex<BTreeSet<Arc<str>>>,
     /// What names and files stand for.
     pub found: Arc<Found>,
+    /// What limits counted.
+    pub limits: LimitLive,
+}
+
+impl Default for LiveState {
+    fn default() -> Self {
+        Self {
+            upstreams: Mutex::default(),
+            instance: Mutex::default(),
+            drained: Mutex::default(),
+            found: Arc::default(),
+            limits: LimitLive::new(Instant::now()),
+        }
+    }
 }
 
 impl LiveState {
@@ -80,6 +95,7 @@ impl LiveState {
             live.sweep();
             Arc::strong_count(live) > 1 || live.is_remembered()
         });
+        self.limits.sweep();
     }
 }
 

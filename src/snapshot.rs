@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use series::{SeriesTable, TenantSeriesTable};
+use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use what_if::{Question, Report};
 
 use crate::{
@@ -23,15 +23,17 @@ use crate::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
         upstream::UpstreamSpec,
     },
-    edge::{Limits, MinRate, ProxyProtocol},
+    edge::{self, MinRate, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
+    limit::Limits,
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
         Metrics,
         metrics::{
-            CertificateExpiry, CrossZoneSeries, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries,
+            CertificateExpiry, CrossZoneSeries, LimitSeries, RouteSeries, TenantSeries, UpstreamSeries,
+            ZoneSeries,
         },
     },
     tls::{CertificateFacts, TlsTable, UpstreamTls},
@@ -66,7 +68,10 @@ pub struct Snapshot {
     pub hops: TrustedHops,
     series: SeriesTable,
     tenant_series: TenantSeriesTable,
-    limits: Limits,
+    limit_series: LimitSeriesTable,
+    /// How fast each key may go, and how much of it at once.
+    pub rate_limits: Arc<Limits>,
+    limits: edge::Limits,
 }
 
 impl Snapshot {
@@ -107,6 +112,7 @@ impl Snapshot {
             problems.sort();
             return Err(problems);
         };
+        let rate_limits = Limits::new(&config.limits, &config.routes, &config.tenants, &live.limits);
         let snapshot = Self {
             generation,
             built: Instant::now(),
@@ -114,6 +120,8 @@ impl Snapshot {
             gate: Gate::new(&config.requests),
             series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
+            limit_series: LimitSeriesTable::new(&rate_limits, metrics),
+            rate_limits: Arc::new(rate_limits),
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
@@ -162,7 +170,7 @@ impl Snapshot {
     }
 
     /// What a connection may do.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> edge::Limits {
         self.limits
     }
 
@@ -217,10 +225,16 @@ impl Snapshot {
         self.tenant_series.of(tenancy)
     }
 
+    /// The metrics of a limit, by its place among the [limits](Self::rate_limits).
+    pub fn limit_series(&self, limit: usize) -> Option<&LimitSeries> {
+        self.limit_series.of(limit)
+    }
+
     /// Forgets the metrics of what this snapshot does not have.
     pub fn retain_metrics(&self, metrics: &Metrics) {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
+        metrics.retain_limits(&self.rate_limits.iter().map(|limit| &*limit.name).collect());
         let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
             u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()
         };
@@ -357,10 +371,10 @@ fn upstream_tls(
     })
 }
 
-fn limits(config: &Config) -> Limits {
+fn limits(config: &Config) -> edge::Limits {
     let c = &config.connections;
     let bytes = |size: crate::config::types::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    Limits {
+    edge::Limits {
         max: c.max,
         max_per_client: c.max_per_client,
         max_per_tenant: c.max_per_tenant,

@@ -148,6 +148,8 @@ fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
         reused: Some(true),
         status: 200,
         flag: None,
+        limit: None,
+        would_refuse: &[],
         error: None,
         bytes_in: 0,
         bytes_out: 897,

@@ -5,11 +5,13 @@
 //! paths exists there, and no route of the public ones exists here.
 
 mod explain;
+mod limits;
 mod operator;
 mod pages;
 mod upstreams;
 mod zones;
 
+pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
 pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};

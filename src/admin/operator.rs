@@ -1,5 +1,5 @@
-//! What the operator's socket answers: `GET /status`, `GET /config`, `POST /explain`,
-//! `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
+//! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
+//! `POST /explain`, `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
 //! key to it.
 
 use std::{
@@ -94,7 +94,7 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /zones, POST /explain, POST /simulate, \
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, POST /explain, POST /simulate, \
                              POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
@@ -110,6 +110,7 @@ impl ServeHttp for Operator {
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
+            (&Method::GET, "/limits") => self.limits(session).await,
             (&Method::POST, "/zone/drain") => self.change_zone(session, true).await,
             (&Method::POST, "/zone/restore") => self.change_zone(session, false).await,
             (&Method::POST, "/simulate") => self.simulate(session).await,

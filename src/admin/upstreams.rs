@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Instant};
 use serde::Serialize;
 
 use crate::{
+    limit::{Counts, Limit},
     snapshot::{Current, Snapshot},
     telemetry::{
         Metrics,
-        metrics::{UpstreamGauges, ZoneGauges},
+        metrics::{LimitGauges, UpstreamGauges, ZoneGauges},
     },
     upstream::{
         Endpoint, EndpointState, Upstream, View, ZoneView,
@@ -137,12 +138,21 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
     }
 }
 
-/// Every scrape looks at the upstreams of the snapshot that serves then.
+/// Every scrape looks at the upstreams and limits of the snapshot that serves then.
 pub fn watch(metrics: &Metrics, current: Arc<Current>) {
+    let limits = current.clone();
+    metrics.watch_limits(move || limits.load().rate_limits.iter().map(limit).collect());
     metrics.watch_upstreams(move || {
         let (snapshot, now) = (current.load(), Instant::now());
         snapshot.upstreams.iter().map(|upstream| gauges(upstream, &upstream.view(now), now)).collect()
     });
+}
+
+fn limit(limit: &Limit) -> LimitGauges {
+    match &limit.counts {
+        Counts::Rate(rate) => LimitGauges::Overflowed(limit.name.to_string(), rate.overflowed()),
+        Counts::Concurrency(counts) => LimitGauges::InFlight(limit.name.to_string(), counts.in_flight()),
+    }
 }
 
 fn gauges(upstream: &Upstream, view: &View, now: Instant) -> UpstreamGauges {

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod drain;
 mod explain;
+mod limits;
 mod offline;
 mod reload;
 mod run;
@@ -74,6 +75,11 @@ enum Verb {
     /// route does, and the endpoints that the upstream would pick from: from the
     /// running gateway, by the functions that decide for traffic, or from files.
     Explain(explain::Explain),
+    /// Show what the running gateway's limits hold now.
+    ///
+    /// Rates, keys in use, how often memory was too small, and the keys that have
+    /// used most: as their hashes, which `tollgate explain` tells of a request.
+    Limits(limits::Limits),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -112,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Simulate(simulate) => simulate.run(),
         Verb::Zone(zone) => zone.run(),
         Verb::Explain(explain) => explain.run(),
+        Verb::Limits(limits) => limits.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),

@@ -10,6 +10,7 @@ use super::{
     files::{self, Text},
     listener::{ListenerSpec, ProxyMode},
     positions::Lines,
+    refers,
     secrets::{Environment, Filler, Secrets},
     sections::{self, File},
 };
@@ -75,6 +76,7 @@ pub(super) fn build(
         clashes::addresses(config, &mut problems);
         clashes::names(config, &texts, &mut problems);
         clashes::vpc_endpoints(config, &texts, &mut problems);
+        refers::limits(config, &mut problems);
         warn(config, &mut problems);
     }
 
@@ -113,6 +115,7 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
         }
     }
     let mut config: Config = config?;
+    config.limits.extend(shared.limits);
     config.upstreams.extend(shared.upstreams);
     config.routes.extend(shared.routes);
     Some(config)

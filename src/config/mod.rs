@@ -1,19 +1,20 @@
 //! What operators write: `tollgate.yaml` and its fragments, read strictly.
 //!
 //! Owns the text, the keys, their defaults and their well-formedness. Does not
-//! own whether names refer to anything or certificates fit their keys: that is
-//! `snapshot`'s, which reports into the same [`Problems`].
+//! own whether names of upstreams and tenants refer to anything or certificates fit
+//! their keys: that is `snapshot`'s, which reports into the same [`Problems`].
 //!
 //! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
 //! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
 //! `repair` reads each entry through `typed` into its spec and keeps every
-//! `fault`, `rules` and `clashes` look at what types cannot say, and `load` puts
-//! lines to everything that was found (`positions`).
+//! `fault`, `rules`, `clashes` and `refers` look at what types cannot say, and `load`
+//! puts lines to everything that was found (`positions`).
 
 pub mod balance;
 pub mod discovery;
 pub mod failover;
 pub mod health_check;
+pub mod limit;
 pub mod listener;
 pub mod location;
 pub mod problems;
@@ -33,6 +34,7 @@ mod files;
 mod load;
 mod positions;
 mod print;
+mod refers;
 mod repair;
 mod rules;
 mod schema;
@@ -54,6 +56,7 @@ pub use unknown::Unknown;
 use std::path::PathBuf;
 
 use discovery::DiscoverySpec;
+use limit::LimitSpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
 use route::RouteSpec;
@@ -95,6 +98,8 @@ pub struct Config {
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.
     pub privatelink: PrivateLinkSpec,
+    /// How fast and how much at once, of the main file and of every fragment.
+    pub limits: Vec<Sourced<LimitSpec>>,
     /// Groups of endpoints, of the main file and of every fragment.
     pub upstreams: Vec<Sourced<UpstreamSpec>>,
     /// What goes where, of the main file and of every fragment.

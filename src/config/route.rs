@@ -57,6 +57,9 @@ pub struct RouteSpec {
     /// These callers get 403.
     #[serde(default)]
     pub deny: Option<CallersSpec>,
+    /// Limits, asked after the global ones; all of them have to have room.
+    #[serde(default)]
+    pub limits: Vec<Name>,
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,

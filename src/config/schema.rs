@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     discovery::DiscoverySpec,
+    limit::LimitSpec,
     listener::ListenerSpec,
     location::LocationSpec,
     route::RouteSpec,
@@ -20,7 +21,7 @@ use super::{
 };
 
 /// The JSON Schema (2020-12) of `tollgate.yaml`. A fragment has the same
-/// `upstreams` and `routes` and nothing else, so that no key is required here.
+/// `limits`, `upstreams` and `routes` and nothing else, so that no key is required here.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12();
     let settings = settings.with_transform(RecursiveTransform(without_null));
@@ -29,7 +30,7 @@ pub fn schema() -> Value {
 }
 
 /// The configuration of Tollgate: the main file. Files in `conf.d/` beside it
-/// hold more `upstreams` and `routes`.
+/// hold more `limits`, `upstreams` and `routes`.
 #[derive(Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Tollgate {
@@ -59,6 +60,8 @@ struct Tollgate {
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.
     privatelink: PrivateLinkSpec,
+    /// How fast and how much at once.
+    limits: Vec<LimitSpec>,
     /// Groups of endpoints.
     upstreams: Vec<UpstreamSpec>,
     /// What goes where.

@@ -1,12 +1,13 @@
 //! Which keys a file has and what is read into which type.
 //!
-//! Owns the top level: the main file holds everything, a fragment upstreams and
-//! routes. Entries are read one by one, so that one bad entry hides no other.
+//! Owns the top level: the main file holds everything, a fragment limits,
+//! upstreams and routes. Entries are read one by one, so that one bad entry hides no other.
 
 use super::{
     Config, Problems, Source, Sourced,
     document::Node,
     fault::{Fault, What},
+    limit::LimitSpec,
     repair,
     route::RouteSpec,
     rules::{At, Rules},
@@ -49,6 +50,7 @@ pub(super) fn main(mut file: File<'_>) -> Config {
         discovery: file.section("discovery").unwrap_or_default(),
         privatelink: file.section::<PrivateLinkSpec>("privatelink").unwrap_or_default().or_default(&tenants),
         tenants,
+        limits: file.list("limits"),
         upstreams: file.list("upstreams"),
         routes: file.list("routes"),
         main: file.source.clone(),
@@ -61,6 +63,8 @@ pub(super) fn main(mut file: File<'_>) -> Config {
 #[derive(Default)]
 pub(super) struct Shared {
     /// In the order of the files' names.
+    pub limits: Vec<Sourced<LimitSpec>>,
+    /// In the order of the files' names.
     pub upstreams: Vec<Sourced<UpstreamSpec>>,
     /// In the order of the files' names.
     pub routes: Vec<Sourced<RouteSpec>>,
@@ -69,10 +73,13 @@ pub(super) struct Shared {
 impl Shared {
     /// Adds a fragment.
     pub(super) fn add(&mut self, mut file: File<'_>) {
+        self.limits.extend(file.list("limits"));
         self.upstreams.extend(file.list("upstreams"));
         self.routes.extend(file.list("routes"));
         file.rest(|key| match MAIN_KEYS.contains(&key) {
-            true => format!("`{key}` belongs in the main file; a fragment holds upstreams and routes"),
+            true => {
+                format!("`{key}` belongs in the main file; a fragment holds limits, upstreams and routes")
+            }
             false => Fault::new(What::UnknownKey(key.to_owned(), FRAGMENT_KEYS)).to_string(),
         });
     }
@@ -140,7 +147,8 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "discovery",
     "tenants",
     "privatelink",
+    "limits",
     "upstreams",
     "routes",
 ];
-const FRAGMENT_KEYS: &[&str] = &["upstreams", "routes"];
+const FRAGMENT_KEYS: &[&str] = &["limits", "upstreams", "routes"];

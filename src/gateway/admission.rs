@@ -1,4 +1,5 @@
-//! Lets a request in: gate, server name, route, who may use it, caps, first pick.
+//! Lets a request in: gate, server name, route, who may use it, limits, caps, first
+//! pick.
 //!
 //! Every decision is made by a pure function elsewhere (`decide` puts them in their
 //! order); this file finds what they ask for and remembers what they said.
@@ -11,8 +12,9 @@ use pingora_proxy::Session;
 
 use super::{
     context::RequestContext,
-    decide::{self, decide},
+    decide::{self, Outside, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
+    limits::{self, Limited},
     marks::Marks,
     rejection::Rejection,
 };
@@ -20,7 +22,8 @@ use crate::{
     config::server::ForwardedField,
     edge::Connection,
     gate::Refusal,
-    route::Facts,
+    route::{Facts, RouteMatch},
+    snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
 };
@@ -110,7 +113,9 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
         tenant: who.tenancy.tenant(),
     };
     let length = content_length(session, ctx);
-    let decision = decide(&snapshot, &facts, ctx.tenancy, length, || fastrand::u64(..));
+    let mut traffic = Traffic { snapshot: &snapshot, limited: Limited::default() };
+    let decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    ctx.limited = traffic.limited;
     ctx.route = decision.found.map(|found| found.route.clone());
     ctx.upstream = decision.upstream;
     if let Some(why) = decision.refused {
@@ -129,6 +134,22 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     super::attempt::pick(session, ctx, ctx.started)
 }
 
+/// What counts: limits are taken from, and chance decides.
+struct Traffic<'s> {
+    snapshot: &'s Snapshot,
+    limited: Limited,
+}
+
+impl Outside for Traffic<'_> {
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
+        limits::take(self.snapshot, found, facts, &mut self.limited)
+    }
+
+    fn draw(&mut self) -> u64 {
+        fastrand::u64(..)
+    }
+}
+
 /// Whether a body is awaited that has a pace: that of a gRPC stream is what its
 /// caller has to say, and a WebSocket has none.
 fn may_be_slow(session: &mut Session, ctx: &RequestContext) -> bool {
@@ -136,7 +157,7 @@ fn may_be_slow(session: &mut Session, ctx: &RequestContext) -> bool {
     !bodiless && !session.is_upgrade_req() && !is_grpc(session, ctx) && !session.as_mut().is_body_empty()
 }
 
-fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
+pub(super) fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
     let kind = session.req_header().headers.get(header::CONTENT_TYPE);
     ctx.head.version == http::Version::HTTP_2
         && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))

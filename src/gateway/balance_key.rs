@@ -35,7 +35,7 @@ pub fn hash(key: &HashKeySpec, headers: &HeaderMap, who: Principal<'_>, tenants:
 }
 
 /// The first cookie of this name; HTTP/2 splits them over several lines.
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let lines = headers.get_all(header::COOKIE).into_iter();
     let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs.find_map(|pair| {

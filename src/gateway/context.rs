@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{marks::Marks, record::Recorder, rejection::Rejection};
+use super::{limits::Limited, marks::Marks, record::Recorder, rejection::Rejection};
 use crate::{
     edge::{Connection, Upload},
     identity::{Believed, Principal, Tenancy},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// One request. Pinned to one snapshot; whatever ends the request, dropping
-/// this writes its log line and gives its lease back.
+/// this writes its log line and gives its lease and its places back.
 pub struct RequestContext {
     /// The configuration that rules this request, whatever is reloaded.
     pub snapshot: Arc<Snapshot>,
@@ -45,6 +45,8 @@ pub struct RequestContext {
     pub route: Option<Arc<Route>>,
     /// The upstream that the route chose.
     pub upstream: Option<UpstreamIndex>,
+    /// What limits said, and its places at them.
+    pub limited: Limited,
     /// Attempts so far, and where they went.
     pub attempt: Attempt,
     /// Bytes of the body that came from the client.
@@ -121,6 +123,7 @@ impl RequestContext {
             trace: TraceContext::none(),
             route: None,
             upstream: None,
+            limited: Limited::default(),
             attempt: Attempt::default(),
             body_in: 0,
             upload: None,

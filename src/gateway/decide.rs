@@ -1,7 +1,7 @@
 //! What becomes of a well-formed request before an endpoint is picked: the order
 //! of the questions, and nothing else.
 //!
-//! Pure, and allocates nothing: the data path and `tollgate explain` ask the same
+//! Pure but for what it is given as [`Outside`], and allocates nothing: the data path and `tollgate explain` ask the same
 //! functions. Each question is answered where its subject is; one that comes new
 //! takes its place among the lines of [`decide`]. Does not own the connection's
 //! questions (its server name) nor the pick.
@@ -28,15 +28,24 @@ pub struct Decision<'s> {
     pub refused: Option<Rejection>,
 }
 
+/// What a decision needs that is not the same each time.
+pub trait Outside {
+    /// Whether the limits that hold for a request of this route let it through.
+    /// Asked once at most.
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection>;
+
+    /// Any number, each as likely as any other; asked only for a route that forwards.
+    fn draw(&mut self) -> u64;
+}
+
 /// Decides what becomes of a request. `length` is that of its body, where it is
-/// known; `draw` makes any number, each as likely as any other, and is called only
-/// for a route that forwards.
+/// known.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
     facts: &Facts<'_>,
     tenancy: Tenancy,
     length: Option<u64>,
-    draw: impl FnOnce() -> u64,
+    outside: &mut impl Outside,
 ) -> Decision<'s> {
     let mut decision = Decision { found: None, upstream: None, refused: None };
     // Before any route is looked for: a stranger learns nothing of what there is.
@@ -53,8 +62,12 @@ pub fn decide<'s>(
         decision.refused = Some(Rejection::TenantDenied);
         return decision;
     }
+    if let Err(why) = outside.limit(found, facts) {
+        decision.refused = Some(why);
+        return decision;
+    }
     if let Action::Forward(split) = &found.route.action {
-        decision.upstream = Some(split.choose(facts, draw()));
+        decision.upstream = Some(split.choose(facts, outside.draw()));
     }
     if length.is_some_and(|length| length > found.route.max_body) {
         decision.refused = Some(Rejection::BodyTooLarge);

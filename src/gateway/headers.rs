@@ -11,7 +11,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, forwarded, hops, marks::Marks};
+use super::{context::RequestContext, forwarded, hops, limits, marks::Marks};
 use crate::{
     config::server::Traceparent,
     gate,
@@ -109,12 +109,15 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// What the client gets: the answer with the route's changes and the request's
-/// id. Names go in their standard spelling, as towards the upstream.
+/// What the client gets: the answer with how it stands at its limits, the route's
+/// changes and the request's id. Names go in their standard spelling, as towards the upstream.
 pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
     let (blank, ()) = http::Response::new(()).into_parts();
     let mut parts = http::response::Parts::from(std::mem::replace(answer, blank.into()));
     hops::clean(&mut parts.headers, parts.status);
+    if !parts.status.is_informational() {
+        limits::tell(&mut parts.headers, ctx);
+    }
     if let Some(route) = &ctx.route {
         edit(&mut parts.headers, &route.response_headers);
     }

@@ -43,7 +43,9 @@ impl Recorder {
         let bytes_out = session.map_or(0, |s| s.body_bytes_sent() as u64);
         self.count(ctx, status, spent, bytes_out);
         if self.log.is_on() {
-            self.log.write(&line(ctx, session, status, spent, bytes_out));
+            let trials = ctx.limited.would_refuse(&ctx.snapshot);
+            let line = line(ctx, session, status, spent, bytes_out);
+            self.log.write(&Line { would_refuse: &trials, ..line });
         }
     }
 
@@ -136,6 +138,8 @@ fn line<'a>(
         reused: (ctx.attempt.count > 0).then_some(ctx.attempt.reused),
         status,
         flag: ctx.rejection.map(Rejection::flag),
+        limit: ctx.limited.refused_by(&ctx.snapshot),
+        would_refuse: &[],
         error: ctx.error,
         bytes_in: ctx.body_in,
         bytes_out,

@@ -20,6 +20,12 @@ pub enum Rejection {
     NoRoute,
     /// The route is not for this tenant, or not for a request of no tenant.
     TenantDenied,
+    /// A limit's rate is used up.
+    RateLimited,
+    /// As many requests are under way as a limit allows.
+    ConcurrencyLimited,
+    /// The request lacks what a limit counts by, and such are refused.
+    LimitKeyMissing,
     /// The body is larger than the route allows.
     BodyTooLarge,
     /// The client took too long to send its body.
@@ -59,6 +65,9 @@ impl Rejection {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownEndpoint | Self::TenantDenied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::RateLimited | Self::ConcurrencyLimited | Self::LimitKeyMissing => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoEndpoint | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -81,6 +90,9 @@ impl Rejection {
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::NoRoute => "no_route",
             Self::TenantDenied => "tenant_denied",
+            Self::RateLimited => "rate_limited",
+            Self::ConcurrencyLimited => "concurrency_limited",
+            Self::LimitKeyMissing => "limit_key_missing",
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::NoEndpoint => "no_endpoint",
@@ -106,6 +118,9 @@ impl Rejection {
             Self::UnknownEndpoint => "Nobody is known to come through this VPC endpoint.",
             Self::NoRoute => "Nothing is served here.",
             Self::TenantDenied => "This is not for you.",
+            Self::RateLimited => "Too many requests; try again later.",
+            Self::ConcurrencyLimited => "Too many requests at a time; try again when some are done.",
+            Self::LimitKeyMissing => "The request does not say by what it is limited.",
             Self::BodyTooLarge => "The request's body is too large.",
             Self::ClientTimeout => "The request took too long to arrive.",
             Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamTls => "The service cannot be reached.",
@@ -130,11 +145,14 @@ impl Rejection {
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 18] = [
+    pub const OWN: [Self; 21] = [
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
         Self::TenantDenied,
+        Self::RateLimited,
+        Self::ConcurrencyLimited,
+        Self::LimitKeyMissing,
         Self::BodyTooLarge,
         Self::ClientTimeout,
         Self::NoEndpoint,

@@ -11,15 +11,21 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::{Result, http::ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, rejection::Rejection};
+use super::{admission::is_grpc, context::RequestContext, rejection::Rejection};
 use crate::route::{Redirect, Respond};
 
 /// Answers with problem+json (RFC 9457).
 pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Rejection) -> Result<()> {
     ctx.rejection = Some(why);
     let Some(status) = why.status() else { return Ok(()) };
+    if status == StatusCode::TOO_MANY_REQUESTS && is_grpc_call(session, ctx) {
+        return reject_call(session, ctx, why).await;
+    }
     let mut answer = ResponseHeader::build(status, Some(8))?;
     answer.insert_header(header::CONTENT_TYPE, PROBLEM_JSON)?;
+    if let Some(seconds) = ctx.limited.retry_after().filter(|_| status == StatusCode::TOO_MANY_REQUESTS) {
+        answer.insert_header(header::RETRY_AFTER, seconds)?;
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         answer.insert_header(header::ALLOW, ctx.snapshot.gate.allow())?;
     }
@@ -31,6 +37,26 @@ pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Reject
     }
     let body = problem(status, why, ctx);
     send(session, ctx, answer, body).await
+}
+
+/// Answers a gRPC call that a limit refused with `RESOURCE_EXHAUSTED`, which its
+/// library knows, and the time after which to try again (gRFC A6; -1 is never).
+async fn reject_call(session: &mut Session, ctx: &mut RequestContext, why: Rejection) -> Result<()> {
+    let wait = ctx.limited.retry_after().and_then(|seconds| i64::try_from(seconds).ok());
+    let millis = wait.map_or(-1, |seconds| seconds.saturating_mul(1_000));
+    let mut answer = ResponseHeader::build(StatusCode::OK, Some(8))?;
+    answer.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
+    answer.insert_header(GRPC_STATUS, RESOURCE_EXHAUSTED)?;
+    answer.insert_header("grpc-message", why.detail())?;
+    answer.insert_header("grpc-retry-pushback-ms", millis)?;
+    send(session, ctx, answer, Bytes::new()).await
+}
+
+/// Whether a gRPC library waits for the answer; gRPC-Web's reads HTTP.
+fn is_grpc_call(session: &Session, ctx: &RequestContext) -> bool {
+    let kind = session.req_header().headers.get(header::CONTENT_TYPE);
+    let is_web = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc-web"));
+    is_grpc(session, ctx) && !is_web
 }
 
 /// Answers with a redirect.
@@ -81,7 +107,8 @@ async fn send(
         session.set_keepalive(None);
     }
     super::headers::answer(&mut answer, ctx);
-    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || answer.headers.contains_key(GRPC_STATUS);
     if !bodiless {
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
@@ -126,6 +153,9 @@ fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {
 }
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const GRPC_STATUS: &str = "grpc-status";
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 
 /// A body up to this is read and thrown away rather than the connection.
 const WORTH_READING: u64 = 64 * 1024;

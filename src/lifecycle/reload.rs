@@ -150,7 +150,11 @@ impl Reloader {
             next.loaded.locate(&mut frozen);
             return Err(Refused::Problems(frozen));
         }
-        let changes = changes(before.config(), next.config());
+        let mut changes = changes(before.config(), next.config());
+        for limit in next.rate_limits.afresh(&before.rate_limits) {
+            log::info!("limit counts from zero: limit={limit}");
+            changes.push(format!("afresh: limit {limit} counts from zero"));
+        }
         let done = Reloaded {
             generation: next.generation,
             hash: next.hash.clone(),
@@ -225,6 +229,7 @@ fn frozen(old: &Config, new: &Config) -> Problems {
 fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     named("tenant", &old.tenants, &new.tenants, |s| s.name.as_str(), &mut lines);
+    named("limit", &old.limits, &new.limits, |s| s.name.as_str(), &mut lines);
     named("upstream", &old.upstreams, &new.upstreams, |s| s.name.as_str(), &mut lines);
     named("route", &old.routes, &new.routes, |s| s.name.as_str(), &mut lines);
     named("listener", &old.listeners, &new.listeners, |s| s.name.as_str(), &mut lines);

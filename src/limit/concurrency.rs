@@ -59,6 +59,11 @@ impl ConcurrencyLimit {
         self.counts(key).and_then(|counts| counts.get(&key).copied()).unwrap_or(0)
     }
 
+    /// How many are under way, of all keys.
+    pub fn in_flight(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.counts().values().copied().map(u64::from).sum::<u64>()).sum()
+    }
+
     /// The keys of which most are under way, most first: at most `count`.
     pub fn busiest(&self, count: usize) -> Vec<(KeyHash, u32)> {
         let mut all = Vec::new();

@@ -6,6 +6,7 @@
 //! once in 2^44 times (they would share one limit).
 
 use std::{
+    fmt,
     hash::{BuildHasher, Hash, Hasher},
     num::NonZeroU64,
     sync::Arc,
@@ -13,6 +14,8 @@ use std::{
 
 use ahash::{AHasher, RandomState};
 use http::HeaderName;
+
+use crate::config::limit::{KeyPartSpec, LimitSpec, MissingSpec};
 
 /// Per what a limit counts: for each different value of all these parts together.
 /// Without parts everything counts together.
@@ -22,6 +25,17 @@ pub struct LimitKey {
     pub parts: Vec<KeyPart>,
     /// What becomes of a request that lacks a part.
     pub missing: Missing,
+}
+
+impl From<&LimitSpec> for LimitKey {
+    fn from(spec: &LimitSpec) -> Self {
+        let missing = match spec.missing {
+            MissingSpec::Allow => Missing::Allow,
+            MissingSpec::Deny => Missing::Deny,
+            MissingSpec::Share => Missing::Share,
+        };
+        Self { parts: spec.key.iter().map(KeyPart::from).collect(), missing }
+    }
 }
 
 /// A part of a key.
@@ -48,6 +62,22 @@ pub enum KeyPart {
     PathTemplate,
 }
 
+impl From<&KeyPartSpec> for KeyPart {
+    fn from(spec: &KeyPartSpec) -> Self {
+        match spec {
+            KeyPartSpec::ClientAddress => Self::ClientAddress,
+            KeyPartSpec::Tenant => Self::Tenant,
+            KeyPartSpec::Consumer => Self::Consumer,
+            KeyPartSpec::Header(name) => Self::Header(name.header().clone()),
+            KeyPartSpec::Cookie(name) => Self::Cookie(name.as_str().into()),
+            KeyPartSpec::Query(name) => Self::Query(name.as_str().into()),
+            KeyPartSpec::Route => Self::Route,
+            KeyPartSpec::Method => Self::Method,
+            KeyPartSpec::PathTemplate => Self::PathTemplate,
+        }
+    }
+}
+
 /// What becomes of a request that lacks a part of a limit's key.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Missing {
@@ -72,6 +102,12 @@ impl KeyHash {
 
     pub(super) fn from_tag(tag: u64) -> Option<Self> {
         NonZeroU64::new(tag).map(Self)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

@@ -4,22 +4,27 @@
 //! memory: `terms` is its arithmetic, `cell` how threads share a key, `rate` the
 //! table. [`decide`] asks all that hold for a request together. A
 //! [`ConcurrencyLimit`] counts what is under way. [`key`] says per what they count,
-//! and hashes it; taking the parts from a request is the gateway's.
+//! and hashes it; taking the parts from a request is the gateway's. [`Limits`] are
+//! those of a snapshot, [`LimitLive`] is what they counted.
 //!
 //! Always holds: whoever stays below a limit is never refused by it.
 
 mod cell;
 mod concurrency;
+mod counts;
 mod decide;
 pub mod key;
+mod limits;
 mod rate;
 mod terms;
 mod time;
 mod verdict;
 
 pub use concurrency::{ConcurrencyLimit, Permit};
+pub use counts::{Basis, Counts, LimitLive};
 pub use decide::{Ask, decide};
 pub use key::{KeyHash, KeyHasher, KeyPart, KeySeeds, LimitKey, Missing};
+pub use limits::{Limit, Limits, RouteLimits, whole_seconds};
 pub use rate::RateLimit;
 pub use terms::Terms;
 pub use time::{Clock, Moment};

@@ -68,6 +68,13 @@ impl RateLimit {
         Standing { limit: 0, terms: self.terms, ahead: self.ahead(key, now) }
     }
 
+    /// How many keys owe something now. Reads the whole table, as
+    /// [`busiest`](Self::busiest).
+    pub fn live(&self, now: Moment) -> usize {
+        let now = self.terms.now(now);
+        self.sets.iter().flat_map(Set::keys).filter(|(_, due)| *due > now).count()
+    }
+
     /// The keys that owe most now, most first: at most `count`. Reads the whole
     /// table: for operators, not for requests.
     pub fn busiest(&self, count: usize, now: Moment) -> Vec<(KeyHash, Standing)> {

@@ -11,7 +11,7 @@ use super::time::Moment;
 
 /// A rate and a burst. Copied freely: what a decision says of a limit stays
 /// readable after the limit is gone.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Terms {
     /// Ticks a token; never 0.
     interval: u64,

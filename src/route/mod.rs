@@ -114,6 +114,14 @@ pub struct RouteMatch<'r> {
     claim: &'r Claim,
 }
 
+impl<'r> RouteMatch<'r> {
+    /// The path as the route writes it, not as the request does: how it is matched,
+    /// and its text.
+    pub fn template(&self) -> (u8, &'r str) {
+        (self.claim.kind as u8, self.table.template(self.claim))
+    }
+}
+
 impl fmt::Display for RouteMatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Described(self.table, self.claim).fmt(f)

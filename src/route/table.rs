@@ -142,6 +142,14 @@ impl Table {
         slice(&self.text, text)
     }
 
+    /// The text of the path of a claim; empty where any path will do.
+    pub(super) fn template(&self, claim: &Claim) -> &str {
+        match claim.kind {
+            Kind::Pattern => self.pattern(claim),
+            Kind::Exact | Kind::Prefix | Kind::Any => self.text(claim.path),
+        }
+    }
+
     /// The text of the pattern of a claim.
     pub(super) fn pattern(&self, claim: &Claim) -> &str {
         self.patterns.get(claim.path.at as usize).map(Regex::as_str).unwrap_or_default()

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use crate::{
     config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, upstream::UpstreamSpec},
     identity::Tenancy,
+    limit::Limits,
     route::UpstreamIndex,
     telemetry::{
         Metrics,
-        metrics::{CrossZoneSeries, NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries},
+        metrics::{
+            CrossZoneSeries, LimitSeries, NO_NAME, RouteSeries, TenantSeries, UpstreamSeries, ZoneSeries,
+        },
     },
     upstream::Upstream,
 };
@@ -115,5 +118,19 @@ impl TenantSeriesTable {
         let unknown = self.unknown.iter().map(|_| UNKNOWN_TENANT);
         let tenants = config.tenants.iter().map(|tenant| tenant.spec.name.as_str());
         metrics.retain_tenants(&tenants.chain(unknown).collect::<Vec<_>>());
+    }
+}
+
+/// The counters of every limit, by its place.
+#[derive(Clone)]
+pub(super) struct LimitSeriesTable(Arc<[Arc<LimitSeries>]>);
+
+impl LimitSeriesTable {
+    pub(super) fn new(limits: &Limits, metrics: &Metrics) -> Self {
+        Self(limits.iter().map(|limit| metrics.limit(&limit.name)).collect())
+    }
+
+    pub(super) fn of(&self, limit: usize) -> Option<&LimitSeries> {
+        self.0.get(limit).map(Arc::as_ref)
     }
 }

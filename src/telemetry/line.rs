@@ -60,6 +60,10 @@ pub struct Line<'a> {
     pub status: u16,
     /// Why the gateway answered itself.
     pub flag: Option<&'a str>,
+    /// Which limit refused it.
+    pub limit: Option<&'a str>,
+    /// Which limits would have, if they were enforced.
+    pub would_refuse: &'a [&'a str],
     /// What kind of error there was, in one short word.
     pub error: Option<&'a str>,
     /// Bytes of the request's body.
@@ -142,6 +146,10 @@ impl Line<'_> {
             Some(flag) => closed_text(out, r#","flag":""#, flag.as_bytes()),
             None => out.extend_from_slice(br#","flag":null"#),
         }
+        if let Some(limit) = self.limit {
+            closed_text(out, r#","limit":""#, limit.as_bytes());
+        }
+        self.render_trials(out);
         if let Some(error) = self.error {
             closed_text(out, r#","error":""#, error.as_bytes());
         }
@@ -158,6 +166,16 @@ impl Line<'_> {
             closed_text(out, r#","user_agent":""#, json::cut(agent, MAX_USER_AGENT));
         }
         number(out, r#","generation":"#, self.generation);
+    }
+
+    /// The limits that are tried out, as a list.
+    fn render_trials(&self, out: &mut Vec<u8>) {
+        for (nth, limit) in self.would_refuse.iter().enumerate() {
+            closed_text(out, if nth == 0 { r#","would_refuse":[""# } else { ",\"" }, limit.as_bytes());
+        }
+        if !self.would_refuse.is_empty() {
+            out.push(b']');
+        }
     }
 }
 

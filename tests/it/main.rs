@@ -30,6 +30,7 @@ mod http2;
 mod hygiene;
 mod idle_connections;
 mod leaving;
+mod limits;
 mod log_hygiene;
 mod origins;
 mod outliers;

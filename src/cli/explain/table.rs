@@ -2,8 +2,8 @@
 //! questions are asked.
 
 use crate::gateway::explain::{
-    ActionTold, EndpointTold, Explanation, ForwardTold, LoserTold, PrincipalTold, RequestTold, RoutingTold,
-    UpstreamTold,
+    ActionTold, EndpointTold, Explanation, ForwardTold, LimitTold, LoserTold, PrincipalTold, RequestTold,
+    RoutingTold, UpstreamTold,
 };
 
 /// The whole of it.
@@ -29,6 +29,9 @@ pub(super) fn draw(told: &Explanation) -> String {
         let deny =
             if access.deny.is_empty() { String::new() } else { format!(" but [{}]", access.deny.join(", ")) };
         out.add("open to", &format!("{allow}{deny}{admits}"));
+    }
+    for (nth, limit) in told.limits.iter().enumerate() {
+        out.add(if nth == 0 { "limits" } else { "" }, &stands(limit));
     }
     if let Some(max_body) = told.max_body {
         out.add("body", &format!("at most {max_body} bytes"));
@@ -74,6 +77,24 @@ fn routes(out: &mut Lines, told: &RoutingTold) {
     if let Some(hosts) = &told.hosts {
         out.add("hosts", &format!("none of the routes' takes it; {hosts}"));
     }
+}
+
+/// As `orders: admits, 19 of 20 left, whole in 1 s; key 00c0ffee00c0ffee`.
+fn stands(told: &LimitTold) -> String {
+    let mut text = format!("{}: {}", told.name, told.says);
+    if let Some(remaining) = told.remaining {
+        text.push_str(&format!(", {remaining} of {} left", told.most));
+    }
+    if let Some(cost) = told.cost.filter(|cost| *cost != 1) {
+        text.push_str(&format!(", takes {cost}"));
+    }
+    if let Some(seconds) = told.whole_in_seconds {
+        text.push_str(&format!(", whole in {seconds} s"));
+    }
+    if let Some(key) = &told.key {
+        text.push_str(&format!("; key {key}"));
+    }
+    text + if told.enforced { "" } else { "; not enforced" }
 }
 
 fn losers(out: &mut Lines, label: &str, list: &[LoserTold], more: usize) {

@@ -7,6 +7,7 @@
 
 mod discovery;
 mod health_check;
+mod limit;
 mod listener;
 mod location;
 mod server;

@@ -7,6 +7,7 @@
 mod amount;
 mod endpoint_address;
 mod field;
+mod rate;
 mod vpc_endpoint;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 pub use amount::{ByteSize, Percent, Span};
 pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
+pub use rate::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 pub use vpc_endpoint::VpcEndpointId;

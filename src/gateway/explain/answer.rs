@@ -20,6 +20,9 @@ pub struct Explanation {
     pub routing: Option<RoutingTold>,
     /// Who may use the route that won.
     pub access: Option<AccessTold>,
+    /// The limits that are asked, in their order.
+    #[serde(default)]
+    pub limits: Vec<LimitTold>,
     /// The largest body that the route takes, in bytes.
     pub max_body: Option<u64>,
     /// What the route does.
@@ -30,6 +33,27 @@ pub struct Explanation {
     pub notes: Vec<String>,
     /// What becomes of it.
     pub verdict: Verdict,
+}
+
+/// A limit, as it stands for this request; it is not taken from.
+#[derive(Debug, Deserialize, Serialize)]
+#[allow(missing_docs)]
+pub struct LimitTold {
+    pub name: String,
+    /// Whether it refuses, or only counts what it would.
+    pub enforced: bool,
+    /// `admits`, `does not hold`, or the flag of its refusal.
+    pub says: String,
+    /// The hash of the request's key; absent where all count together.
+    pub key: Option<String>,
+    /// What the request takes of a rate.
+    pub cost: Option<u32>,
+    /// How much is left.
+    pub remaining: Option<u32>,
+    /// The most that can be left.
+    pub most: u32,
+    /// Until all of it is there again; absent where it is.
+    pub whole_in_seconds: Option<u64>,
 }
 
 /// The request as it is matched.

@@ -10,6 +10,7 @@
 //! to come by HTTP/1.1.
 
 mod answer;
+mod limits;
 mod question;
 mod routes;
 mod upstreams;
@@ -22,10 +23,11 @@ use std::{
 use http::HeaderMap;
 
 pub use answer::{
-    AccessTold, ActionTold, EndpointTold, Explanation, ForwardTold, HashTold, LoserTold, OverrideTold,
-    PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold, ShareTold, StickyTold,
-    TierTold, UpstreamTold, Verdict,
+    AccessTold, ActionTold, EndpointTold, Explanation, ForwardTold, HashTold, LimitTold, LoserTold,
+    OverrideTold, PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold, ShareTold,
+    StickyTold, TierTold, UpstreamTold, Verdict,
 };
+use limits::Looks;
 pub use question::Question;
 
 use super::{
@@ -82,7 +84,10 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
-        let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, || 0);
+        let now = self.snapshot.rate_limits.clock.at(self.now);
+        let mut looks = Looks { snapshot: self.snapshot, now, told: Vec::new(), refuses: None };
+        let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, &mut looks);
+        let by_limit = looks.refuses.as_deref();
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);
         let route = decision.found.map(|found| &**found.route);
         let used = route.filter(|_| decision.refused != Some(Rejection::TenantDenied));
@@ -98,7 +103,8 @@ impl Asked<'_> {
             routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
             access: route.map(|route| self.access(route)),
             max_body: used.map(|route| route.max_body),
-            verdict: self.verdict(&decision, action.as_ref(), &upstreams),
+            verdict: self.verdict(&decision, by_limit, action.as_ref(), &upstreams),
+            limits: looks.told,
             action,
             upstreams,
             notes: Vec::new(),
@@ -184,11 +190,13 @@ impl Asked<'_> {
     fn verdict(
         &self,
         decision: &Decision<'_>,
+        by_limit: Option<&str>,
         action: Option<&ActionTold>,
         upstreams: &[UpstreamTold],
     ) -> Verdict {
         if let Some(why) = decision.refused {
-            return refused(why, self.reason(why, decision.found));
+            let of = by_limit.map(|limit| format!("by limit {limit}: {}", why.detail()));
+            return refused(why, of.unwrap_or_else(|| self.reason(why, decision.found)));
         }
         match action {
             Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
@@ -238,6 +246,7 @@ fn malformed(
         principal,
         routing: None,
         access: None,
+        limits: Vec::new(),
         max_body: None,
         action: None,
         upstreams: Vec::new(),

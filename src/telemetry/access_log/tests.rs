@@ -55,6 +55,8 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
         reused: None,
         status: 404,
         flag: Some("no_route"),
+        limit: None,
+        would_refuse: &[],
         error: None,
         bytes_in: 0,
         bytes_out: 0,

@@ -14,6 +14,7 @@ mod discovery;
 mod family;
 mod health;
 mod histogram;
+mod limits;
 mod process;
 mod tenants;
 mod traffic;
@@ -24,6 +25,7 @@ pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
+pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
@@ -39,8 +41,8 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, T
 
 use self::{
     certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
-    family::Scraped, health::HealthFamilies, process::Process, tenants::Tenants, traffic::Traffic,
-    zones::Zones,
+    family::Scraped, health::HealthFamilies, limits::Limits, process::Process, tenants::Tenants,
+    traffic::Traffic, zones::Zones,
 };
 use super::shard;
 
@@ -49,6 +51,7 @@ pub struct Metrics {
     registry: Registry,
     traffic: Arc<Traffic>,
     tenants: Arc<Tenants>,
+    limits: Arc<Limits>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
@@ -71,6 +74,7 @@ impl Metrics {
         let registry = Registry::new();
         let traffic = Arc::new(Traffic::new(shards));
         let tenants = Arc::new(Tenants::new(shards));
+        let limits = Arc::new(Limits::new(shards));
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
@@ -78,6 +82,7 @@ impl Metrics {
         let sources = Arc::new(Sources::default());
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
+        Scraped::register(&registry, limits.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
@@ -103,6 +108,7 @@ impl Metrics {
             registry,
             traffic,
             tenants,
+            limits,
             zones,
             cross_zone,
             connections,
@@ -127,6 +133,11 @@ impl Metrics {
         self.tenants.series(name)
     }
 
+    /// What decisions of this limit are counted in; the same for the same name.
+    pub fn limit(&self, name: &str) -> Arc<LimitSeries> {
+        self.limits.series(name)
+    }
+
     /// What attempts towards this zone's endpoints of this upstream are counted in.
     pub fn zone(&self, upstream: &str, zone: &str) -> Arc<ZoneSeries> {
         self.zones.series(upstream, zone)
@@ -140,6 +151,11 @@ impl Metrics {
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
         self.zones.watch(Box::new(look));
+    }
+
+    /// How limits are looked at at each scrape; the first one stays.
+    pub fn watch_limits(&self, look: impl Fn() -> Vec<LimitGauges> + Send + Sync + 'static) {
+        self.limits.watch(Box::new(look));
     }
 
     /// How names and files are looked at at each scrape; the first one stays.
@@ -157,6 +173,11 @@ impl Metrics {
     /// Forgets the series of every tenant but these, as [`retain`](Self::retain).
     pub fn retain_tenants(&self, names: &[&str]) {
         self.tenants.retain(names);
+    }
+
+    /// Forgets the series of every limit but these, as [`retain`](Self::retain).
+    pub fn retain_limits(&self, names: &HashSet<&str>) {
+        self.limits.retain(names);
     }
 
     /// Forgets every series but those of these (route, upstream) pairs, of

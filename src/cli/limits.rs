@@ -1,0 +1,80 @@
+//! `tollgate limits`: what the running gateway's limits hold now, as a table or
+//! JSON.
+
+use std::{io, process::ExitCode, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    AdminSocket, FAILED, client, print,
+    status::{list, nobody, text},
+    tell,
+};
+use crate::config::types::Name;
+
+/// Shows the limits of the running gateway and their busiest keys.
+#[derive(Debug, clap::Args)]
+pub struct Limits {
+    /// This limit alone.
+    #[arg(long)]
+    limit: Option<Name>,
+    /// How many keys of each: those that have used most, as their hashes.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    top: u16,
+    #[command(flatten)]
+    socket: AdminSocket,
+    /// Print the gateway's JSON answer.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Limits {
+    /// Exits 0, 1 when there is no such limit, or 75.
+    pub fn run(&self) -> io::Result<ExitCode> {
+        let limit = self.limit.as_ref().map(|name| format!("&limit={name}")).unwrap_or_default();
+        let path = format!("/limits?top={}{limit}", self.top);
+        let answer = match client::ask(&self.socket.socket, "GET", &path, PATIENCE) {
+            Ok(answer) => answer,
+            Err(why) if client::is_absent(&why) => return Ok(nobody(&self.socket.socket)),
+            Err(why) => return Err(why),
+        };
+        match answer.status {
+            200 if self.json => print(&format!("{}\n", answer.body.trim_end())),
+            200 => print(&table(&serde_json::from_str(&answer.body)?)),
+            _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), FAILED)),
+        }
+    }
+}
+
+fn table(limits: &Value) -> String {
+    let all = limits.as_array().cloned().unwrap_or_default();
+    if all.is_empty() {
+        return "there are no limits\n".to_owned();
+    }
+    let mut out =
+        format!("{:<24} {:>12} {:>9} {:>9} {:>10} OVERFLOWED\n", "LIMIT", "RATE", "MOST", "KEYS", "CAPACITY");
+    for limit in &all {
+        let trial = if limit.get("enforced") == Some(&Value::Bool(false)) { "  NOT ENFORCED" } else { "" };
+        let rate = limit.get("rate").and_then(Value::as_str).unwrap_or("at once");
+        out.push_str(&format!(
+            "{:<24} {rate:>12} {:>9} {:>9} {:>10} {}{trial}\n",
+            text(limit, "name"),
+            text(limit, "most"),
+            text(limit, "keys"),
+            text(limit, "capacity"),
+            text(limit, "overflowed"),
+        ));
+        list(limit, "top").iter().for_each(|key| out.push_str(&key_line(key)));
+    }
+    out
+}
+
+/// As `  key 00c0ffee00c0ffee  3 left  whole in 2 s`.
+fn key_line(key: &Value) -> String {
+    let whole = key.get("whole_in_seconds").and_then(Value::as_u64);
+    let whole = whole.map(|seconds| format!("  whole in {seconds} s")).unwrap_or_default();
+    format!("  key {}  {} left{whole}\n", text(key, "key"), text(key, "remaining"))
+}
+
+/// A table of 4 GiB is read in a few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,173 @@
+//! `limits`: how fast each key may go, or how much of it at once.
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    server::networks,
+    types::{ByteSize, FieldName, MethodName, Name, Rate},
+};
+
+/// A limit. Exactly one of `rate` and `concurrency` says which kind.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSpec {
+    /// Routes, logs and metrics call it by this name.
+    pub name: Name,
+    /// Per what it counts: for each different value of all these parts together.
+    /// Without it everything counts together.
+    #[serde(default)]
+    pub key: Vec<KeyPartSpec>,
+    /// What becomes of a request that lacks a part of the key.
+    #[serde(default)]
+    pub missing: MissingSpec,
+    /// How many requests in how long.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// How many at once, after a pause. Default: one second of `rate`.
+    #[serde(default)]
+    pub burst: Option<u32>,
+    /// What a request takes of `rate` by its method; the first that names it wins.
+    /// Default: 1.
+    #[serde(default)]
+    pub costs: Vec<CostSpec>,
+    /// How many requests may be under way at once.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    /// Whether it holds for every route, before the limits that a route names.
+    #[serde(default)]
+    pub global: bool,
+    /// Whether it refuses. A limit that does not counts and logs what it would.
+    #[serde(default = "yes")]
+    pub enforce: bool,
+    /// Whose requests count together.
+    #[serde(default)]
+    pub scope: ScopeSpec,
+    /// For whom it does not hold.
+    #[serde(default)]
+    pub exempt: ExemptSpec,
+    /// The most that a limit with `rate` takes: 16 bytes a key, and twice that to
+    /// have room for all. Beyond it the keys that owe least are forgotten.
+    #[serde(default = "memory")]
+    pub memory: ByteSize,
+}
+
+impl LimitSpec {
+    /// The burst, as written or by default.
+    pub fn burst(&self) -> u32 {
+        self.burst.or(self.rate.map(Rate::per_second)).unwrap_or(1)
+    }
+
+    /// What a request with this method takes.
+    pub fn cost(&self, method: &http::Method) -> u32 {
+        let named = self.costs.iter().find(|cost| cost.methods.iter().any(|name| name.method() == method));
+        named.map_or(1, |cost| cost.cost)
+    }
+}
+
+/// A part of a limit's key.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPartSpec {
+    /// The client's address; of IPv6 the first 64 bits.
+    ClientAddress,
+    /// The tenant.
+    Tenant,
+    /// Who was authenticated.
+    Consumer,
+    /// The value of this header field.
+    Header(FieldName),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The value of this query parameter, as it was sent.
+    Query(String),
+    /// The route.
+    Route,
+    /// The method.
+    Method,
+    /// The path as the route writes it, not as the request does.
+    PathTemplate,
+}
+
+/// What becomes of a request that lacks a part of a limit's key.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingSpec {
+    /// The limit does not hold for it.
+    Allow,
+    /// It is refused.
+    Deny,
+    /// All that lack the same parts count together: nobody escapes a limit by
+    /// leaving out what it counts by.
+    #[default]
+    Share,
+}
+
+/// What requests of some methods take of a limit.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSpec {
+    /// These methods; at least one.
+    pub methods: Vec<MethodName>,
+    /// As much as so many requests; 0 takes nothing and always passes.
+    pub cost: u32,
+}
+
+/// Whose requests count together.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeSpec {
+    /// Those of this gateway: with n gateways n times as many get through.
+    #[default]
+    Instance,
+    /// Those of all gateways; not yet.
+    Fleet,
+}
+
+/// For whom a limit does not hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExemptSpec {
+    /// Clients with an address in these networks, unless they come through a VPC
+    /// endpoint: 10.0.0.5 there is not 10.0.0.5 here.
+    #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "networks")]
+    pub networks: Vec<IpNet>,
+    /// These tenants.
+    pub tenants: Vec<Name>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn memory() -> ByteSize {
+    ByteSize::new(16 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn limit(text: &str) -> LimitSpec {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_burst_is_a_second_of_the_rate_unless_written() {
+        assert_eq!(limit("{ name: a, rate: 100/s }").burst(), 100);
+        assert_eq!(limit("{ name: a, rate: 10/h }").burst(), 1);
+        assert_eq!(limit("{ name: a, rate: 100/s, burst: 20 }").burst(), 20);
+    }
+
+    #[test]
+    fn a_cost_is_that_of_the_method_or_one() {
+        let limit = limit("{ name: a, rate: 10/s, costs: [{ methods: [POST, PUT], cost: 5 }] }");
+
+        assert_eq!(limit.cost(&Method::PUT), 5);
+        assert_eq!(limit.cost(&Method::GET), 1);
+    }
+}

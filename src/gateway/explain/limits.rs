@@ -1,0 +1,98 @@
+//! What is told of the limits that hold for a request, in the order in which they
+//! are asked. Takes from none.
+
+use super::answer::LimitTold;
+use crate::{
+    gateway::{
+        decide::Outside,
+        limits::{Hold, Request},
+        rejection::Rejection,
+    },
+    limit::{Counts, Limit, Moment, whole_seconds},
+    route::{Facts, RouteMatch},
+    snapshot::Snapshot,
+};
+
+/// Looks at limits in the place of traffic, and draws no chance.
+pub(super) struct Looks<'s> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) now: Moment,
+    pub(super) told: Vec<LimitTold>,
+    /// The first limit that refuses.
+    pub(super) refuses: Option<String>,
+}
+
+impl Outside for Looks<'_> {
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
+        let limits = &*self.snapshot.rate_limits;
+        let request = Request { snapshot: self.snapshot, limits, found, facts };
+        let Some(lists) = limits.of(found.route.index) else { return Ok(()) };
+        let mut refused = Ok(());
+        for index in lists.at_once.iter().chain(&lists.rates).chain(&lists.on_trial) {
+            let Some(limit) = limits.get(*index) else { continue };
+            let (told, says) = self.look(&request, limit);
+            if let (Err(why), Ok(()), true) = (says, refused, limit.spec().enforce) {
+                refused = Err(why);
+                self.refuses = Some(told.name.clone());
+            }
+            self.told.push(told);
+        }
+        refused
+    }
+
+    fn draw(&mut self) -> u64 {
+        0
+    }
+}
+
+impl Looks<'_> {
+    fn look(&self, request: &Request<'_>, limit: &Limit) -> (LimitTold, Result<(), Rejection>) {
+        let mut told = LimitTold {
+            name: limit.name.to_string(),
+            enforced: limit.spec().enforce,
+            says: "admits".to_owned(),
+            key: None,
+            cost: None,
+            remaining: None,
+            most: most(limit),
+            whole_in_seconds: None,
+        };
+        let says = match request.hold(limit) {
+            Hold::For(key) => {
+                told.key = (!limit.key.parts.is_empty()).then(|| key.to_string());
+                match &limit.counts {
+                    Counts::Rate(rate) => {
+                        let standing = rate.standing(key, self.now);
+                        let cost = limit.cost(request.facts.method).min(rate.terms().burst());
+                        told.cost = Some(cost);
+                        told.remaining = Some(standing.remaining());
+                        let reset = standing.reset_after();
+                        told.whole_in_seconds = (!reset.is_zero()).then(|| whole_seconds(reset));
+                        (standing.remaining() >= cost).then_some(()).ok_or(Rejection::RateLimited)
+                    }
+                    Counts::Concurrency(counts) => {
+                        let left = counts.most().saturating_sub(counts.under_way(key));
+                        told.remaining = Some(left);
+                        (left > 0).then_some(()).ok_or(Rejection::ConcurrencyLimited)
+                    }
+                }
+            }
+            Hold::Exempt | Hold::NoKey => {
+                told.says = "does not hold".to_owned();
+                Ok(())
+            }
+            Hold::Denied => Err(Rejection::LimitKeyMissing),
+        };
+        if let Err(why) = says {
+            told.says = why.flag().to_owned();
+        }
+        (told, says)
+    }
+}
+
+fn most(limit: &Limit) -> u32 {
+    match &limit.counts {
+        Counts::Rate(rate) => rate.terms().burst(),
+        Counts::Concurrency(counts) => counts.most(),
+    }
+}

@@ -1,0 +1,307 @@
+//! Asks the limits that hold for a request, and remembers what they said.
+//!
+//! Owns where a key's parts are in a request, and the order: first a place among
+//! what is under way, then all rates together, all or none; then what only counts,
+//! each by itself. Does not own what a limit grants (`limit`) nor when it is asked
+//! (`decide`). Finds everything by index, and allocates nothing while few limits
+//! hold (but where a key is new to a concurrency limit).
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+use super::{balance_key::cookie, context::RequestContext, rejection::Rejection};
+use crate::{
+    identity::ClientKey,
+    limit::{
+        Ask, Counts, KeyHash, KeyHasher, KeyPart, Limit, Limits, Missing, Moment, Permit, RouteLimits,
+        Standing, Verdict, decide, whole_seconds,
+    },
+    route::{Facts, RouteMatch},
+    snapshot::Snapshot,
+    telemetry::metrics::LimitDecision,
+};
+
+/// What the limits said of a request. Its places among what is under way are given
+/// back when this is dropped, whatever ended the request.
+#[derive(Default)]
+pub struct Limited {
+    permits: SmallVec<[Permit; 2]>,
+    standing: Option<(usize, Standing)>,
+    refused: Option<usize>,
+    retry_after: Option<Duration>,
+    would_refuse: Few<usize>,
+}
+
+impl Limited {
+    /// In how many seconds a client that was refused may come again; `None` where
+    /// waiting does not help.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after.map(whole_seconds)
+    }
+
+    /// Which limit refused.
+    pub fn refused_by<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s str> {
+        name(snapshot, self.refused?)
+    }
+
+    /// Which limits would have, if they were enforced.
+    pub fn would_refuse<'s>(&self, snapshot: &'s Snapshot) -> Few<&'s str> {
+        self.would_refuse.iter().filter_map(|index| name(snapshot, *index)).collect()
+    }
+
+    fn refuse(&mut self, limit: usize, retry_after: Option<Duration>) {
+        self.permits.clear();
+        self.refused = Some(limit);
+        self.retry_after = retry_after;
+    }
+}
+
+/// Asks every limit that holds for a request of this route, and takes from all of
+/// them or from none.
+pub fn take(
+    snapshot: &Snapshot,
+    found: RouteMatch<'_>,
+    facts: &Facts<'_>,
+    limited: &mut Limited,
+) -> Result<(), Rejection> {
+    let limits = &*snapshot.rate_limits;
+    let Some(lists) = limits.of(found.route.index).filter(|lists| !lists.is_empty()) else { return Ok(()) };
+    let request = Request { snapshot, limits, found, facts };
+    let mut held = Few::new();
+    request.enter(lists, limited, &mut held)?;
+    request.draw(lists, limited, &mut held)?;
+    held.iter().for_each(|index| request.count(*index, LimitDecision::Admitted));
+    lists.on_trial.iter().for_each(|index| request.try_out(*index, limited));
+    Ok(())
+}
+
+/// Writes how the client stands into the answer's header, in the place of what an
+/// upstream said of limits of its own (draft-ietf-httpapi-ratelimit-headers-10).
+pub fn tell(headers: &mut HeaderMap, ctx: &RequestContext) {
+    let Some((index, standing)) = &ctx.limited.standing else { return };
+    let limits = &ctx.snapshot.rate_limits;
+    let told = limits.get(*index).and_then(|limit| limit.told(standing));
+    let lists = ctx.route.as_ref().and_then(|route| limits.of(route.index));
+    if let (Some(told), Some(policy)) = (told, lists.and_then(|lists| lists.policy.clone())) {
+        headers.insert(&RATELIMIT_POLICY, policy);
+        headers.insert(&RATELIMIT, told);
+    }
+}
+
+/// A request, as limits ask.
+pub struct Request<'a> {
+    /// Its snapshot.
+    pub snapshot: &'a Snapshot,
+    /// The limits of it.
+    pub limits: &'a Limits,
+    /// Its route.
+    pub found: RouteMatch<'a>,
+    /// What it is.
+    pub facts: &'a Facts<'a>,
+}
+
+/// Whether a limit holds for a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hold {
+    /// It does, and counts it under this key.
+    For(KeyHash),
+    /// It does not: who asks is exempt.
+    Exempt,
+    /// It does not: the request lacks a part of the key.
+    NoKey,
+    /// It refuses the request, which lacks a part of the key.
+    Denied,
+}
+
+impl Request<'_> {
+    /// Whether this limit holds for it, and per what.
+    pub fn hold(&self, limit: &Limit) -> Hold {
+        let facts = self.facts;
+        if limit.exempts(facts.client, facts.vpc_endpoint.is_some(), facts.tenant) {
+            return Hold::Exempt;
+        }
+        let mut hasher = self.limits.seeds.hasher();
+        for part in &limit.key.parts {
+            if self.add(part, &mut hasher).is_some() {
+                continue;
+            }
+            match limit.key.missing {
+                Missing::Allow => return Hold::NoKey,
+                Missing::Deny => return Hold::Denied,
+                Missing::Share => hasher.missing(),
+            }
+        }
+        Hold::For(hasher.finish())
+    }
+
+    /// Adds a part of a key; `None` when the request has none.
+    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher) -> Option<()> {
+        let facts = self.facts;
+        match part {
+            KeyPart::ClientAddress => hasher.value(&ClientKey::new(facts.vpc_endpoint, facts.client)),
+            KeyPart::Tenant => hasher.part(self.snapshot.tenants.name(facts.tenant?)?.as_bytes()),
+            // Nobody is authenticated yet.
+            KeyPart::Consumer => return None,
+            KeyPart::Header(name) => {
+                let lines = facts.headers.get_all(name);
+                lines.iter().next()?;
+                hasher.value(&lines.iter().count());
+                lines.iter().for_each(|line| hasher.part(line.as_bytes()));
+            }
+            KeyPart::Cookie(name) => hasher.part(cookie(facts.headers, name)?),
+            KeyPart::Query(name) => hasher.part(parameter(facts.query?, name)?.as_bytes()),
+            KeyPart::Route => hasher.part(self.found.route.name.as_bytes()),
+            KeyPart::Method => hasher.part(facts.method.as_str().as_bytes()),
+            KeyPart::PathTemplate => hasher.value(&self.found.template()),
+        }
+        Some(())
+    }
+
+    /// Takes a place among what is under way, at each limit that counts it.
+    fn enter(
+        &self,
+        lists: &RouteLimits,
+        limited: &mut Limited,
+        held: &mut Few<usize>,
+    ) -> Result<(), Rejection> {
+        for (index, limit) in self.each(&lists.at_once) {
+            let Counts::Concurrency(counts) = &limit.counts else { continue };
+            let Some(key) = self.key(index, limit, limited)? else { continue };
+            let Some(permit) = counts.enter(key) else {
+                // Whoever is under way may be done at any moment.
+                limited.refuse(index, Some(Duration::from_secs(1)));
+                self.count(index, LimitDecision::Refused);
+                return Err(Rejection::ConcurrencyLimited);
+            };
+            limited.permits.push(permit);
+            held.push(index);
+        }
+        Ok(())
+    }
+
+    /// Takes from every rate, or from none.
+    fn draw(
+        &self,
+        lists: &RouteLimits,
+        limited: &mut Limited,
+        held: &mut Few<usize>,
+    ) -> Result<(), Rejection> {
+        let (mut asks, mut asked) = (Few::new(), Few::new());
+        for (index, limit) in self.each(&lists.rates) {
+            let Counts::Rate(rate) = &limit.counts else { continue };
+            let Some(key) = self.key(index, limit, limited)? else { continue };
+            asks.push(Ask { limit: rate, key, cost: limit.cost(self.facts.method) });
+            asked.push(index);
+        }
+        let Some(verdict) = self.decide(&asks) else { return Ok(()) };
+        let Some(index) = asked.get(verdict.standing().limit()).copied() else { return Ok(()) };
+        limited.standing = Some((index, *verdict.standing()));
+        if let Verdict::Refused { retry_after, .. } = verdict {
+            limited.refuse(index, Some(retry_after));
+            self.count(index, LimitDecision::Refused);
+            return Err(Rejection::RateLimited);
+        }
+        held.extend(asked);
+        Ok(())
+    }
+
+    /// Asks a limit that refuses nobody.
+    fn try_out(&self, index: usize, limited: &mut Limited) {
+        let Some(limit) = self.limits.get(index) else { return };
+        let admitted = match (self.hold(limit), &limit.counts) {
+            (Hold::Exempt, _) => return self.count(index, LimitDecision::Exempt),
+            (Hold::NoKey, _) => return,
+            (Hold::Denied, _) => false,
+            (Hold::For(key), Counts::Rate(rate)) => {
+                let ask = Ask { limit: rate, key, cost: limit.cost(self.facts.method) };
+                self.decide(&[ask]).is_none_or(|verdict| verdict.is_admitted())
+            }
+            (Hold::For(key), Counts::Concurrency(counts)) => {
+                let permit = counts.enter(key);
+                let admitted = permit.is_some();
+                limited.permits.extend(permit);
+                admitted
+            }
+        };
+        if admitted {
+            self.count(index, LimitDecision::Admitted);
+        } else {
+            limited.would_refuse.push(index);
+            self.count(index, LimitDecision::WouldRefuse);
+        }
+    }
+
+    fn decide(&self, asks: &[Ask<'_>]) -> Option<Verdict> {
+        match decide(asks, self.now())? {
+            // Another thread may have counted by a later moment than this one's, and
+            // then it would be refused for that.
+            Verdict::Refused { .. } => decide(asks, self.now()),
+            admitted => Some(admitted),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.limits.clock.at(Instant::now())
+    }
+
+    /// The key at an enforced limit; `None` where it does not hold.
+    fn key(&self, index: usize, limit: &Limit, limited: &mut Limited) -> Result<Option<KeyHash>, Rejection> {
+        match self.hold(limit) {
+            Hold::For(key) => Ok(Some(key)),
+            Hold::NoKey => Ok(None),
+            Hold::Exempt => {
+                self.count(index, LimitDecision::Exempt);
+                Ok(None)
+            }
+            Hold::Denied => {
+                limited.refuse(index, None);
+                self.count(index, LimitDecision::MissingDenied);
+                Err(Rejection::LimitKeyMissing)
+            }
+        }
+    }
+
+    fn each(&self, list: &[usize]) -> impl Iterator<Item = (usize, &Limit)> {
+        list.iter().filter_map(|index| Some((*index, self.limits.get(*index)?)))
+    }
+
+    fn count(&self, index: usize, decision: LimitDecision) {
+        if let Some(series) = self.snapshot.limit_series(index) {
+            series.record(decision);
+        }
+    }
+}
+
+fn name(snapshot: &Snapshot, index: usize) -> Option<&str> {
+    snapshot.rate_limits.get(index).map(|limit| &*limit.name)
+}
+
+/// The first parameter of this name, as it was sent.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| {
+        let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (own == name).then_some(value)
+    })
+}
+
+/// A list that is on the stack while it is short; more limits rarely hold.
+pub type Few<T> = SmallVec<[T; 4]>;
+
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_the_first_of_its_name_as_it_was_sent() {
+        let of = |query| parameter(query, "key");
+
+        assert_eq!(of("a=1&key=%41&key=2"), Some("%41"));
+        assert_eq!((of("key"), of("key="), of("key=a=b")), (Some(""), Some(""), Some("a=b")));
+        assert_eq!((of(""), of("keys=1"), of("a=key")), (None, None, None));
+    }
+}

@@ -1,0 +1,221 @@
+//! The limits of a snapshot: each at work, and which hold for a route.
+//!
+//! Owns their order and what is told of them in an answer's header. Does not own
+//! who is asked about which request: the gateway takes keys and asks. Everything is
+//! found by index.
+
+use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use super::{Basis, Clock, Counts, KeySeeds, LimitKey, LimitLive, Standing};
+use crate::config::{
+    Sourced,
+    limit::LimitSpec,
+    route::RouteSpec,
+    tenant::{TenantIndex, TenantSpec},
+    types::Name,
+};
+
+/// The limits of a snapshot.
+pub struct Limits {
+    all: Vec<Limit>,
+    routes: Vec<RouteLimits>,
+    /// The time that they count in.
+    pub clock: Clock,
+    /// The seeds of their keys.
+    pub seeds: KeySeeds,
+}
+
+impl Limits {
+    /// The limits of a configuration in which every name stands for something,
+    /// with the counts that `live` has of them.
+    pub fn new(
+        limits: &[Sourced<LimitSpec>],
+        routes: &[Sourced<RouteSpec>],
+        tenants: &[Sourced<TenantSpec>],
+        live: &LimitLive,
+    ) -> Self {
+        let all: Vec<_> = limits.iter().filter_map(|limit| Limit::new(&limit.spec, tenants, live)).collect();
+        let routes = routes.iter().map(|route| RouteLimits::new(&route.spec, &all)).collect();
+        Self { all, routes, clock: live.clock, seeds: live.seeds.clone() }
+    }
+
+    /// Every limit, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Limit> {
+        self.all.iter()
+    }
+
+    /// A limit by its place in [`iter`](Self::iter).
+    pub fn get(&self, index: usize) -> Option<&Limit> {
+        self.all.get(index)
+    }
+
+    /// The limits that hold for a route.
+    pub fn of(&self, route: usize) -> Option<&RouteLimits> {
+        self.routes.get(route)
+    }
+
+    /// The limits that were in `before` too and begin afresh here.
+    pub fn afresh<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+        let were = |new: &Limit| before.all.iter().find(|old| old.name == new.name);
+        let changed = move |new: &&Limit| were(new).is_some_and(|old| !old.counts.are(&new.counts));
+        self.all.iter().filter(changed).map(|limit| &*limit.name)
+    }
+}
+
+/// A limit at work.
+pub struct Limit {
+    /// What logs and metrics call it.
+    pub name: Arc<str>,
+    /// Per what it counts.
+    pub key: LimitKey,
+    /// What it counted.
+    pub counts: Counts,
+    spec: LimitSpec,
+    exempt_networks: Vec<IpNet>,
+    exempt_tenants: Vec<TenantIndex>,
+}
+
+impl Limit {
+    fn new(spec: &LimitSpec, tenants: &[Sourced<TenantSpec>], live: &LimitLive) -> Option<Self> {
+        let tenant = |name: &Name| tenants.iter().position(|tenant| tenant.spec.name == *name);
+        Some(Self {
+            name: spec.name.as_str().into(),
+            key: LimitKey::from(spec),
+            counts: live.counts(&Basis::of(spec)?),
+            exempt_networks: spec.exempt.networks.clone(),
+            exempt_tenants: spec.exempt.tenants.iter().filter_map(tenant).map(TenantIndex).collect(),
+            spec: spec.clone(),
+        })
+    }
+
+    /// Whether it does not hold for this client, who comes through a VPC endpoint or
+    /// not and is of this tenant.
+    pub fn exempts(&self, client: IpAddr, through_endpoint: bool, tenant: Option<TenantIndex>) -> bool {
+        let network = || self.exempt_networks.iter().any(|network| network.contains(&client));
+        tenant.is_some_and(|tenant| self.exempt_tenants.contains(&tenant)) || (!through_endpoint && network())
+    }
+
+    /// What a request with this method takes of a rate.
+    pub fn cost(&self, method: &http::Method) -> u32 {
+        self.spec.cost(method)
+    }
+
+    /// What the operator wrote.
+    pub fn spec(&self) -> &LimitSpec {
+        &self.spec
+    }
+
+    /// How a key stands here, as the field `RateLimit` tells it.
+    pub fn told(&self, standing: &Standing) -> Option<HeaderValue> {
+        let (left, reset) = (standing.remaining(), whole_seconds(standing.reset_after()));
+        HeaderValue::try_from(format!("\"{}\";r={left};t={reset}", self.name)).ok()
+    }
+}
+
+/// The limits that hold for a route, by their index: the global ones first, then
+/// those that the route names, in the order in which they are written.
+#[derive(Default)]
+pub struct RouteLimits {
+    /// Those that count what is under way.
+    pub at_once: Box<[usize]>,
+    /// Those with a rate.
+    pub rates: Box<[usize]>,
+    /// Those of both kinds that only count what they would refuse.
+    pub on_trial: Box<[usize]>,
+    /// The rates, as the field `RateLimit-Policy` tells them.
+    pub policy: Option<HeaderValue>,
+}
+
+impl RouteLimits {
+    fn new(route: &RouteSpec, all: &[Limit]) -> Self {
+        let global = all.iter().enumerate().filter(|(_, limit)| limit.spec.global).map(|(index, _)| index);
+        let named = |name: &Name| all.iter().position(|limit| limit.spec.name == *name);
+        let mut order: Vec<usize> = global.collect();
+        for index in route.limits.iter().filter_map(named) {
+            if !order.contains(&index) {
+                order.push(index);
+            }
+        }
+        let (mut at_once, mut rates, mut on_trial) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, limit) in order.into_iter().filter_map(|index| Some((index, all.get(index)?))) {
+            match &limit.counts {
+                _ if !limit.spec.enforce => on_trial.push(index),
+                Counts::Concurrency(_) => at_once.push(index),
+                Counts::Rate(_) => rates.push(index),
+            }
+        }
+        let policy = policy(rates.iter().filter_map(|index| all.get(*index)));
+        Self { at_once: at_once.into(), rates: rates.into(), on_trial: on_trial.into(), policy }
+    }
+
+    /// Whether no limit holds.
+    pub fn is_empty(&self) -> bool {
+        self.at_once.is_empty() && self.rates.is_empty() && self.on_trial.is_empty()
+    }
+}
+
+/// The quota is the burst, and its window the time in which all of it comes back:
+/// what is left (`r`) is never more than the one, and its return (`t`) never takes
+/// longer than the other.
+fn policy<'a>(rates: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for limit in rates {
+        let Counts::Rate(rate) = &limit.counts else { continue };
+        let terms = rate.terms();
+        let window = whole_seconds(terms.interval().saturating_mul(terms.burst()));
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing into a `String` cannot fail.
+        let _ = write!(text, "{comma}\"{}\";q={};w={window}", limit.name, terms.burst());
+    }
+    (!text.is_empty()).then(|| HeaderValue::try_from(text).ok()).flatten()
+}
+
+/// A span in whole seconds, rounded up: who waits so long has waited long enough. At
+/// least 1.
+pub fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::{Source, Sourced};
+
+    fn limits(limits: &str, routes: &str) -> Limits {
+        let source = Source::file("t.yaml");
+        let specs: Vec<LimitSpec> = serde_yaml::from_str(limits).unwrap();
+        let limits = specs.into_iter().map(|spec| Sourced { source: source.clone(), spec });
+        let specs: Vec<RouteSpec> = serde_yaml::from_str(routes).unwrap();
+        let routes = specs.into_iter().map(|spec| Sourced { source: source.clone(), spec });
+        let live = LimitLive::new(Instant::now());
+        Limits::new(&limits.collect::<Vec<_>>(), &routes.collect::<Vec<_>>(), &[], &live)
+    }
+
+    const LIMITS: &str = "
+        - { name: a, rate: 100/s, burst: 20 }
+        - { name: b, rate: 10/m, global: true }
+        - { name: c, concurrency: 5 }
+        - { name: d, rate: 1/s, enforce: false }";
+
+    #[test]
+    fn global_limits_come_first_and_each_once() {
+        let limits = limits(LIMITS, "[{ name: r, limits: [d, c, a, b], respond: { status: 200 } }]");
+
+        let of = limits.of(0).unwrap();
+
+        assert_eq!((&*of.rates, &*of.at_once, &*of.on_trial), (&[1, 0][..], &[2][..], &[3][..]));
+        assert_eq!(of.policy.as_ref().unwrap(), "\"b\";q=1;w=6, \"a\";q=20;w=1");
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_never_0() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

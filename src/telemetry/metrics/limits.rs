@@ -1,0 +1,129 @@
+//! What limits decided, and at a scrape what they hold.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+};
+
+use prometheus::proto::{Metric, MetricType};
+
+use super::{
+    closed_set::closed_set,
+    family::{Family, Scrape},
+    traffic::lock,
+};
+use crate::telemetry::shard::{Sharded, add};
+
+/// Counts the decisions of one limit. Prebuilt; recording takes no lock.
+pub struct LimitSeries(Sharded<[AtomicU64; LimitDecision::ALL.len()]>);
+
+impl LimitSeries {
+    /// Counts one decision.
+    #[inline]
+    pub fn record(&self, decision: LimitDecision) {
+        let cell = self.0.mine().and_then(|cells| cells.get(decision as usize));
+        if let Some(cell) = cell {
+            add(cell, 1);
+        }
+    }
+}
+
+closed_set! {
+    /// What a limit said of a request that it was asked about.
+    pub enum LimitDecision {
+        /// The request went on, and took from it.
+        Admitted = "admitted",
+        /// It refused the request. Where several would, one is counted.
+        Refused = "refused",
+        /// It only counts, and would have refused.
+        WouldRefuse = "would_refuse",
+        /// The request lacks a part of the key, and such are refused.
+        MissingDenied = "missing_denied",
+        /// The limit does not hold for who asks.
+        Exempt = "exempt",
+    }
+}
+
+/// What a limit holds at a scrape.
+#[derive(Clone, Debug)]
+pub enum LimitGauges {
+    /// How often a rate's limit forgot a key that still owed something.
+    Overflowed(String, u64),
+    /// How many requests are under way.
+    InFlight(String, u64),
+}
+
+type Look = Box<dyn Fn() -> Vec<LimitGauges> + Send + Sync>;
+
+/// All series, by name, and how gauges are looked up.
+pub(super) struct Limits {
+    shards: usize,
+    series: Mutex<BTreeMap<Box<str>, Arc<LimitSeries>>>,
+    look: OnceLock<Look>,
+}
+
+impl Limits {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards, series: Mutex::default(), look: OnceLock::new() }
+    }
+
+    pub(super) fn watch(&self, look: Look) {
+        // A second one would be a second process in this process.
+        let _ = self.look.set(look);
+    }
+
+    pub(super) fn series(&self, name: &str) -> Arc<LimitSeries> {
+        let fresh = || Arc::new(LimitSeries(Sharded::new(self.shards)));
+        lock(&self.series).entry(name.into()).or_insert_with(fresh).clone()
+    }
+
+    pub(super) fn retain(&self, names: &HashSet<&str>) {
+        lock(&self.series).retain(|name, _| names.contains(&**name));
+    }
+
+    fn decisions(&self) -> Vec<Metric> {
+        let series = lock(&self.series);
+        let used = series.iter().filter(|(_, series)| series.0.is_used());
+        let each = used.flat_map(|(name, series)| {
+            LimitDecision::ALL.iter().map(move |decision| {
+                let n = series.0.sum(|cells| cells.get(*decision as usize));
+                DECISIONS.count(&[name, decision.word()], n)
+            })
+        });
+        each.collect()
+    }
+}
+
+impl Scrape for Limits {
+    const FAMILIES: &'static [Family] = &[DECISIONS, OVERFLOWED, IN_FLIGHT];
+
+    fn scrape(&self) -> Vec<Vec<Metric>> {
+        let (mut overflowed, mut in_flight) = (Vec::new(), Vec::new());
+        for gauges in self.look.get().map(|look| look()).unwrap_or_default() {
+            match gauges {
+                LimitGauges::Overflowed(limit, n) => overflowed.push(OVERFLOWED.count(&[&limit], n)),
+                LimitGauges::InFlight(limit, n) => in_flight.push(IN_FLIGHT.count(&[&limit], n)),
+            }
+        }
+        vec![self.decisions(), overflowed, in_flight]
+    }
+}
+
+const DECISIONS: Family = Family {
+    name: "tollgate_limit_decisions_total",
+    help: "Requests that a limit was asked about, by what it said.",
+    labels: &["limit", "result"],
+    kind: MetricType::COUNTER,
+};
+const OVERFLOWED: Family = Family {
+    name: "tollgate_limit_overflowed_total",
+    help: "Keys that were forgotten while they still owed something: the limit's memory is too small.",
+    labels: &["limit"],
+    kind: MetricType::COUNTER,
+};
+const IN_FLIGHT: Family = Family {
+    name: "tollgate_limit_in_flight",
+    help: "Requests under way that a limit with concurrency counts, of all keys.",
+    labels: &["limit"],
+    kind: MetricType::GAUGE,
+};
