@@ -2,7 +2,7 @@
 //!
 //! A [`RateLimit`] is a rate and a burst for each key (GCRA), exact and in bounded
 //! memory: `terms` is its arithmetic, `cell` how threads share a key, `rate` the
-//! table. [`decide`] asks all that hold for a request together. A
+//! table. [`decide()`] asks all that hold for a request together. A
 //! [`ConcurrencyLimit`] counts what is under way. [`key`] says per what they count,
 //! and hashes it; taking the parts from a request is the gateway's. [`Limits`] are
 //! those of a snapshot, [`LimitLive`] is what they counted.

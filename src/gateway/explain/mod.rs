@@ -1,7 +1,7 @@
 //! Says what the gateway would do with a request, and why.
 //!
 //! Puts nothing in motion: no connection, no place at an endpoint, nothing counted.
-//! Decides nothing either: the gate, [`decide`], the split and the tables of the
+//! Decides nothing either: the gate, [`decide()`], the split and the tables of the
 //! upstreams are asked as the data path asks them, in its order, and what they say
 //! is told. A question that comes new to `decide` gets its section in
 //! [`Explanation`] here.
