@@ -183,15 +183,6 @@ fn what_was_held_back_serves_when_there_is_nothing_else() {
 }
 
 #[test]
-fn nobody_found_yet_is_no_panic_and_nowhere_to_go() {
-    let upstream = upstream(json!({ "endpoints": [{ "address": "orders.internal:80" }] }));
-    let now = Instant::now();
-
-    assert!(!upstream.view(now).panic);
-    assert!(matches!(upstream.pick(&Tried::default(), 0, now), Err(Unavailable::NoEndpoint)));
-}
-
-#[test]
 fn too_few_anywhere_is_panic_and_the_policy_decides() {
     let now = Instant::now();
     let (spreads, fails) =

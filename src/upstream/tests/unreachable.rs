@@ -96,3 +96,12 @@ async fn a_trial_ends_with_its_endpoint() {
 
     trial.run().await;
 }
+
+#[test]
+fn nobody_found_yet_is_no_panic_and_nowhere_to_go() {
+    let upstream = upstream(json!({ "endpoints": [{ "address": "orders.internal:80" }] }));
+    let now = Instant::now();
+
+    assert!(!upstream.view(now).panic);
+    assert!(matches!(upstream.pick(&Tried::default(), 0, now), Err(Unavailable::NoEndpoint)));
+}
