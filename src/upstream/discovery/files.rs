@@ -11,13 +11,10 @@
 use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use super::{
-    super::{FoundSet, Resolved},
+    super::FoundSet,
     history::{Answer, Odd},
 };
-use crate::{
-    config::{self, types::EndpointAddress, upstream::EndpointSpec},
-    telemetry::metrics::LookupResult,
-};
+use crate::{config, telemetry::metrics::LookupResult};
 
 /// What was seen of a file, last and when it was read last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -65,15 +62,7 @@ fn read(path: &Path, stamp: Stamp) -> Result<Answer, (LookupResult, Vec<String>)
     if endpoints.is_empty() {
         return Err((LookupResult::Empty, Vec::new()));
     }
-    let mut set: Vec<Resolved> = endpoints.iter().filter_map(resolved).collect();
-    set.sort_by_key(|endpoint| endpoint.address);
-    Ok(Answer { set: FoundSet::Endpoints(set), ttl: BETWEEN_LOOKS, odd: Odd::default() })
-}
-
-fn resolved(spec: &EndpointSpec) -> Option<Resolved> {
-    // Names were refused when it was read.
-    let EndpointAddress::Socket(address) = &spec.address else { return None };
-    Some(Resolved::at(address.socket(), spec, spec.weight))
+    Ok(Answer { set: FoundSet::of_file(&endpoints), ttl: BETWEEN_LOOKS, odd: Odd::default() })
 }
 
 fn stamp(path: &Path) -> Stamp {
