@@ -176,23 +176,30 @@ pub(super) trait Word {
     fn replace(&self, old: u64, new: u64) -> bool;
 }
 
-impl Word for AtomicU64 {
-    fn load(&self) -> u64 {
-        self.load(Acquire)
-    }
+/// The orderings, once: what the model checker looks at is what runs.
+macro_rules! word {
+    ($atomic:ty) => {
+        impl Word for $atomic {
+            fn load(&self) -> u64 {
+                self.load(Acquire)
+            }
 
-    fn peek(&self) -> u64 {
-        self.load(Relaxed)
-    }
+            fn peek(&self) -> u64 {
+                self.load(Relaxed)
+            }
 
-    fn store(&self, value: u64) {
-        self.store(value, Release);
-    }
+            fn store(&self, value: u64) {
+                self.store(value, Release);
+            }
 
-    fn replace(&self, old: u64, new: u64) -> bool {
-        self.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
-    }
+            fn replace(&self, old: u64, new: u64) -> bool {
+                self.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
+            }
+        }
+    };
 }
+
+word!(AtomicU64);
 
 /// A tick, with the epoch of another word.
 fn pack(ticks: u64, epoch: u64) -> u64 {

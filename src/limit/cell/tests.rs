@@ -145,23 +145,7 @@ fn two_of_two_taken() -> Arc<Shared<1>> {
     shared
 }
 
-impl Word for Modelled {
-    fn load(&self) -> u64 {
-        self.load(Acquire)
-    }
-
-    fn peek(&self) -> u64 {
-        self.load(Relaxed)
-    }
-
-    fn store(&self, value: u64) {
-        self.store(value, Release);
-    }
-
-    fn replace(&self, old: u64, new: u64) -> bool {
-        self.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
-    }
-}
+word!(Modelled);
 
 const OLD: u64 = 1;
 const NEW: u64 = 2;
