@@ -21,8 +21,8 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names
-	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base
+test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets
+	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server
 	$(CARGO) test --locked
 
 lint: packages ## format, clippy, documentation, dependencies
