@@ -1,5 +1,6 @@
 //! `GET /limits`: what each limit holds now, and the keys that have most of it.
-//! Keys are told by their hash: it is all that a limit knows of them.
+//! Keys are told by their hash, which is all that a limit knows of them, and by
+//! their name where one was noted down.
 
 use std::{sync::Arc, time::Instant};
 
@@ -41,37 +42,44 @@ pub struct LimitStatus {
 #[allow(missing_docs)]
 pub struct KeyStatus {
     pub key: String,
+    /// What it counts by; of whom a part names, a hash, unless asked for.
+    pub name: Option<String>,
     pub remaining: u32,
     /// Until all is there again; none of a concurrency limit.
     pub whole_in_seconds: Option<u64>,
 }
 
 impl Operator {
-    /// The limits that are asked for, by `limit=NAME` and `top=N`.
+    /// The limits that are asked for, by `limit=NAME`, `top=N` and `reveal=yes`.
     pub(super) async fn limits(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let Some((name, top)) = asked(session.req_header().uri.query().unwrap_or_default()) else {
-            return text(session, StatusCode::BAD_REQUEST, "write limit=NAME or top=N (at most 1000)\n");
+        let Some(Asked { name, top, reveal }) = asked(session.req_header().uri.query().unwrap_or_default())
+        else {
+            return text(
+                session,
+                StatusCode::BAD_REQUEST,
+                "write limit=NAME, top=N (at most 1000) or reveal=yes\n",
+            );
         };
         let now = self.current.load();
         if name.as_ref().is_some_and(|name| !now.rate_limits.iter().any(|limit| *limit.name == **name)) {
             return text(session, StatusCode::NOT_FOUND, "there is no such limit\n");
         }
         // Reads whole tables.
-        match tokio::task::spawn_blocking(move || status(&now, name.as_deref(), top)).await {
+        match tokio::task::spawn_blocking(move || status(&now, name.as_deref(), top, reveal)).await {
             Ok(told) => json(session, StatusCode::OK, &told),
             Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "it broke; see the log\n"),
         }
     }
 }
 
-fn status(snapshot: &Arc<Snapshot>, name: Option<&str>, top: usize) -> Vec<LimitStatus> {
+fn status(snapshot: &Arc<Snapshot>, name: Option<&str>, top: usize, reveal: bool) -> Vec<LimitStatus> {
     let limits = &snapshot.rate_limits;
     let now = limits.clock.at(Instant::now());
     let wanted = limits.iter().filter(|limit| name.is_none_or(|name| *limit.name == *name));
-    wanted.map(|limit| one(limit, top, now)).collect()
+    wanted.map(|limit| one(limit, top, now, &|key| limit.names.told(key, &limits.seeds, reveal))).collect()
 }
 
-fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
+fn one(limit: &Limit, top: usize, now: Moment, name: &dyn Fn(KeyHash) -> Option<String>) -> LimitStatus {
     let told = LimitStatus {
         name: limit.name.to_string(),
         enforced: limit.spec().enforce,
@@ -86,6 +94,7 @@ fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
         Counts::Rate(rate) => {
             let key = |(key, standing): &(KeyHash, Standing)| KeyStatus {
                 key: key.to_string(),
+                name: name(*key),
                 remaining: standing.remaining(),
                 whole_in_seconds: Some(whole_seconds(standing.reset_after())),
             };
@@ -102,6 +111,7 @@ fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
             let all = counts.busiest(usize::MAX);
             let key = |(key, count): &(KeyHash, u32)| KeyStatus {
                 key: key.to_string(),
+                name: name(*key),
                 remaining: counts.most().saturating_sub(*count),
                 whole_in_seconds: None,
             };
@@ -111,17 +121,26 @@ fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
     }
 }
 
-/// `limit=NAME` and `top=N`, joined by `&`.
-fn asked(query: &str) -> Option<(Option<String>, usize)> {
-    let (mut name, mut top) = (None, USUAL_TOP);
+/// What an operator wants to know.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    name: Option<String>,
+    top: usize,
+    reveal: bool,
+}
+
+/// `limit=NAME`, `top=N` and `reveal=yes`, joined by `&`.
+fn asked(query: &str) -> Option<Asked> {
+    let mut asked = Asked { name: None, top: USUAL_TOP, reveal: false };
     for word in query.split('&').filter(|word| !word.is_empty()) {
         match word.split_once('=')? {
-            ("limit", limit) => name = Some(limit.to_owned()),
-            ("top", n) => top = n.parse().ok().filter(|n| *n <= MOST_TOP)?,
+            ("limit", limit) => asked.name = Some(limit.to_owned()),
+            ("top", n) => asked.top = n.parse().ok().filter(|n| *n <= MOST_TOP)?,
+            ("reveal", "yes") => asked.reveal = true,
             _ => return None,
         }
     }
-    Some((name, top))
+    Some(asked)
 }
 
 const USUAL_TOP: usize = 10;
@@ -133,8 +152,10 @@ mod tests {
 
     #[test]
     fn a_question_names_a_limit_and_how_many_keys() {
-        assert_eq!(asked(""), Some((None, 10)));
-        assert_eq!(asked("limit=a&top=1000"), Some((Some("a".to_owned()), 1_000)));
-        assert!(["limit", "top=many", "top=1001", "color=red"].iter().all(|bad| asked(bad).is_none()));
+        assert_eq!(asked(""), Some(Asked { name: None, top: 10, reveal: false }));
+        let whole = Asked { name: Some("a".to_owned()), top: 1_000, reveal: true };
+        assert_eq!(asked("limit=a&top=1000&reveal=yes"), Some(whole));
+        let bad = ["limit", "top=many", "top=1001", "color=red", "reveal=1"];
+        assert!(bad.iter().all(|bad| asked(bad).is_none()));
     }
 }

@@ -18,9 +18,14 @@ pub struct Limits {
     /// This limit alone.
     #[arg(long)]
     limit: Option<Name>,
-    /// How many keys of each: those that have used most, as their hashes.
+    /// How many keys of each: those that have used most. One that used less than half
+    /// of what it may may be told by its hash alone.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=1000))]
     top: u16,
+    /// Show whom a key names: addresses, headers, parameters. Else those are hashes.
+    /// Cookies, and fields that let somebody in, stay hashes.
+    #[arg(long)]
+    reveal: bool,
     #[command(flatten)]
     socket: AdminSocket,
     /// Print the gateway's JSON answer.
@@ -32,7 +37,8 @@ impl Limits {
     /// Exits 0, 1 when there is no such limit, or 75.
     pub fn run(&self) -> io::Result<ExitCode> {
         let limit = self.limit.as_ref().map(|name| format!("&limit={name}")).unwrap_or_default();
-        let path = format!("/limits?top={}{limit}", self.top);
+        let reveal = if self.reveal { "&reveal=yes" } else { "" };
+        let path = format!("/limits?top={}{limit}{reveal}", self.top);
         let answer = match client::ask(&self.socket.socket, "GET", &path, PATIENCE) {
             Ok(answer) => answer,
             Err(why) if client::is_absent(&why) => return Ok(nobody(&self.socket.socket)),
@@ -69,11 +75,12 @@ fn table(limits: &Value) -> String {
     out
 }
 
-/// As `  key 00c0ffee00c0ffee  3 left  whole in 2 s`.
+/// As `  key 00c0ffee00c0ffee  3 left  whole in 2 s  tenant=acme`.
 fn key_line(key: &Value) -> String {
     let whole = key.get("whole_in_seconds").and_then(Value::as_u64);
     let whole = whole.map(|seconds| format!("  whole in {seconds} s")).unwrap_or_default();
-    format!("  key {}  {} left{whole}\n", text(key, "key"), text(key, "remaining"))
+    let name = key.get("name").and_then(Value::as_str).map(|name| format!("  {name}")).unwrap_or_default();
+    format!("  key {}  {} left{whole}{name}\n", text(key, "key"), text(key, "remaining"))
 }
 
 /// A table of 4 GiB is read in a few seconds.

@@ -6,7 +6,10 @@
 //! (`decide`). Finds everything by index, and allocates nothing while few limits
 //! hold (but where a key is new to a concurrency limit).
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
@@ -15,8 +18,8 @@ use super::{balance_key::cookie, context::RequestContext, rejection::Rejection};
 use crate::{
     identity::ClientKey,
     limit::{
-        Ask, Counts, KeyHash, KeyHasher, KeyPart, Limit, Limits, Missing, Moment, Permit, RouteLimits,
-        Standing, Verdict, decide, whole_seconds,
+        Ask, Counts, KeyHash, KeyHasher, KeyName, KeyPart, Limit, Limits, Missing, Moment, Permit,
+        RouteLimits, Standing, Verdict, decide, whole_seconds,
     },
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -170,6 +173,7 @@ impl Request<'_> {
             let Counts::Concurrency(counts) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
             let Some(permit) = counts.enter(key) else {
+                self.remember(limit, key);
                 // Whoever is under way may be done at any moment.
                 limited.refuse(index, Some(Duration::from_secs(1)));
                 self.count(index, LimitDecision::Refused);
@@ -198,6 +202,7 @@ impl Request<'_> {
         let Some(verdict) = self.decide(&asks) else { return Ok(()) };
         let Some(index) = asked.get(verdict.standing().limit()).copied() else { return Ok(()) };
         limited.standing = Some((index, *verdict.standing()));
+        self.remember_busy(index, &asks, &verdict);
         if let Verdict::Refused { retry_after, .. } = verdict {
             limited.refuse(index, Some(retry_after));
             self.count(index, LimitDecision::Refused);
@@ -231,6 +236,50 @@ impl Request<'_> {
             limited.would_refuse.push(index);
             self.count(index, LimitDecision::WouldRefuse);
         }
+    }
+
+    /// A key that has used half of its burst is one that an operator may ask about.
+    fn remember_busy(&self, index: usize, asks: &[Ask<'_>], verdict: &Verdict) {
+        let standing = verdict.standing();
+        let busy = standing.remaining() <= standing.terms().burst() / 2;
+        let ask = asks.get(standing.limit()).filter(|_| busy);
+        if let (Some(ask), Some(limit)) = (ask, self.limits.get(index)) {
+            self.remember(limit, ask.key);
+        }
+    }
+
+    fn remember(&self, limit: &Limit, key: KeyHash) {
+        if !limit.key.parts.is_empty() && limit.names.wants(key) {
+            limit.names.learn(key, self.name(limit));
+        }
+    }
+
+    /// What the limit's key is called for this request.
+    #[cold]
+    fn name(&self, limit: &Limit) -> KeyName {
+        let mut name = KeyName::default();
+        for part in &limit.key.parts {
+            name.add(part, self.text(part).as_deref(), &self.limits.seeds);
+        }
+        name
+    }
+
+    /// A part of a key as an operator reads it; `None` when the request has none.
+    fn text(&self, part: &KeyPart) -> Option<Cow<'_, [u8]>> {
+        let facts = self.facts;
+        Some(match part {
+            KeyPart::ClientAddress => {
+                Cow::Owned(ClientKey::new(facts.vpc_endpoint, facts.client).to_string().into_bytes())
+            }
+            KeyPart::Tenant => self.snapshot.tenants.name(facts.tenant?)?.as_bytes().into(),
+            KeyPart::Consumer => return None,
+            KeyPart::Header(name) => facts.headers.get(name)?.as_bytes().into(),
+            KeyPart::Cookie(name) => cookie(facts.headers, name)?.into(),
+            KeyPart::Query(name) => parameter(facts.query?, name)?.as_bytes().into(),
+            KeyPart::Route => self.found.route.name.as_bytes().into(),
+            KeyPart::Method => facts.method.as_str().as_bytes().into(),
+            KeyPart::PathTemplate => self.found.template().1.as_bytes().into(),
+        })
     }
 
     fn decide(&self, asks: &[Ask<'_>]) -> Option<Verdict> {

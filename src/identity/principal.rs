@@ -1,6 +1,9 @@
 //! Who asks, as far as is known of them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use super::Tenancy;
 
@@ -44,6 +47,15 @@ impl<'a> ClientKey<'a> {
     }
 }
 
+/// As `192.0.2.7`, `2001:db8::/64`, or `10.0.0.5@vpce-0a1b` behind an endpoint.
+impl fmt::Display for ClientKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = if self.network.is_ipv6() { "/64" } else { "" };
+        write!(f, "{}{whole}", self.network)?;
+        self.vpc_endpoint.map_or(Ok(()), |endpoint| write!(f, "@{endpoint}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +80,14 @@ mod tests {
         assert_eq!(key(None, "2001:db8::1"), key(None, "2001:db8::2"));
         assert_ne!(key(None, "2001:db8::1"), key(None, "2001:db8:0:1::1"));
         assert_eq!(key(None, "::ffff:10.0.0.5"), key(None, "10.0.0.5"));
+    }
+
+    #[test]
+    fn a_client_is_written_as_it_is_counted() {
+        let text = |endpoint, address: &str| ClientKey::new(endpoint, address.parse().unwrap()).to_string();
+
+        assert_eq!(text(None, "::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(text(None, "2001:db8::1"), "2001:db8::/64");
+        assert_eq!(text(Some("vpce-0a1b"), "10.0.0.5"), "10.0.0.5@vpce-0a1b");
     }
 }

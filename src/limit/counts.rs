@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Clock, ConcurrencyLimit, KeyPart, KeySeeds, LimitKey, RateLimit, Terms};
+use super::{Clock, ConcurrencyLimit, KeyNames, KeyPart, KeySeeds, LimitKey, RateLimit, Terms};
 use crate::config::limit::LimitSpec;
 
 /// Every limit's counts, and what they are counted by.
@@ -19,7 +19,7 @@ pub struct LimitLive {
     pub clock: Clock,
     /// The seeds that all of their keys are hashed with.
     pub seeds: KeySeeds,
-    counts: Mutex<HashMap<Basis, Counts>>,
+    counts: Mutex<HashMap<Basis, (Counts, Arc<KeyNames>)>>,
 }
 
 impl LimitLive {
@@ -28,17 +28,18 @@ impl LimitLive {
         Self { clock: Clock::new(now), seeds: KeySeeds::random(), counts: Mutex::default() }
     }
 
-    /// The counts on this basis: those that there are, or new ones.
-    pub fn counts(&self, basis: &Basis) -> Counts {
-        self.locked().entry(basis.clone()).or_insert_with(|| basis.fresh()).clone()
+    /// The counts on this basis, and the names of their keys: those that there are,
+    /// or new ones.
+    pub fn counts(&self, basis: &Basis) -> (Counts, Arc<KeyNames>) {
+        self.locked().entry(basis.clone()).or_insert_with(|| (basis.fresh(), Arc::default())).clone()
     }
 
     /// Forgets the counts that nobody holds.
     pub fn sweep(&self) {
-        self.locked().retain(|_, counts| counts.is_held());
+        self.locked().retain(|_, (counts, _)| counts.is_held());
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<Basis, Counts>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Basis, (Counts, Arc<KeyNames>)>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,13 +117,14 @@ mod tests {
     #[test]
     fn counts_stay_while_their_basis_does_and_somebody_holds_them() {
         let live = LimitLive::new(Instant::now());
-        let held = live.counts(&basis("{ name: a, rate: 100/s, burst: 20 }"));
+        let (held, names) = live.counts(&basis("{ name: a, rate: 100/s, burst: 20 }"));
 
         live.sweep();
 
         let same = basis("{ name: a, rate: 6000/m, burst: 20, enforce: false, missing: deny }");
-        assert!(live.counts(&same).are(&held));
-        drop((live.counts(&same), held));
+        let (again, named) = live.counts(&same);
+        assert!(again.are(&held) && Arc::ptr_eq(&names, &named));
+        drop((again, held));
         live.sweep();
         assert!(live.locked().is_empty());
     }

@@ -9,7 +9,7 @@ use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{Basis, Clock, Counts, KeySeeds, LimitKey, LimitLive, Standing};
+use super::{Basis, Clock, Counts, KeyNames, KeySeeds, LimitKey, LimitLive, Standing};
 use crate::config::{
     Sourced,
     limit::LimitSpec,
@@ -73,6 +73,8 @@ pub struct Limit {
     pub key: LimitKey,
     /// What it counted.
     pub counts: Counts,
+    /// What operators call its keys.
+    pub names: Arc<KeyNames>,
     spec: LimitSpec,
     exempt_networks: Vec<IpNet>,
     exempt_tenants: Vec<TenantIndex>,
@@ -81,10 +83,12 @@ pub struct Limit {
 impl Limit {
     fn new(spec: &LimitSpec, tenants: &[Sourced<TenantSpec>], live: &LimitLive) -> Option<Self> {
         let tenant = |name: &Name| tenants.iter().position(|tenant| tenant.spec.name == *name);
+        let (counts, names) = live.counts(&Basis::of(spec)?);
         Some(Self {
             name: spec.name.as_str().into(),
             key: LimitKey::from(spec),
-            counts: live.counts(&Basis::of(spec)?),
+            counts,
+            names,
             exempt_networks: spec.exempt.networks.clone(),
             exempt_tenants: spec.exempt.tenants.iter().filter_map(tenant).map(TenantIndex).collect(),
             spec: spec.clone(),

@@ -5,7 +5,8 @@
 //! table. [`decide()`] asks all that hold for a request together. A
 //! [`ConcurrencyLimit`] counts what is under way. [`key`] says per what they count,
 //! and hashes it; taking the parts from a request is the gateway's. [`Limits`] are
-//! those of a snapshot, [`LimitLive`] is what they counted.
+//! those of a snapshot, [`LimitLive`] is what they counted, and [`KeyNames`] tell
+//! operators who is behind a hash.
 //!
 //! Always holds: whoever stays below a limit is never refused by it.
 
@@ -15,6 +16,7 @@ mod counts;
 mod decide;
 pub mod key;
 mod limits;
+mod names;
 mod rate;
 mod terms;
 mod time;
@@ -25,6 +27,7 @@ pub use counts::{Basis, Counts, LimitLive};
 pub use decide::{Ask, decide};
 pub use key::{KeyHash, KeyHasher, KeyPart, KeySeeds, LimitKey, Missing};
 pub use limits::{Limit, Limits, RouteLimits, whole_seconds};
+pub use names::{KeyName, KeyNames};
 pub use rate::RateLimit;
 pub use terms::Terms;
 pub use time::{Clock, Moment};

@@ -46,6 +46,28 @@ async fn each_limit_is_told_with_the_keys_that_have_used_most() {
 }
 
 #[tokio::test]
+async fn a_key_is_told_by_name_and_whom_it_names_when_asked_for() {
+    let (_origin, gateway) = started(
+        "limits:
+  - { name: keys, key: [route, client_address, { header: x-plan }, { header: x-api-key }], rate: 1/h, burst: 2 }
+routes: [{ name: all, limits: [keys], to: [{ upstream: origin }] }]",
+    )
+    .await;
+    let request = Request::get("/").header("x-plan", "gold\u{e9}").header("x-api-key", "canary");
+    let _ = gateway.send(&request).await;
+
+    let hidden = json(&gateway, &["limits", "--json"]).await.to_string();
+    let revealed = json(&gateway, &["limits", "--json", "--reveal"]).await;
+
+    assert!(hidden.contains("\"route=all client_address=#") && !hidden.contains("gold"), "{hidden}");
+    let name = revealed[0]["top"][0]["name"].as_str().unwrap();
+    assert!(name.starts_with("route=all client_address=127.0.0.1 header x-plan=gold\\xc3\\xa9 "), "{name}");
+    assert!(name.contains("x-api-key=#") && !name.contains("canary"), "{name}");
+    let table = gateway.ask(&["limits", "--reveal"]).await.stdout;
+    assert!(table.contains(&format!("  {name}\n")), "{table}");
+}
+
+#[tokio::test]
 async fn what_is_explained_is_what_traffic_gets_and_takes_nothing() {
     let (_origin, gateway) = started(YAML).await;
     let explain = async |more: &[&str]| {
