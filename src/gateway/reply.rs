@@ -137,8 +137,12 @@ fn is_body_small(session: &mut Session, method: &Method) -> bool {
 }
 
 fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {
-    let mut body = BytesMut::with_capacity(256);
-    body.put_slice(b"{\"type\":\"about:blank\",\"title\":\"");
+    let mut body = BytesMut::with_capacity(384);
+    let violated = ctx.limited.refused_by(&ctx.snapshot).filter(|_| why == Rejection::RateLimited);
+    let kind: &[u8] = if violated.is_some() { QUOTA_EXCEEDED } else { b"about:blank" };
+    body.put_slice(b"{\"type\":\"");
+    body.put_slice(kind);
+    body.put_slice(b"\",\"title\":\"");
     body.put_slice(status.canonical_reason().unwrap_or("Error").as_bytes());
     body.put_slice(b"\",\"status\":");
     body.put_slice(status.as_str().as_bytes());
@@ -148,10 +152,18 @@ fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {
     body.put_slice(why.flag().as_bytes());
     body.put_slice(b"\",\"request_id\":\"");
     body.put_slice(ctx.request_id.as_bytes());
-    body.put_slice(b"\"}\n");
+    body.put_slice(b"\"");
+    if let Some(limit) = violated {
+        body.put_slice(b",\"violated-policies\":[\"");
+        body.put_slice(limit.as_bytes());
+        body.put_slice(b"\"]");
+    }
+    body.put_slice(b"}\n");
     body.freeze()
 }
 
+/// What the draft of `RateLimit` calls it; its names are those in `RateLimit-Policy`.
+const QUOTA_EXCEEDED: &[u8] = b"https://iana.org/assignments/http-problem-types#quota-exceeded";
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 const GRPC_STATUS: &str = "grpc-status";

@@ -35,6 +35,9 @@ routes: [{ name: all, limits: [tight], to: [{ upstream: origin }] }]";
     let wait: u64 = answers[3].header("retry-after").unwrap().parse().unwrap();
     assert!((10 - SLOW..=10).contains(&wait), "{wait}");
     assert_eq!(answers[3].flag(), "rate_limited");
+    let problem: serde_json::Value = serde_json::from_slice(&answers[3].body).unwrap();
+    assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+    assert_eq!(problem["violated-policies"], serde_json::json!(["tight"]));
 }
 
 #[tokio::test]
