@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 from bench import LOADTEST, TOLLGATE, LimitsBench  # first: the other load tests' modules are importable from here on
 
@@ -50,6 +51,7 @@ def refuse_to_start(args):
 def one(name, args, bench, running):
     """Everything that was wrong with a script and the gateway's account of it."""
     print(f"== {name}", file=sys.stderr)
+    time.sleep(REFILL)
     ended, answered = SCRIPTS[name][1](args, bench, f"http://127.0.0.1:{running.plain}/orders")
     account = bench.reckon()
     print(f"{name}: answered {answered}, the gateway says {account}")
@@ -103,6 +105,8 @@ SCRIPTS = {
     "wrk, 150 a second": ("wrk", wrk_paced),
     FASTEST: ("wrk", wrk_fast),
 }
+# Seconds in which the whole burst comes back.
+REFILL = 1
 # One for each connection of wrk.
 UNREAD = 15
 
