@@ -72,7 +72,8 @@ def arguments():
     args.limits = args.limits or bool(set(args.duties or ()) & set(limits.DUTIES))
     if args.limits:
         args.duties = list(limits.DUTIES)
-        args.peers = [name for name in args.peers or limits.PEERS if name in limits.PEERS]
+        able = ["tollgate"] if args.instructions or args.functions else limits.PEERS
+        args.peers = [name for name in args.peers or able if name in limits.PEERS]
     return args
 
 

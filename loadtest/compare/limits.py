@@ -88,7 +88,7 @@ TEXTS = {
     limit_req_zone $server_port zone=none:1m rate=1r/m;""",
         "LIMITED": f"""
         location = /limit {{ limit_req zone=one burst=1000000 nodelay; {NGINX_PROXY} }}
-        location = /limit-1m {{ limit_req zone=million burst=1000 nodelay; {NGINX_PROXY} }}
+        location = /limit-1m {{ limit_req zone=million burst=100000 nodelay; {NGINX_PROXY} }}
         location = /refused {{ limit_req zone=none; {NGINX_PROXY} }}""",
     },
     "haproxy": {
@@ -103,14 +103,14 @@ backend million
     http-request track-sc0 int(2) table one if { path /refused }
     http-request track-sc0 req.hdr(x-consumer) table million if { path /limit-1m }
     http-request deny deny_status 429 if { path /limit } { sc_http_req_rate(0) gt 100000000 }
-    http-request deny deny_status 429 if { path /limit-1m } { sc_http_req_rate(0) gt 1000 }
+    http-request deny deny_status 429 if { path /limit-1m } { sc_http_req_rate(0) gt 100000 }
     http-request deny deny_status 429 if { path /refused } { sc_http_req_rate(0) gt 1 }""",
     },
     "tollgate": {
         "LIMITS": """
 limits:
   - { name: one, rate: 1000000/s }
-  - { name: million, key: [ { header: x-consumer } ], rate: 1/h, burst: 1000, memory: 40MiB }
+  - { name: million, key: [ { header: x-consumer } ], rate: 1/h, burst: 100000, memory: 40MiB }
   - { name: none, rate: 1/h, burst: 1 }""",
         "LIMITED": """
   - { name: limit, match: { path: { exact: /limit } }, limits: [one], to: [ { upstream: origin } ] }

@@ -17,7 +17,8 @@ sys.path += [str(LOADTEST / "compare"), str(LOADTEST / "edge")]
 import gateway  # noqa: E402
 import peers  # noqa: E402
 
-TOLLGATE = str(peers.ROOT / "target" / "debug" / "tollgate")
+DEBUG = str(peers.ROOT / "target" / "debug" / "tollgate")
+RELEASE = str(peers.ROOT / "target" / "release" / "tollgate")
 
 
 class LimitsBench(peers.Bench):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from bench import LOADTEST, TOLLGATE, LimitsBench  # first: the other load tests' modules are importable from here on
+from bench import DEBUG, LOADTEST, LimitsBench  # first: the other load tests' modules are importable from here on
 
 import gateway
 import peers
@@ -35,7 +35,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tollgate", default=TOLLGATE, metavar="PATH", help="any build will do (default: of `make build`)")
+    parser.add_argument("--tollgate", default=DEBUG, metavar="PATH", help="any build will do (default: of `make build`)")
     parser.add_argument("--k6", default="k6", metavar="PATH")
     parser.add_argument("--quick", action="store_true", help="half a minute instead of a minute and a half")
     parser.add_argument("--tools", type=lambda text: text.split(","), default=["k6", "wrk"], help="k6, wrk (default: both)")
