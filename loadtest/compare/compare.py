@@ -17,6 +17,7 @@ import sys
 
 import callgrind
 import duties
+import limit_costs
 import limits
 import measure
 import memory
@@ -135,7 +136,7 @@ def comparison(args, bench, names, skipped):
     }
     print(table.comparison(report))
     if args.limits:
-        print("\n" + limits.costs(report["duties"]))
+        print("\n" + limit_costs.costs(report["duties"]))
     save(args.json, report)
     return 1 if any(f["errors"] or f["resumed"] for d in report["duties"].values() for f in d.values()) else 0
 
@@ -166,8 +167,8 @@ def instructions(args, bench, names):
     kinds = args.duties or ["plain", "tls"]
     found = callgrind.measure_instructions(bench, names, kinds, lambda line: print(line, file=sys.stderr))
     if args.limits:
-        print(limits.instructions(found))
-        print(limits.functions(found) if args.functions else "", end="")
+        print(limit_costs.instructions(found))
+        print(limit_costs.functions(found) if args.functions else "", end="")
         return 0
     rows = [["instructions per request", *names, "tollgate/bare", "target"]]
     ratios = {}

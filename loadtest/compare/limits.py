@@ -1,15 +1,9 @@
-"""What each proxy is told when limits are compared, and what a limit costs it.
+"""What each proxy is told when limits are compared.
 
 Owns the limits: one that counts all together, one with a count for each of a million
 keys, and one that is used up, on a path each; every other path has none. All are so
-wide that nothing is refused, but for the last. Costs are what a request through a
-limit takes more than one of the same round without. Runs no slices.
+wide that nothing is refused, but for the last. Owns no figures (limit_costs.py).
 """
-
-from statistics import median
-
-import callgrind
-import table
 
 # The base is the first: the same requests, which no limit counts.
 DUTIES = {
@@ -31,50 +25,6 @@ def path(duty):
 def texts(name, on):
     """What stands in a proxy's configuration for its limits; nothing unless they are on."""
     return TEXTS[name] if on and name in TEXTS else {"LIMITS": "", "LIMITED": ""}
-
-
-def costs(duties):
-    """Rows of a table: what each limit costs each proxy, round by round over the same without one."""
-    rows = [["what a limit costs", "no limit, CPU µs/req", "more through it [95 %]", "by no limit [95 %]"]]
-    for duty, figures in duties.items():
-        if duty == "unlimited" or duty not in DUTIES:
-            continue
-        for name, of_name in figures.items():
-            rows.append([f"{duty}: {name}", *over(duties["unlimited"][name]["blocks"], of_name["blocks"])])
-    return table.align(rows)
-
-
-def over(base, blocks):
-    pairs = [(table.cost(with_it), table.cost(without)) for with_it, without in zip(blocks, base)]
-    more, by = [a - b for a, b in pairs], [a / b for a, b in pairs]
-    spans = [table.bootstrap(more), table.bootstrap(by)]
-    return [
-        f"{median(without for _, without in pairs):.2f}",
-        f"{median(more):+.2f} [{spans[0][0]:+.2f} {spans[0][1]:+.2f}]",
-        f"{median(by):.3f} [{spans[1][0]:.3f} {spans[1][1]:.3f}]",
-    ]
-
-
-def instructions(found):
-    """The same in instructions, as text."""
-    names = list(found["unlimited"])
-    rows = [["instructions per request", *names]]
-    for duty, cells in found.items():
-        base = {name: found["unlimited"][name]["per_request"] for name in names}
-        told = [(cells[name]["per_request"], base[name]) for name in names]
-        rows.append([duty, *(f"{one:.0f} ({one - without:+.0f}, {one / without:.3f})" for one, without in told)])
-    return table.align(rows)
-
-
-def functions(found):
-    """Where a limit's instructions are in Tollgate, as text."""
-    base = callgrind.functions(found["unlimited"]["tollgate"]["runs"])
-    parts = []
-    for duty in found:
-        if duty != "unlimited":
-            ours = callgrind.functions(found[duty]["tollgate"]["runs"])
-            parts.append(f"\n{duty}\n{callgrind.difference(ours, base, (duty, 'unlimited'))}")
-    return "\n".join(parts)
 
 
 NGINX_PROXY = 'proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";'
