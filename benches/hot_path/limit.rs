@@ -120,6 +120,46 @@ fn million_keys(criterion: &mut Bench) {
     });
     group.finish();
     overflow(&keys);
+    truth(&keys);
+}
+
+/// How far a million keys at once get what they should: at half of their limit all
+/// of it, at one and a half times the burst and the rate.
+fn truth(keys: &[String]) {
+    let (seeds, terms) = (KeySeeds::random(), Terms::new(1, Duration::from_secs(1), 2));
+    let keys: Vec<_> = keys.iter().map(|key| hash(&seeds, key)).collect();
+    let birth = Instant::now();
+    let clock = Clock::new(birth);
+    let admitted = |rounds: u32, pause: Duration| {
+        let limit = RateLimit::new(terms, KEYS * 40);
+        let moments = (1..=rounds).map(|round| clock.at(birth + pause * round));
+        let asks = moments.flat_map(|now| keys.iter().map(move |key| (*key, now)));
+        let asks = asks.map(|(key, now)| decide(&[Ask { limit: &limit, key, cost: 1 }], now));
+        asks.filter(|verdict| verdict.is_some_and(|verdict| verdict.is_admitted())).count()
+    };
+    let below = admitted(10, Duration::from_secs(2));
+    println!("at half their limit: {} of {} refused", 10 * KEYS - below, 10 * KEYS);
+    assert_eq!(below, 10 * KEYS, "a key below its limit was refused");
+    let pause = Duration::from_secs(2) / 3;
+    let (above, exact) = (admitted(31, pause), KEYS * bucket(31, pause));
+    println!(
+        "at one and a half: {above} admitted of {exact}, {:+.3} %",
+        (above as f64 / exact as f64 - 1.0) * 100.0
+    );
+    assert!(above.abs_diff(exact) <= exact / 100, "the error is above 1 %");
+}
+
+/// How many of so many requests, a pause between any two, a bucket lets through that
+/// holds two and gains one a second.
+fn bucket(rounds: u32, pause: Duration) -> usize {
+    let (one, full) = (Duration::from_secs(1), Duration::from_secs(2));
+    let mut level = full;
+    let passes = (0..rounds).filter(|_| {
+        let passes = level >= one;
+        level = (level - if passes { one } else { Duration::ZERO } + pause).min(full);
+        passes
+    });
+    passes.count()
 }
 
 /// How many of a million keys at once find no room in 32 MiB.

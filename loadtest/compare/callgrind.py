@@ -11,11 +11,12 @@ import subprocess
 from collections import defaultdict
 
 import duties
+import limits
 from peers import PeerFailed
 from table import align
 
 # How many requests the shorter and the longer run of a cell make.
-RUNS = {"plain": (500, 2500), "tls": (500, 2500), "handshake": (50, 250)}
+RUNS = {"plain": (500, 2500), "tls": (500, 2500), "handshake": (50, 250), **dict.fromkeys(limits.DUTIES, (500, 2500))}
 
 
 def measure_instructions(bench, names, kinds, progress):
@@ -86,15 +87,15 @@ def plain_name(name):
     return re.sub(r"(::h[0-9a-f]{16}|'\d+)+$", "", name)
 
 
-def difference(ours, bare, top=40):
-    """A table of where Tollgate and the bare proxy differ most, in instructions per request."""
+def difference(ours, bare, names=("tollgate", "bare"), top=40):
+    """A table of where two cells, Tollgate and the bare proxy if not told otherwise, differ most, in instructions per request."""
     rows = sorted(
         ((name, ours.get(name, 0.0), bare.get(name, 0.0)) for name in ours.keys() | bare.keys()),
         key=lambda row: -abs(row[1] - row[2]),
     )
     lines = [[f"{name[:110]}", *cells(mine, theirs)] for name, mine, theirs in rows[:top]]
     whole = ["all functions", *cells(sum(ours.values()), sum(bare.values()))]
-    return align([["function", "tollgate", "bare", "difference"], *lines, whole])
+    return align([["function", *names, "difference"], *lines, whole])
 
 
 def by_crate(ours, bare):

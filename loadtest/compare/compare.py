@@ -17,6 +17,8 @@ import sys
 
 import callgrind
 import duties
+import limit_costs
+import limits
 import measure
 import memory
 import peers
@@ -34,7 +36,7 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     refuse_to_start(args)
     try:
-        with peers.Bench(binaries(args)) as bench:
+        with peers.Bench(binaries(args), limited=args.limits) as bench:
             names, skipped = present(bench, args.peers)
             if args.instructions or args.functions:
                 return instructions(args, bench, names)
@@ -50,11 +52,13 @@ def main():
 def arguments():
     release = peers.ROOT / "target" / "release"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    usual = ", ".join(duties.USUAL)
     add = parser.add_argument
     add("--quick", action="store_true", help="one block: under a minute, no intervals worth the name")
     add("--blocks", type=int, help="how many blocks (default 6)")
     add("--seconds", type=int, default=1, help="length of a slice (default 1)")
-    add("--duties", type=csv(duties.DUTIES), help=f"of {','.join(duties.DUTIES)} (default: all)")
+    add("--duties", type=csv(duties.DUTIES), help=f"of {','.join(duties.DUTIES)} (default: {usual})")
+    add("--limits", action="store_true", help=f"what limits cost: {', '.join(limits.DUTIES)}; default 20 blocks")
     add("--peers", type=csv(peers.NAMES), help=f"of {','.join(peers.NAMES)}")
     add("--tollgate", default=str(release / "tollgate"), metavar="PATH")
     add("--bare", default=str(release / "examples" / "bare_pingora"), metavar="PATH")
@@ -65,7 +69,13 @@ def arguments():
     add("--functions", action="store_true", help="and the functions in which tollgate and bare differ")
     add("--idle", type=int, metavar="N", help="memory of N idle TLS connections after one request each instead")
     add("--max-ratio", type=float, metavar="R", help="exit 1 when tollgate/bare in instructions is above R")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.limits = args.limits or bool(set(args.duties or ()) & set(limits.DUTIES))
+    if args.limits:
+        args.duties = list(limits.DUTIES)
+        able = ["tollgate"] if args.instructions or args.functions else limits.PEERS
+        args.peers = [name for name in args.peers or able if name in limits.PEERS]
+    return args
 
 
 def csv(known):
@@ -107,12 +117,14 @@ def present(bench, wanted):
 
 def comparison(args, bench, names, skipped):
     seed = args.seed if args.seed is not None else random.randrange(10**6)
-    blocks = args.blocks or (1 if args.quick else 6)
-    kinds = args.duties or list(duties.DUTIES)
+    blocks = args.blocks or (1 if args.quick else 20 if args.limits else 6)
+    kinds = args.duties or list(duties.USUAL)
     running = {name: bench.start(name) for name in names}
     for one in running.values():
         duties.exactly(2000, "plain", bench, one, clients=64)
         duties.exactly(2000, "tls", bench, one, clients=64)
+        if args.limits:
+            duties.fill(bench, one)
     measured = run_blocks(bench, running, kinds, (blocks, args.seconds, seed))
     report = {
         "machine": measure.machine(),
@@ -123,6 +135,8 @@ def comparison(args, bench, names, skipped):
         "skipped": skipped,
     }
     print(table.comparison(report))
+    if args.limits:
+        print("\n" + limit_costs.costs(report["duties"]))
     save(args.json, report)
     return 1 if any(f["errors"] or f["resumed"] for d in report["duties"].values() for f in d.values()) else 0
 
@@ -132,15 +146,18 @@ def run_blocks(bench, running, kinds, plan):
     blocks, seconds, seed = plan
     dice = random.Random(seed)
     measured = {duty: {name: [] for name in running} for duty in kinds}
-    rounds = [duty for duty in kinds for _ in range(duties.ROUNDS[duty])]
+    # Duties that are held against each other share a round.
+    rounds = [(duty,) for duty in kinds if duty not in limits.DUTIES for _ in range(duties.ROUNDS.get(duty, 1))]
+    rounds += [shared] if (shared := [duty for duty in kinds if duty in limits.DUTIES]) else []
     for number in range(blocks):
-        for duty in rounds:
-            order = dice.sample(list(running), len(running))
-            slices = {name: [] for name in running}
-            for name in [*order, *reversed(order)]:
-                slices[name].append(duties.slice_of(duty, bench, running[name], seconds))
-            for name, of_name in slices.items():
-                measured[duty][name].append(of_name)
+        for together in rounds:
+            cells = [(duty, name) for duty in together for name in running]
+            order = dice.sample(cells, len(cells))
+            slices = {cell: [] for cell in cells}
+            for duty, name in [*order, *reversed(order)]:
+                slices[duty, name].append(duties.slice_of(duty, bench, running[name], seconds))
+            for (duty, name), of_cell in slices.items():
+                measured[duty][name].append(of_cell)
         print(f"block {number + 1} of {blocks} done", file=sys.stderr)
     return measured
 
@@ -149,6 +166,10 @@ def instructions(args, bench, names):
     names = [name for name in names if args.peers or name in ("bare", "tollgate")]
     kinds = args.duties or ["plain", "tls"]
     found = callgrind.measure_instructions(bench, names, kinds, lambda line: print(line, file=sys.stderr))
+    if args.limits:
+        print(limit_costs.instructions(found))
+        print(limit_costs.functions(found) if args.functions else "", end="")
+        return 0
     rows = [["instructions per request", *names, "tollgate/bare", "target"]]
     ratios = {}
     for duty, cells in found.items():

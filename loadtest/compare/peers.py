@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import limits
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = ("nginx", "haproxy", "envoy", "bare", "tollgate")
@@ -46,8 +48,9 @@ class Running:
 class Bench:
     """The temporary folder, the origin and every child started so far; a context manager."""
 
-    def __init__(self, binaries):
+    def __init__(self, binaries, limited=False):
         self.binaries = binaries
+        self.limited = limited
         self.children = []
 
     def __enter__(self):
@@ -77,7 +80,7 @@ class Bench:
         plain, tls, ready, metrics = free_ports(4)
         values = {
             "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics,
-            "MASTER": "off" if wrapper else "on",
+            "MASTER": "off" if wrapper else "on", **limits.texts(name, self.limited),
         }
         command = [*wrapper, self.binaries[name], *self.arguments(name, values)]
         running = Running(name, self.spawn(name, PROXY_CPU, command), plain, tls)
