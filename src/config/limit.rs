@@ -44,6 +44,13 @@ pub struct LimitSpec {
     /// Whose requests count together.
     #[serde(default)]
     pub scope: ScopeSpec,
+    /// How the gateways of a fleet share it. Default: `leased` where `fleet.store` is
+    /// written, else `divided`, and `divided` for `concurrency`.
+    #[serde(default)]
+    pub share: Option<ShareSpec>,
+    /// What becomes of a leased limit while the store does not answer.
+    #[serde(default)]
+    pub on_store_error: OnStoreErrorSpec,
     /// For whom it does not hold.
     #[serde(default)]
     pub exempt: ExemptSpec,
@@ -121,8 +128,32 @@ pub enum ScopeSpec {
     /// Those of this gateway: with n gateways n times as many get through.
     #[default]
     Instance,
-    /// Those of all gateways; not yet.
+    /// Those of all gateways of the fleet.
     Fleet,
+}
+
+/// How the gateways of a fleet share a limit.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareSpec {
+    /// Each has the same part of it, whatever the others do: a client whose
+    /// connections all end at one gateway gets that part alone.
+    Divided,
+    /// Each may take all that is left, and they settle up in `fleet.store`.
+    Leased,
+}
+
+/// What becomes of a leased limit while the store does not answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStoreErrorSpec {
+    /// It is divided, as with `share: divided`.
+    #[default]
+    Local,
+    /// It does not hold.
+    Allow,
+    /// It refuses everybody.
+    Deny,
 }
 
 /// For whom a limit does not hold.

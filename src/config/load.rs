@@ -13,6 +13,7 @@ use super::{
     refers,
     secrets::{Environment, Filler, Secrets},
     sections::{self, File},
+    shares,
 };
 
 /// A configuration that can be built from, and how it came to be.
@@ -77,6 +78,7 @@ pub(super) fn build(
         clashes::names(config, &texts, &mut problems);
         clashes::vpc_endpoints(config, &texts, &mut problems);
         refers::limits(config, &mut problems);
+        shares::check(config, &mut problems);
         warn(config, &mut problems);
     }
 

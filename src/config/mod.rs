@@ -13,6 +13,7 @@
 pub mod balance;
 pub mod discovery;
 pub mod failover;
+pub mod fleet;
 pub mod health_check;
 pub mod limit;
 pub mod listener;
@@ -40,6 +41,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod sections;
+mod shares;
 mod typed;
 mod unknown;
 
@@ -51,11 +53,13 @@ pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
+pub use shares::Share;
 pub use unknown::Unknown;
 
 use std::path::PathBuf;
 
 use discovery::DiscoverySpec;
+use fleet::FleetSpec;
 use limit::LimitSpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
@@ -94,6 +98,8 @@ pub struct Config {
     pub location: LocationSpec,
     /// How names of endpoints are looked up.
     pub discovery: DiscoverySpec,
+    /// The gateways that count together.
+    pub fleet: FleetSpec,
     /// Who comes through which VPC endpoint.
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.

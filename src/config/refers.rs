@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Display};
 
 use super::{
     Config, Problems, Source,
-    limit::{KeyPartSpec, LimitSpec, ScopeSpec},
+    limit::{KeyPartSpec, LimitSpec},
     types::Name,
 };
 
@@ -28,7 +28,6 @@ pub(super) fn limits(config: &Config, problems: &mut Problems) {
             let source = limit.source.key("exempt").key("tenants");
             unknown(&limit.spec.exempt.tenants, &tenants, &source, "tenant", problems);
         }
-        check_scope(&limit.spec, &limit.source, problems);
         check_consumer(&limit.spec, &limit.source, problems);
     }
 }
@@ -48,14 +47,6 @@ fn unknown(
         } else if named.iter().take(index).any(|other| other == name) {
             problems.error(&source, format!("`{name}` stands here already; write it once"));
         }
-    }
-}
-
-fn check_scope(limit: &LimitSpec, source: &Source, problems: &mut Problems) {
-    if limit.scope == ScopeSpec::Fleet {
-        let text =
-            "gateways do not count together yet; write `instance`, and this gateway's share of the rate";
-        problems.error(&source.key("scope"), text);
     }
 }
 

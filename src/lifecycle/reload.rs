@@ -239,6 +239,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("forwarded", old.forwarded != new.forwarded),
         ("location", old.location != new.location),
         ("discovery", old.discovery != new.discovery),
+        ("fleet", old.fleet != new.fleet),
         ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];

@@ -1,0 +1,116 @@
+//! How each limit is shared by the gateways of a fleet, and whether what that needs
+//! is written.
+//!
+//! Owns what limits and `fleet` have to do with each other. What one of them says by
+//! itself is its `rules`'.
+
+use super::{
+    Config, Problems, Sourced,
+    limit::{LimitSpec, OnStoreErrorSpec, ScopeSpec, ShareSpec},
+};
+
+/// How a limit is shared.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Share {
+    /// Not at all: each gateway counts for itself.
+    Instance,
+    /// Each gateway has the same part of it.
+    Divided,
+    /// Each gateway may take all that is left, and they settle up in the store.
+    Leased,
+}
+
+impl Config {
+    /// How a limit of this configuration is shared, as written or by default.
+    pub fn share_of(&self, limit: &LimitSpec) -> Share {
+        match (limit.scope, limit.share) {
+            (ScopeSpec::Instance, _) => Share::Instance,
+            (ScopeSpec::Fleet, Some(ShareSpec::Divided)) => Share::Divided,
+            (ScopeSpec::Fleet, Some(ShareSpec::Leased)) => Share::Leased,
+            (ScopeSpec::Fleet, None) if limit.concurrency.is_some() => Share::Divided,
+            (ScopeSpec::Fleet, None) if self.fleet.store.is_some() => Share::Leased,
+            (ScopeSpec::Fleet, None) => Share::Divided,
+        }
+    }
+}
+
+/// Tells of limits that need what `fleet` does not say, and of a store that none
+/// needs. Where a part is broken itself, nothing is said that may follow from it.
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    let broken = |section: &str| problems.iter().any(|problem| problem.source.key.starts_with(section));
+    let (fleet_broken, limits_broken) = (broken("fleet"), broken("limits"));
+    for limit in &config.limits {
+        check_keys(config, limit, problems);
+        if !fleet_broken {
+            check_needs(config, limit, problems);
+        }
+    }
+    let leased = |limit: &Sourced<LimitSpec>| config.share_of(&limit.spec) == Share::Leased;
+    if config.fleet.store.is_some() && !limits_broken && !fleet_broken && !config.limits.iter().any(leased) {
+        let text = "no limit is leased from it; write `scope: fleet` at one, or remove the key";
+        problems.warn(&config.main.key("fleet").key("store"), text);
+    }
+}
+
+/// Keys beside each other in one limit.
+fn check_keys(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Problems) {
+    let (spec, source) = (&limit.spec, &limit.source);
+    if spec.scope == ScopeSpec::Instance && spec.share.is_some() {
+        let text = "each gateway counts for itself here, and nothing is shared; write `scope: fleet` too, or remove the key";
+        problems.error(&source.key("share"), text);
+    }
+    if spec.concurrency.is_some() && spec.share == Some(ShareSpec::Leased) && spec.scope == ScopeSpec::Fleet {
+        let text = "what is under way cannot be leased; write `divided`, or remove the key";
+        problems.error(&source.key("share"), text);
+        return;
+    }
+    if spec.on_store_error != OnStoreErrorSpec::Local && config.share_of(spec) != Share::Leased {
+        let text = "only a leased limit needs the store; write `scope: fleet` and `share: leased` too, or remove the key";
+        problems.error(&source.key("on_store_error"), text);
+    }
+}
+
+/// What a limit needs of `fleet`.
+fn check_needs(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Problems) {
+    let (spec, source) = (&limit.spec, &limit.source);
+    let fleet = &config.fleet;
+    match config.share_of(spec) {
+        Share::Leased if spec.concurrency.is_none() && fleet.store.is_none() => {
+            let text = "there is no store to lease from; write `fleet.store`, or `share: divided`";
+            problems.error(&source.key("share"), text);
+        }
+        Share::Divided if fleet.gateways.is_none() && fleet.gateways_file.is_none() => {
+            let text = "nothing says among how many gateways it is divided; write `fleet.gateways` or `fleet.gateways_file`";
+            let key = if spec.share.is_some() { "share" } else { "scope" };
+            problems.error(&source.key(key), text);
+        }
+        Share::Divided => warn_of_parts(config, limit, problems),
+        Share::Instance | Share::Leased => {}
+    }
+}
+
+/// A part is never less than one, and a cost never more than a part.
+fn warn_of_parts(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Problems) {
+    let (spec, source) = (&limit.spec, &limit.source);
+    let Some(gateways) = config.fleet.gateways.filter(|gateways| *gateways > 0) else { return };
+    let (key, most) = match spec.concurrency {
+        Some(most) => ("concurrency", most),
+        None => ("burst", spec.burst()),
+    };
+    if most < gateways {
+        let text = format!(
+            "`{most}` is less than the {gateways} gateways, and each lets at least one through: {gateways} together; write at least `{gateways}`"
+        );
+        problems.warn(&source.key(key), text);
+        return;
+    }
+    let part = most.div_ceil(gateways);
+    for (index, cost) in spec.costs.iter().enumerate().filter(|(_, cost)| cost.cost > part) {
+        let text = format!(
+            "`{}` is more than a gateway's part of the burst, {part} of {most}, and counts as that; write a `burst` of at least `{}`",
+            cost.cost,
+            u64::from(cost.cost) * u64::from(gateways)
+        );
+        problems.warn(&source.key("costs").entry(index).key("cost"), text);
+    }
+}
