@@ -136,6 +136,11 @@ impl Request<'_> {
         Hold::For(hasher.finish())
     }
 
+    /// What it takes of a rate.
+    pub fn cost(&self, limit: &Limit) -> u32 {
+        limit.cost(self.facts.method, self.found.route.index)
+    }
+
     /// Adds a part of a key; `None` when the request has none.
     fn add(&self, part: &KeyPart, hasher: &mut KeyHasher) -> Option<()> {
         let facts = self.facts;
@@ -192,7 +197,7 @@ impl Request<'_> {
         for (index, limit) in self.each(&lists.rates) {
             let Counts::Rate(rate) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            asks.push(Ask { limit: rate, key, cost: limit.cost(self.facts.method) });
+            asks.push(Ask { limit: rate, key, cost: self.cost(limit) });
             asked.push(index);
         }
         let Some(verdict) = self.decide(&asks) else { return Ok(()) };
@@ -215,7 +220,7 @@ impl Request<'_> {
             (Hold::NoKey, _) => return,
             (Hold::Denied, _) => false,
             (Hold::For(key), Counts::Rate(rate)) => {
-                let ask = Ask { limit: rate, key, cost: limit.cost(self.facts.method) };
+                let ask = Ask { limit: rate, key, cost: self.cost(limit) };
                 self.decide(&[ask]).is_none_or(|verdict| verdict.is_admitted())
             }
             (Hold::For(key), Counts::Concurrency(counts)) => {

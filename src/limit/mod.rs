@@ -11,6 +11,7 @@
 
 mod cell;
 mod concurrency;
+mod costs;
 mod counts;
 mod decide;
 pub mod key;
