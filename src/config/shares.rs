@@ -121,8 +121,34 @@ fn warn_of_parts(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Pro
         let text = format!(
             "`{}` is more than a gateway's part of the burst, {part} of {most}, and counts as that; write a `burst` of at least `{}`",
             cost.cost,
-            u64::from(cost.cost) * u64::from(gateways)
+            u64::from(cost.cost - 1) * u64::from(gateways) + 1
         );
         problems.warn(&source.key("costs").entry(index).key("cost"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_shared_as_written_or_as_the_fleet_can() {
+        let share = |fleet: &str, limit: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("tollgate.yaml");
+            let text = format!(
+                "listeners: [{{ name: web, address: '127.0.0.1:0' }}]\nfleet: {fleet}\nlimits: [{{ name: a, {limit} }}]"
+            );
+            std::fs::write(&path, text).unwrap();
+            let config = crate::config::load(&path).unwrap().config;
+            config.share_of(&config.limits[0].spec)
+        };
+        let (alone, store) = ("{ gateways: 1 }", "{ gateways: 1, store: { addresses: ['[::1]:1'] } }");
+
+        assert_eq!(share(store, "rate: 1/s"), Share::Instance);
+        assert_eq!(share(alone, "rate: 1/s, scope: fleet"), Share::Divided);
+        assert_eq!(share(store, "rate: 1/s, scope: fleet"), Share::Leased);
+        assert_eq!(share(store, "rate: 1/s, scope: fleet, share: divided"), Share::Divided);
+        assert_eq!(share(store, "concurrency: 1, scope: fleet"), Share::Divided);
     }
 }
