@@ -48,7 +48,7 @@ mod unknown;
 #[cfg(test)]
 mod golden;
 
-pub use endpoints_file::read as read_endpoints_file;
+pub use endpoints_file::{Unusable, read as read_endpoints_file};
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
