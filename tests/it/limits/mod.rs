@@ -3,6 +3,7 @@
 
 mod answers;
 mod at_once;
+mod costs;
 mod keys;
 mod telling;
 
