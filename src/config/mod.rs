@@ -7,7 +7,7 @@
 //! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
 //! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
 //! `repair` reads each entry through `typed` into its spec and keeps every
-//! `fault`, `rules`, `clashes` and `refers` look at what types cannot say, and `load`
+//! `fault`, `rules`, `clashes`, `refers` and `shares` look at what types cannot say, and `load`
 //! puts lines to everything that was found (`positions`).
 
 pub mod balance;
