@@ -77,7 +77,9 @@ impl Basis {
         let terms = spec.rate.map(|rate| Terms::new(rate.events(), rate.per(), spec.burst()));
         let measure = match (terms, share) {
             (None, _) => Measure::Concurrency(NonZeroU32::new(spec.concurrency?)?),
-            (Some(terms), Share::Leased) => Measure::Leased { terms, memory, identity: identity(spec).into() },
+            (Some(terms), Share::Leased) => {
+                Measure::Leased { terms, memory, identity: identity(spec).into() }
+            }
             (Some(terms), Share::Instance | Share::Divided) => Measure::Rate { terms, memory },
         };
         Some(Self { name: spec.name.as_str().into(), parts: LimitKey::from(spec).parts, measure })
@@ -158,7 +160,11 @@ mod tests {
     use super::*;
 
     fn basis(text: &str) -> Basis {
-        Basis::of(&serde_yaml::from_str(text).unwrap()).unwrap()
+        shared(text, Share::Instance)
+    }
+
+    fn shared(text: &str, share: Share) -> Basis {
+        Basis::of(&serde_yaml::from_str(text).unwrap(), share).unwrap()
     }
 
     #[test]
@@ -189,5 +195,41 @@ mod tests {
         ] {
             assert_ne!(basis(new), old, "{new}");
         }
+    }
+
+    #[test]
+    fn a_lease_is_the_same_in_the_store_as_long_as_it_counts_the_same() {
+        let identity = |text| match shared(text, Share::Leased).measure {
+            Measure::Leased { identity, .. } => identity,
+            other => panic!("{other:?}"),
+        };
+
+        // Gateways of two versions must agree on it.
+        let own = "{ name: a, rate: 100/s, burst: 20, key: [tenant] }";
+        assert_eq!(&*identity(own), "a-");
+        assert_eq!(
+            identity("{ name: a, rate: 100/s, burst: 20, key: [tenant], memory: 1MiB }"),
+            identity(own)
+        );
+        for other in [
+            "{ name: b, rate: 100/s, burst: 20, key: [tenant] }",
+            "{ name: a, rate: 101/s, burst: 20, key: [tenant] }",
+            "{ name: a, rate: 100/s, burst: 21, key: [tenant] }",
+            "{ name: a, rate: 100/s, burst: 20, key: [{ header: tenant }] }",
+        ] {
+            assert_ne!(identity(other), identity(own), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_stays_while_the_number_of_gateways_changes() {
+        let live = LimitLive::new(Instant::now());
+        let basis = shared("{ name: a, concurrency: 20 }", Share::Divided);
+
+        let (three, four) = (live.counts(&basis).among(Some(3)), live.counts(&basis).among(Some(4)));
+
+        assert!(three.are(&four));
+        let (Counts::Concurrency(_, three), Counts::Concurrency(_, four)) = (three, four) else { panic!() };
+        assert_eq!((three.get(), four.get()), (7, 5));
     }
 }

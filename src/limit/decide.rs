@@ -88,7 +88,9 @@ fn take_all(asks: &[Ask<'_>], now: Moment) -> Option<Verdict> {
     for (index, ask) in asks.iter().enumerate() {
         let verdict = take(index, ask, now);
         let Verdict::Admitted(standing) = verdict else {
-            asks.iter().take(index).for_each(|taken| taken.limit.give_back(&taken.terms, taken.key, taken.cost));
+            asks.iter()
+                .take(index)
+                .for_each(|taken| taken.limit.give_back(&taken.terms, taken.key, taken.cost));
             return Some(verdict);
         };
         if tightest.is_none_or(|other| standing.left() < other.left()) {

@@ -106,6 +106,12 @@ impl Lease {
         self.cells.terms()
     }
 
+    /// What this gateway grants while nothing is known: its part among so many
+    /// gateways, else among as many as the store knew of last, else all of it.
+    pub fn share(&self, gateways: Option<u32>) -> Terms {
+        self.terms().divided(gateways.or(self.fleet.gateways()).unwrap_or(1))
+    }
+
     /// What is known of the fleet that it belongs to.
     pub fn fleet(&self) -> &FleetLive {
         &self.fleet
@@ -161,7 +167,7 @@ impl Lease {
             all.push(entry.tell(key, &terms, lenience, now));
             Some(Fate::Keep)
         });
-        let (told, late) = all.into_iter().partition(|told: &Told| told.micros > 0);
+        let (told, late): (Vec<_>, Vec<_>) = all.into_iter().partition(|told: &Told| told.micros > 0);
         late.into_iter().for_each(|told| self.lost(told));
         told
     }
@@ -216,3 +222,6 @@ impl Lease {
 /// Microseconds of so much are exact in a double with the time of day added: a
 /// hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+#[cfg(test)]
+mod tests;

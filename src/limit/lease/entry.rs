@@ -55,7 +55,13 @@ impl Entry {
 
     /// Takes out what is to be told. What was spent longer ago than `told` will say is
     /// told with so much less: the key has had that time to gain it.
-    pub(super) fn tell(&mut self, key: KeyHash, terms: &Terms, age: std::time::Duration, now: Moment) -> Told {
+    pub(super) fn tell(
+        &mut self,
+        key: KeyHash,
+        terms: &Terms,
+        age: std::time::Duration,
+        now: Moment,
+    ) -> Told {
         let nanos = terms.time(self.spent).as_nanos() + u128::from(self.rest);
         let late = u128::from(now.0.saturating_sub(self.since)).saturating_sub(age.as_nanos());
         let micros = (nanos / 1_000).saturating_sub(late.div_ceil(1_000));

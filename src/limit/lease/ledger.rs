@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_what_is_removed_makes_room() {
         let ledger = Ledger::new(0);
-        let (one, other) = (key(1), (2..).map(key).find(|k| k.tag() >> 24 & 63 == key(1).tag() >> 24 & 63).unwrap());
+        let (one, other) =
+            (key(1), (2..).map(key).find(|k| k.tag() >> 24 & 63 == key(1).tag() >> 24 & 63).unwrap());
 
         ledger.note(one, |_| {});
         ledger.note(other, |_| {});
