@@ -12,7 +12,7 @@ use super::{
     pages::text,
 };
 use crate::{
-    limit::{Counts, KeyHash, Limit, Moment, Standing, whole_seconds},
+    limit::{Counts, KeyHash, Limit, Moment, Source, Standing, whole_seconds},
     snapshot::Snapshot,
 };
 
@@ -82,32 +82,32 @@ fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
         overflowed: None,
         top: Vec::new(),
     };
-    match &limit.counts {
-        Counts::Rate(rate) => {
-            let key = |(key, standing): &(KeyHash, Standing)| KeyStatus {
-                key: key.to_string(),
-                remaining: standing.remaining(),
-                whole_in_seconds: Some(whole_seconds(standing.reset_after())),
-            };
-            LimitStatus {
-                most: rate.terms().burst(),
-                keys: rate.live(now),
-                capacity: Some(rate.capacity()),
-                overflowed: Some(rate.overflowed()),
-                top: rate.busiest(top, now).iter().map(key).collect(),
-                ..told
-            }
-        }
-        Counts::Concurrency(counts) => {
-            let all = counts.busiest(usize::MAX);
-            let key = |(key, count): &(KeyHash, u32)| KeyStatus {
-                key: key.to_string(),
-                remaining: counts.most().saturating_sub(*count),
-                whole_in_seconds: None,
-            };
-            let top = all.iter().take(top).map(key).collect();
-            LimitStatus { most: counts.most(), keys: all.len(), top, ..told }
-        }
+    if let Counts::Concurrency(counts, most) = &limit.counts {
+        let all = counts.busiest(usize::MAX);
+        let key = |(key, count): &(KeyHash, u32)| KeyStatus {
+            key: key.to_string(),
+            remaining: most.get().saturating_sub(*count),
+            whole_in_seconds: None,
+        };
+        let top = all.iter().take(top).map(key).collect();
+        return LimitStatus { most: most.get(), keys: all.len(), top, ..told };
+    }
+    // Nobody is asked who has cells while the store decides.
+    let Some(Source::Cells { cells, terms, .. }) = limit.source() else {
+        return LimitStatus { most: limit.spec().burst(), ..told };
+    };
+    let key = |(key, standing): (KeyHash, Standing)| KeyStatus {
+        key: key.to_string(),
+        remaining: standing.under(terms).remaining(),
+        whole_in_seconds: Some(whole_seconds(standing.reset_after())),
+    };
+    LimitStatus {
+        most: terms.burst(),
+        keys: cells.live(now),
+        capacity: Some(cells.capacity()),
+        overflowed: Some(cells.overflowed()),
+        top: cells.busiest(top, now).into_iter().map(key).collect(),
+        ..told
     }
 }
 
