@@ -59,13 +59,7 @@ impl Entry {
 
     /// Takes out what is to be told. What was spent longer ago than `told` will say is
     /// told with so much less: the key has had that time to gain it.
-    pub(super) fn tell(
-        &mut self,
-        key: KeyHash,
-        terms: &Terms,
-        age: Duration,
-        now: Moment,
-    ) -> Told {
+    pub(super) fn tell(&mut self, key: KeyHash, terms: &Terms, age: Duration, now: Moment) -> Told {
         let nanos = terms.time(self.spent).as_nanos() + u128::from(self.rest);
         let late = u128::from(now.0.saturating_sub(self.since)).saturating_sub(age.as_nanos());
         let micros = (nanos / 1_000).saturating_sub(late.div_ceil(1_000));
@@ -85,15 +79,15 @@ impl Entry {
     ///
     /// Weighed is only a key of which the fleet spent more than it had: that one was
     /// above its limit. It stays weighed by what part of the fleet's spending is this
-    /// gateway's, which is all of it as soon as others stop; and half as much each time
-    /// that the key owes nothing.
+    /// gateway's, until that is all of it; and half as much each time that the key owes
+    /// nothing.
     pub(super) fn weigh(&mut self, micros: u64, reckoned: Reckoned, terms: &Terms, epoch: u32) {
         let weighed = self.epoch == epoch && self.is_weighed();
         let spent = self.total.and_then(|before| reckoned.total.checked_sub(before));
         let part = spent.filter(|_| micros > 0).map(|all| Weight::new(all, micros));
         let debt = terms.exceeds(terms.ticks_in(reckoned.ahead));
         self.weight = match part {
-            Some(part) if weighed => self.weight.towards(part),
+            Some(part) if weighed => self.weight.following(part),
             Some(part) if debt => part,
             None if weighed => self.weight,
             _ => Weight::default(),
@@ -128,6 +122,12 @@ impl Weight {
     /// some time ago, must not swing.
     fn towards(self, other: Self) -> Self {
         Self(u16::midpoint(self.0, other.0))
+    }
+
+    /// As [`towards`](Self::towards), but at once where nobody else spends: there is
+    /// nobody to swing with.
+    fn following(self, part: Self) -> Self {
+        if part == Self::default() { part } else { self.towards(part) }
     }
 
     fn extra(self, ticks: u64) -> u64 {
