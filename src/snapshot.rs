@@ -69,6 +69,8 @@ pub struct Snapshot {
     series: SeriesTable,
     tenant_series: TenantSeriesTable,
     limit_series: LimitSeriesTable,
+    /// How many gateways count together, as far as that is known.
+    gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
     limits: edge::Limits,
@@ -112,7 +114,9 @@ impl Snapshot {
             problems.sort();
             return Err(problems);
         };
-        let rate_limits = Limits::new(&config.limits, &config.routes, &config.tenants, &live.limits);
+        // Once: the file may change meanwhile, and what both say has to be the same.
+        let gateways = live.gateways(config);
+        let rate_limits = Limits::new(config, gateways, &live.limits);
         let snapshot = Self {
             generation,
             built: Instant::now(),
@@ -121,6 +125,7 @@ impl Snapshot {
             series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
+            gateways,
             rate_limits: Arc::new(rate_limits),
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
@@ -153,10 +158,26 @@ impl Snapshot {
             }
         }
         let same = upstreams.iter().zip(&self.upstreams).all(|(new, old)| Arc::ptr_eq(new, old));
-        (!same).then(|| {
+        let gateways = live.gateways(self.config());
+        (!same || gateways != self.gateways).then(|| {
             let series = self.series.with_zones_of(&upstreams, metrics);
-            Self { place, upstreams, series, ..self.clone() }
+            let rate_limits = self.limits_among(gateways, live);
+            Self { place, upstreams, series, gateways, rate_limits, ..self.clone() }
         })
+    }
+
+    /// The limits with what they counted, among so many gateways.
+    fn limits_among(&self, gateways: Option<u32>, live: &LiveState) -> Arc<Limits> {
+        if gateways == self.gateways {
+            return self.rate_limits.clone();
+        }
+        Arc::new(Limits::new(self.config(), gateways, &live.limits))
+    }
+
+    /// How many gateways count together; `None` where that is not written, or not
+    /// known yet.
+    pub fn gateways(&self) -> Option<u32> {
+        self.gateways
     }
 
     /// What operators wrote.

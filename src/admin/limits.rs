@@ -13,7 +13,7 @@ use super::{
     pages::text,
 };
 use crate::{
-    limit::{Counts, KeyHash, Limit, Moment, Standing, whole_seconds},
+    limit::{Counts, KeyHash, Limit, Moment, Source, Standing, whole_seconds},
     snapshot::Snapshot,
 };
 
@@ -90,34 +90,34 @@ fn one(limit: &Limit, top: usize, now: Moment, name: &dyn Fn(KeyHash) -> Option<
         overflowed: None,
         top: Vec::new(),
     };
-    match &limit.counts {
-        Counts::Rate(rate) => {
-            let key = |(key, standing): &(KeyHash, Standing)| KeyStatus {
-                key: key.to_string(),
-                name: name(*key),
-                remaining: standing.remaining(),
-                whole_in_seconds: Some(whole_seconds(standing.reset_after())),
-            };
-            LimitStatus {
-                most: rate.terms().burst(),
-                keys: rate.live(now),
-                capacity: Some(rate.capacity()),
-                overflowed: Some(rate.overflowed()),
-                top: rate.busiest(top, now).iter().map(key).collect(),
-                ..told
-            }
-        }
-        Counts::Concurrency(counts) => {
-            let all = counts.busiest(usize::MAX);
-            let key = |(key, count): &(KeyHash, u32)| KeyStatus {
-                key: key.to_string(),
-                name: name(*key),
-                remaining: counts.most().saturating_sub(*count),
-                whole_in_seconds: None,
-            };
-            let top = all.iter().take(top).map(key).collect();
-            LimitStatus { most: counts.most(), keys: all.len(), top, ..told }
-        }
+    if let Counts::Concurrency(counts, most) = &limit.counts {
+        let all = counts.busiest(usize::MAX);
+        let key = |(key, count): &(KeyHash, u32)| KeyStatus {
+            key: key.to_string(),
+            name: name(*key),
+            remaining: most.get().saturating_sub(*count),
+            whole_in_seconds: None,
+        };
+        let top = all.iter().take(top).map(key).collect();
+        return LimitStatus { most: most.get(), keys: all.len(), top, ..told };
+    }
+    // Nobody is asked who has cells while the store decides.
+    let Some(Source::Cells { cells, terms, .. }) = limit.source() else {
+        return LimitStatus { most: limit.spec().burst(), ..told };
+    };
+    let key = |(key, standing): (KeyHash, Standing)| KeyStatus {
+        key: key.to_string(),
+        name: name(key),
+        remaining: standing.under(terms).remaining(),
+        whole_in_seconds: Some(whole_seconds(standing.reset_after())),
+    };
+    LimitStatus {
+        most: terms.burst(),
+        keys: cells.live(now),
+        capacity: Some(cells.capacity()),
+        overflowed: Some(cells.overflowed()),
+        top: cells.busiest(top, now).into_iter().map(key).collect(),
+        ..told
     }
 }
 

@@ -150,8 +150,12 @@ pub fn watch(metrics: &Metrics, current: Arc<Current>) {
 
 fn limit(limit: &Limit) -> LimitGauges {
     match &limit.counts {
-        Counts::Rate(rate) => LimitGauges::Overflowed(limit.name.to_string(), rate.overflowed()),
-        Counts::Concurrency(counts) => LimitGauges::InFlight(limit.name.to_string(), counts.in_flight()),
+        Counts::Rate(rate, _) => LimitGauges::Overflowed(limit.name.to_string(), rate.overflowed()),
+        Counts::Leased(lease, _) => {
+            let overflowed = lease.cells().overflowed() + lease.alone().overflowed();
+            LimitGauges::Overflowed(limit.name.to_string(), overflowed)
+        }
+        Counts::Concurrency(counts, _) => LimitGauges::InFlight(limit.name.to_string(), counts.in_flight()),
     }
 }
 

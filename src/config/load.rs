@@ -13,6 +13,7 @@ use super::{
     refers,
     secrets::{Environment, Filler, Secrets},
     sections::{self, File},
+    shares,
 };
 
 /// A configuration that can be built from, and how it came to be.
@@ -77,6 +78,7 @@ pub(super) fn build(
         clashes::names(config, &texts, &mut problems);
         clashes::vpc_endpoints(config, &texts, &mut problems);
         refers::limits(config, &mut problems);
+        shares::check(config, &mut problems);
         warn(config, &mut problems);
     }
 
@@ -106,7 +108,7 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
     let mut config = None;
     let mut shared = sections::Shared::default();
     for text in texts {
-        let Some(entries) = draft::read(text, KEYS, filler, problems) else { continue };
+        let Some(entries) = draft::read(text, KEYS, Some(&mut *filler), problems) else { continue };
         let file = File { source: Source::file(&text.path), entries, problems };
         match &*text.path == path {
             true => config = Some(sections::main(file)),

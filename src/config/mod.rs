@@ -7,12 +7,13 @@
 //! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
 //! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
 //! `repair` reads each entry through `typed` into its spec and keeps every
-//! `fault`, `rules`, `clashes` and `refers` look at what types cannot say, and `load`
+//! `fault`, `rules`, `clashes`, `refers` and `shares` look at what types cannot say, and `load`
 //! puts lines to everything that was found (`positions`).
 
 pub mod balance;
 pub mod discovery;
 pub mod failover;
+pub mod fleet;
 pub mod health_check;
 pub mod limit;
 pub mod listener;
@@ -40,22 +41,25 @@ mod rules;
 mod schema;
 mod secrets;
 mod sections;
+mod shares;
 mod typed;
 mod unknown;
 
 #[cfg(test)]
 mod golden;
 
-pub use endpoints_file::read as read_endpoints_file;
+pub use endpoints_file::{Unusable, read as read_endpoints_file};
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
+pub use shares::Share;
 pub use unknown::Unknown;
 
 use std::path::PathBuf;
 
 use discovery::DiscoverySpec;
+use fleet::FleetSpec;
 use limit::LimitSpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
@@ -94,6 +98,8 @@ pub struct Config {
     pub location: LocationSpec,
     /// How names of endpoints are looked up.
     pub discovery: DiscoverySpec,
+    /// The gateways that count together.
+    pub fleet: FleetSpec,
     /// Who comes through which VPC endpoint.
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.

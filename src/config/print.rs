@@ -32,9 +32,11 @@ pub fn print(loaded: &Loaded) -> String {
 fn printed_places(loaded: &Loaded) -> HashMap<&Source, String> {
     let upstreams = loaded.config.upstreams.iter().map(|u| &u.source).enumerate();
     let routes = loaded.config.routes.iter().map(|r| &r.source).enumerate();
+    let limits = loaded.config.limits.iter().map(|l| &l.source).enumerate();
     let upstreams = upstreams.map(|(index, source)| (source, format!("upstreams[{index}]")));
     let routes = routes.map(|(index, source)| (source, format!("routes[{index}]")));
-    upstreams.chain(routes).collect()
+    let limits = limits.map(|(index, source)| (source, format!("limits[{index}]")));
+    upstreams.chain(routes).chain(limits).collect()
 }
 
 fn printed_path(place: &Source, printed: &HashMap<&Source, String>) -> String {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     discovery::DiscoverySpec,
+    fleet::FleetSpec,
     limit::LimitSpec,
     listener::ListenerSpec,
     location::LocationSpec,
@@ -56,6 +57,8 @@ struct Tollgate {
     location: LocationSpec,
     /// How names of endpoints are looked up.
     discovery: DiscoverySpec,
+    /// The gateways that count together.
+    fleet: FleetSpec,
     /// Who comes through which VPC endpoint.
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.

@@ -7,7 +7,8 @@
 //! hold (but where a key is new to a concurrency limit).
 
 use std::{
-    borrow::Cow,
+    hash::Hasher,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -18,8 +19,8 @@ use super::{balance_key::cookie, context::RequestContext, rejection::Rejection};
 use crate::{
     identity::ClientKey,
     limit::{
-        Ask, Counts, KeyHash, KeyHasher, KeyName, KeyPart, Limit, Limits, Missing, Moment, Permit,
-        RouteLimits, Standing, Verdict, decide, whole_seconds,
+        Ask, Counts, KeyHash, KeyHasher, KeyPart, Lease, Limit, Limits, Missing, Moment, Permit, RouteLimits,
+        Source, Standing, Verdict, decide, whole_seconds,
     },
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -125,7 +126,14 @@ impl Request<'_> {
         if limit.exempts(facts.client, facts.vpc_endpoint.is_some(), facts.tenant) {
             return Hold::Exempt;
         }
-        let mut hasher = self.limits.seeds.hasher();
+        // Keys of a lease are the same on every gateway.
+        match &limit.counts {
+            Counts::Leased(lease, _) => self.hash(limit, lease.fleet().seeds().hasher()),
+            Counts::Rate(..) | Counts::Concurrency(..) => self.hash(limit, self.limits.seeds.hasher()),
+        }
+    }
+
+    fn hash(&self, limit: &Limit, mut hasher: KeyHasher<impl Hasher>) -> Hold {
         for part in &limit.key.parts {
             if self.add(part, &mut hasher).is_some() {
                 continue;
@@ -139,25 +147,34 @@ impl Request<'_> {
         Hold::For(hasher.finish())
     }
 
+    /// What it takes of a rate.
+    pub fn cost(&self, limit: &Limit) -> u32 {
+        limit.cost(self.facts.method, self.found.route.index)
+    }
+
     /// Adds a part of a key; `None` when the request has none.
-    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher) -> Option<()> {
+    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher<impl Hasher>) -> Option<()> {
         let facts = self.facts;
         match part {
-            KeyPart::ClientAddress => hasher.value(&ClientKey::new(facts.vpc_endpoint, facts.client)),
+            KeyPart::ClientAddress => client(ClientKey::new(facts.vpc_endpoint, facts.client), hasher),
             KeyPart::Tenant => hasher.part(self.snapshot.tenants.name(facts.tenant?)?.as_bytes()),
             // Nobody is authenticated yet.
             KeyPart::Consumer => return None,
             KeyPart::Header(name) => {
                 let lines = facts.headers.get_all(name);
                 lines.iter().next()?;
-                hasher.value(&lines.iter().count());
+                hasher.number(lines.iter().count() as u64);
                 lines.iter().for_each(|line| hasher.part(line.as_bytes()));
             }
             KeyPart::Cookie(name) => hasher.part(cookie(facts.headers, name)?),
             KeyPart::Query(name) => hasher.part(parameter(facts.query?, name)?.as_bytes()),
             KeyPart::Route => hasher.part(self.found.route.name.as_bytes()),
             KeyPart::Method => hasher.part(facts.method.as_str().as_bytes()),
-            KeyPart::PathTemplate => hasher.value(&self.found.template()),
+            KeyPart::PathTemplate => {
+                let (kind, text) = self.found.template();
+                hasher.number(kind.into());
+                hasher.part(text.as_bytes());
+            }
         }
         Some(())
     }
@@ -170,9 +187,9 @@ impl Request<'_> {
         held: &mut Few<usize>,
     ) -> Result<(), Rejection> {
         for (index, limit) in self.each(&lists.at_once) {
-            let Counts::Concurrency(counts) = &limit.counts else { continue };
+            let Counts::Concurrency(counts, most) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            let Some(permit) = counts.enter(key) else {
+            let Some(permit) = counts.enter(key, *most) else {
                 self.remember(limit, key);
                 // Whoever is under way may be done at any moment.
                 limited.refuse(index, Some(Duration::from_secs(1)));
@@ -192,14 +209,29 @@ impl Request<'_> {
         limited: &mut Limited,
         held: &mut Few<usize>,
     ) -> Result<(), Rejection> {
-        let (mut asks, mut asked) = (Few::new(), Few::new());
+        let (mut asks, mut asked, mut leases) = (Few::new(), Few::new(), Few::new());
         for (index, limit) in self.each(&lists.rates) {
-            let Counts::Rate(rate) = &limit.counts else { continue };
+            let Some(source) = limit.source() else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            asks.push(Ask { limit: rate, key, cost: limit.cost(self.facts.method) });
+            let (cells, terms, lease) = match source {
+                Source::Cells { cells, terms, lease } => (cells, terms, lease),
+                Source::Nobody => {
+                    self.count(index, LimitDecision::StoreAllowed);
+                    continue;
+                }
+                Source::Store => {
+                    // It may answer at any moment.
+                    limited.refuse(index, Some(Duration::from_secs(1)));
+                    self.count(index, LimitDecision::StoreDenied);
+                    return Err(Rejection::RateLimited);
+                }
+            };
+            let ask = Ask { limit: cells, terms, key, cost: self.cost(limit) };
+            leases.extend(lease.map(|lease| (lease, ask)));
+            asks.push(ask);
             asked.push(index);
         }
-        let Some(verdict) = self.decide(&asks) else { return Ok(()) };
+        let Some(verdict) = self.decide_leased(&asks, &leases) else { return Ok(()) };
         let Some(index) = asked.get(verdict.standing().limit()).copied() else { return Ok(()) };
         limited.standing = Some((index, *verdict.standing()));
         self.remember_busy(index, &asks, &verdict);
@@ -219,16 +251,22 @@ impl Request<'_> {
             (Hold::Exempt, _) => return self.count(index, LimitDecision::Exempt),
             (Hold::NoKey, _) => return,
             (Hold::Denied, _) => false,
-            (Hold::For(key), Counts::Rate(rate)) => {
-                let ask = Ask { limit: rate, key, cost: limit.cost(self.facts.method) };
-                self.decide(&[ask]).is_none_or(|verdict| verdict.is_admitted())
-            }
-            (Hold::For(key), Counts::Concurrency(counts)) => {
-                let permit = counts.enter(key);
+            (Hold::For(key), Counts::Concurrency(counts, most)) => {
+                let permit = counts.enter(key, *most);
                 let admitted = permit.is_some();
                 limited.permits.extend(permit);
                 admitted
             }
+            (Hold::For(key), Counts::Rate(..) | Counts::Leased(..)) => match limit.source() {
+                Some(Source::Cells { cells, terms, lease }) => {
+                    let ask = Ask { limit: cells, terms, key, cost: self.cost(limit) };
+                    let lease: Few<_> = lease.map(|lease| (lease, ask)).into_iter().collect();
+                    self.decide_leased(&[ask], &lease).is_none_or(|verdict| verdict.is_admitted())
+                }
+                Some(Source::Store) => false,
+                Some(Source::Nobody) => return self.count(index, LimitDecision::StoreAllowed),
+                None => return,
+            },
         };
         if admitted {
             self.count(index, LimitDecision::Admitted);
@@ -238,48 +276,19 @@ impl Request<'_> {
         }
     }
 
-    /// A key that has used half of its burst is one that an operator may ask about.
-    fn remember_busy(&self, index: usize, asks: &[Ask<'_>], verdict: &Verdict) {
-        let standing = verdict.standing();
-        let busy = standing.remaining() <= standing.terms().burst() / 2;
-        let ask = asks.get(standing.limit()).filter(|_| busy);
-        if let (Some(ask), Some(limit)) = (ask, self.limits.get(index)) {
-            self.remember(limit, ask.key);
+    /// Decides, and tells the leases what they gave once all have.
+    fn decide_leased(&self, asks: &[Ask<'_>], leases: &[(&Lease, Ask<'_>)]) -> Option<Verdict> {
+        if leases.is_empty() {
+            return self.decide(asks);
         }
-    }
-
-    fn remember(&self, limit: &Limit, key: KeyHash) {
-        if !limit.key.parts.is_empty() && limit.names.wants(key) {
-            limit.names.learn(key, self.name(limit));
+        // Before the decision: what is told as spent later than it was would come back
+        // later than it may.
+        let began = self.now();
+        let verdict = self.decide(asks)?;
+        if verdict.is_admitted() {
+            leases.iter().for_each(|(lease, ask)| lease.spend(ask.key, ask.cost, began));
         }
-    }
-
-    /// What the limit's key is called for this request.
-    #[cold]
-    fn name(&self, limit: &Limit) -> KeyName {
-        let mut name = KeyName::default();
-        for part in &limit.key.parts {
-            name.add(part, self.text(part).as_deref(), &self.limits.seeds);
-        }
-        name
-    }
-
-    /// A part of a key as an operator reads it; `None` when the request has none.
-    fn text(&self, part: &KeyPart) -> Option<Cow<'_, [u8]>> {
-        let facts = self.facts;
-        Some(match part {
-            KeyPart::ClientAddress => {
-                Cow::Owned(ClientKey::new(facts.vpc_endpoint, facts.client).to_string().into_bytes())
-            }
-            KeyPart::Tenant => self.snapshot.tenants.name(facts.tenant?)?.as_bytes().into(),
-            KeyPart::Consumer => return None,
-            KeyPart::Header(name) => facts.headers.get(name)?.as_bytes().into(),
-            KeyPart::Cookie(name) => cookie(facts.headers, name)?.into(),
-            KeyPart::Query(name) => parameter(facts.query?, name)?.as_bytes().into(),
-            KeyPart::Route => self.found.route.name.as_bytes().into(),
-            KeyPart::Method => facts.method.as_str().as_bytes().into(),
-            KeyPart::PathTemplate => self.found.template().1.as_bytes().into(),
-        })
+        Some(verdict)
     }
 
     fn decide(&self, asks: &[Ask<'_>]) -> Option<Verdict> {
@@ -327,8 +336,20 @@ fn name(snapshot: &Snapshot, index: usize) -> Option<&str> {
     snapshot.rate_limits.get(index).map(|limit| &*limit.name)
 }
 
+fn client(client: ClientKey<'_>, hasher: &mut KeyHasher<impl Hasher>) {
+    let (vpc_endpoint, network) = client.parts();
+    match vpc_endpoint {
+        Some(endpoint) => hasher.part(endpoint.as_bytes()),
+        None => hasher.missing(),
+    }
+    match network {
+        IpAddr::V4(v4) => hasher.part(&v4.octets()),
+        IpAddr::V6(v6) => hasher.part(&v6.octets()),
+    }
+}
+
 /// The first parameter of this name, as it was sent.
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| {
         let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
         (own == name).then_some(value)

@@ -1,7 +1,7 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
-//! asks the limits,
+//! asks the limits and `limit_names` who is behind their keys,
 //! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
 //! another is tried, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down. `explain` tells what all of them would do.
@@ -17,6 +17,7 @@ pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
+mod limit_names;
 pub mod limits;
 pub mod marks;
 pub mod record;

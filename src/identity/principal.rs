@@ -45,6 +45,11 @@ impl<'a> ClientKey<'a> {
         };
         Self { vpc_endpoint, network }
     }
+
+    /// What makes it: the VPC endpoint, and the address or the network.
+    pub fn parts(&self) -> (Option<&'a str>, IpAddr) {
+        (self.vpc_endpoint, self.network)
+    }
 }
 
 /// As `192.0.2.7`, `2001:db8::/64`, or `10.0.0.5@vpce-0a1b` behind an endpoint.

@@ -181,8 +181,15 @@ impl Reloader {
     }
 
     pub(super) fn refresh_alone(&self, _alone: &MutexGuard<'_, ()>) -> bool {
-        let next = self.current.load().refreshed(&self.live, &self.metrics);
-        next.map(|next| self.publish(next)).is_some()
+        let before = self.current.load();
+        let Some(next) = before.refreshed(&self.live, &self.metrics) else { return false };
+        if let (Some(now), true) = (next.gateways(), next.gateways() != before.gateways()) {
+            let before = before.gateways().unwrap_or(1);
+            log::info!("limits are shared by another number of gateways: before={before} now={now}");
+        }
+        drop(before);
+        self.publish(next);
+        true
     }
 
     fn publish(&self, next: Snapshot) {
@@ -239,6 +246,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("forwarded", old.forwarded != new.forwarded),
         ("location", old.location != new.location),
         ("discovery", old.discovery != new.discovery),
+        ("fleet", old.fleet != new.fleet),
         ("privatelink", old.privatelink != new.privatelink),
         ("tracing", old.tracing != new.tracing),
     ];

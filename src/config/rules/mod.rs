@@ -6,6 +6,7 @@
 //! another section or the disk.
 
 mod discovery;
+mod fleet;
 mod health_check;
 mod limit;
 mod listener;

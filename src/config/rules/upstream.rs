@@ -124,7 +124,7 @@ impl Rules for EndpointSpec {
 }
 
 /// What can be sent as SNI: a name, no pattern, no address.
-fn is_server_name(text: &str) -> bool {
+pub(super) fn is_server_name(text: &str) -> bool {
     matches!(text.parse(), Ok(HostPattern::Exact(host)) if host.parse::<IpAddr>().is_err() && !host.starts_with('['))
 }
 

@@ -8,6 +8,8 @@ mod amount;
 mod endpoint_address;
 mod field;
 mod rate;
+mod secret;
+mod server_address;
 mod vpc_endpoint;
 
 use std::{
@@ -22,7 +24,9 @@ pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 pub use rate::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use server_address::ServerAddress;
 pub use vpc_endpoint::VpcEndpointId;
 
 /// What is wrong with a value, in the words that the operator reads.
@@ -85,6 +89,11 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A name that is well-formed as it stands in the code; for defaults.
+    pub(super) fn from_static(name: &'static str) -> Self {
+        Self(name.to_owned())
     }
 }
 
