@@ -33,7 +33,7 @@
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
-//!   limit  tls  identity
+//!   limit  tls  identity  jwt
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -91,6 +91,7 @@ pub mod edge;
 pub mod gate;
 pub mod gateway;
 pub mod identity;
+pub mod jwt;
 pub mod lifecycle;
 pub mod limit;
 pub mod live;

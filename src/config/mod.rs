@@ -20,6 +20,7 @@ pub mod location;
 pub mod problems;
 pub mod route;
 pub mod server;
+pub mod signer;
 pub mod tenant;
 pub mod types;
 pub mod upstream;
