@@ -51,7 +51,7 @@ fn tokens_of_every_algorithm_verify() {
 
         let verified = gateway.verified(&gateway.token(&facts(), start()));
 
-        let (kid, _) = (&gateway.signers.key_set(start()).kids[0], ());
+        let kid = gateway.signers.key_set(start()).kids[0].clone();
         assert_eq!(verified.header["alg"], algorithm.name());
         assert_eq!(verified.header["kid"], kid.as_str());
         assert_eq!(verified.header["typ"], "JWT");
