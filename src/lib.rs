@@ -62,6 +62,13 @@
 //! what outlives snapshots; the pick reads it. A start and a reload wait, for 2 s
 //! at most, until endpoints that nobody asked before were asked once.
 //!
+//! # Who vouches
+//!
+//! [`jwt`] signs a token for a request, or finds one that it signed for another with
+//! the same claims. Which key signs follows from what time it is: whoever signs looks.
+//! What is known of keys is in [`jwt::JwtLive`], which outlives snapshots, so that a
+//! reload starts no wait again and a key whose file is gone stays published.
+//!
 //! # How fast, and how much at once
 //!
 //! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the

@@ -136,9 +136,8 @@ mod tests {
             cache.put(n.to_be_bytes()[..].into(), value("t"), Window { from: 0, until: 10 + n });
         }
 
-        let kept = |range: std::ops::Range<u64>| {
-            range.filter(|n| cache.get(&n.to_be_bytes(), 5).is_some()).count()
-        };
+        let kept =
+            |range: std::ops::Range<u64>| range.filter(|n| cache.get(&n.to_be_bytes(), 5).is_some()).count();
 
         assert!(kept(0..4 * PLACES as u64) <= PLACES);
         assert!(kept(4 * PLACES as u64 - 100..4 * PLACES as u64) > 90);

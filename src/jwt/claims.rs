@@ -273,7 +273,8 @@ fn push_path(out: &mut Vec<u8>, path: &[u8]) {
     for chunk in path.chunk_by(|a, b| b.is_ascii_graphic() && a.is_ascii_graphic()) {
         match chunk {
             [byte] if !byte.is_ascii_graphic() => {
-                let digit = |nibble: u8| b"0123456789ABCDEF".get(usize::from(nibble)).copied().unwrap_or(b'0');
+                let digit =
+                    |nibble: u8| b"0123456789ABCDEF".get(usize::from(nibble)).copied().unwrap_or(b'0');
                 out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
             }
             plain => json::push_text(out, plain),

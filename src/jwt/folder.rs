@@ -218,7 +218,10 @@ fn certificate(bytes: &[u8], key: &SigningKey) -> Result<Box<[u8]>, String> {
     let chain = X509::stack_from_pem(bytes)
         .map_err(|_| "holds a damaged certificate; copy the file again".to_owned())?;
     let Some(first) = chain.first() else {
-        return Err("holds no certificate, which profile `kong_upstream_jwt` sends as `x5c`; write it below the key".to_owned());
+        return Err(
+            "holds no certificate, which profile `kong_upstream_jwt` sends as `x5c`; write it below the key"
+                .to_owned(),
+        );
     };
     if !key.is_of(first) {
         return Err("holds the certificate of another key first; write this key's".to_owned());

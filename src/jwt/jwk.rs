@@ -59,9 +59,7 @@ impl Jwk {
     pub(super) fn of<T: HasPublic>(key: &PKeyRef<T>, algorithm: Algorithm) -> Result<Self, ErrorStack> {
         let material = match algorithm {
             Algorithm::Es256 => p256(key)?,
-            Algorithm::EdDsa => {
-                Material::Ed25519 { x: base64url::encode(key.raw_public_key(&mut [0; 32])?) }
-            }
+            Algorithm::EdDsa => Material::Ed25519 { x: base64url::encode(key.raw_public_key(&mut [0; 32])?) },
             Algorithm::Rs256 | Algorithm::Ps256 => {
                 let rsa = key.rsa()?;
                 let encoded = |number: &boring::bn::BigNumRef| base64url::encode(&number.to_vec());

@@ -66,7 +66,9 @@ impl SigningKey {
                 PKey::from_ec_key(EcKey::generate(&group)?)?
             }
             Algorithm::EdDsa => PKey::generate(Id::ED25519)?,
-            Algorithm::Rs256 | Algorithm::Ps256 => PKey::from_rsa(Rsa::generate(RSA_BITS.start().to_owned())?)?,
+            Algorithm::Rs256 | Algorithm::Ps256 => {
+                PKey::from_rsa(Rsa::generate(RSA_BITS.start().to_owned())?)?
+            }
         };
         let (public, signature_length) = (Jwk::of(&key, algorithm)?, signature::length(&key, algorithm));
         Ok(Self { key, signature_length, public, certificate: None })

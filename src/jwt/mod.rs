@@ -24,8 +24,8 @@ mod signers;
 mod testing;
 mod verify;
 
-pub use claims::{Consumer, Facts, Target};
 pub use base64url::{decode, encode};
+pub use claims::{Consumer, Facts, Target};
 pub use forge::{forge, forge_hs256};
 pub use jwk::{Jwk, KeyId};
 pub use key::SigningKey;

@@ -101,7 +101,8 @@ impl Terms {
     /// Which key signs; `None` if there is none at all.
     pub fn signing(&self, keys: &[Known], now: Instant) -> Option<usize> {
         let order = |(_, key): &(usize, &Known)| (key.since, key.name.clone());
-        let ready = keys.iter().enumerate().filter(|(_, key)| self.waits(key, now).is_zero()).max_by_key(order);
+        let ready =
+            keys.iter().enumerate().filter(|(_, key)| self.waits(key, now).is_zero()).max_by_key(order);
         ready.or_else(|| keys.iter().enumerate().min_by_key(order)).map(|(index, _)| index)
     }
 
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn where_no_key_is_ready_the_oldest_signs_at_once() {
         let now = Instant::now();
-        let keys = [key("2026-11", now - secs(5)), key("2026-10", now - secs(9)), key("2026-12", now - secs(5))];
+        let keys =
+            [key("2026-11", now - secs(5)), key("2026-10", now - secs(9)), key("2026-12", now - secs(5))];
 
         assert_eq!(terms(&[]).signing(&keys, now), Some(1));
         assert_eq!(terms(&[]).signing(&keys[..1], now), Some(0));

@@ -115,11 +115,7 @@ fn pad(value: &[u8], out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-fn verify_es256<T: HasPublic>(
-    key: &PKeyRef<T>,
-    input: &[u8],
-    signature: &[u8],
-) -> Result<bool, ErrorStack> {
+fn verify_es256<T: HasPublic>(key: &PKeyRef<T>, input: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
     let (r, s) = signature.split_at(signature.len() / 2);
     let signature = EcdsaSig::from_private_components(BigNum::from_slice(r)?, BigNum::from_slice(s)?)?;
     signature.verify(&boring::sha::sha256(input), key.ec_key()?.as_ref())

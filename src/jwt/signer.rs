@@ -115,7 +115,8 @@ impl Signer {
         if payload.len() > MAX_PAYLOAD {
             return Err(SignError::TooLong);
         }
-        let (start, parts) = (self.before.len(), turn.header.len() + base64url::encoded_length(payload.len()));
+        let (start, parts) =
+            (self.before.len(), turn.header.len() + base64url::encoded_length(payload.len()));
         // Exactly as long as it will be: then it becomes a header value where it lies.
         let mut text = Vec::with_capacity(start + parts + 1 + turn.key.encoded_length());
         text.extend_from_slice(self.before);

@@ -12,7 +12,7 @@ use std::{
 use boring::{asn1::Asn1Time, hash::MessageDigest, pkey::PKey, x509::X509};
 use tempfile::TempDir;
 
-use super::{Facts, JwtLive, Now, PublicKeys, SigningKey, Signers, Target};
+use super::{Facts, JwtLive, Now, PublicKeys, Signers, SigningKey, Target};
 use crate::config::{
     Problems, Source, Sourced,
     signer::{Algorithm, SignerSpec},

@@ -234,8 +234,12 @@ impl fmt::Display for Flaw {
             Self::UnknownAlgorithm(alg) => write!(f, "`{alg}` is not one of ES256, EdDSA, RS256 and PS256"),
             Self::Critical => f.write_str("the header asks for an extension (`crit`) that is not known"),
             Self::UnknownKey(kid) => write!(f, "no key of the set is called `{kid}`"),
-            Self::NoKeyId => f.write_str("the header names no key (`kid`), and not exactly one could be meant"),
-            Self::KeyKind(kind, alg) => write!(f, "the header says {alg}, and the key that it names is {kind}"),
+            Self::NoKeyId => {
+                f.write_str("the header names no key (`kid`), and not exactly one could be meant")
+            }
+            Self::KeyKind(kind, alg) => {
+                write!(f, "the header says {alg}, and the key that it names is {kind}")
+            }
             Self::KeyAlgorithm(other, alg) => {
                 write!(f, "the header says {alg}, and the key that it names is for `{other}`")
             }
@@ -243,7 +247,9 @@ impl fmt::Display for Flaw {
                 f,
                 "the signature has {is} bytes and should have {wanted}; of ES256 it is r and s, not DER"
             ),
-            Self::Signature => f.write_str("the signature is not the key's: another signed it, or it was changed"),
+            Self::Signature => {
+                f.write_str("the signature is not the key's: another signed it, or it was changed")
+            }
             Self::Missing(claim) => write!(f, "there is no `{claim}`"),
             Self::WrongType(claim) => write!(f, "`{claim}` is of a wrong type"),
             Self::Expired(ago) => write!(f, "it expired {} s ago", ago.as_secs()),

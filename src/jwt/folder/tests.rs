@@ -62,7 +62,10 @@ fn a_folder_that_is_missing_or_holds_no_key_is_told() {
     folder.write("README", "nothing");
     folder.write(".hidden.pem", "nothing");
 
-    assert_eq!(told(&folder, ""), format!("error: `DIR` holds no key; put one there: `{MAKE} -out NAME.pem`\n"));
+    assert_eq!(
+        told(&folder, ""),
+        format!("error: `DIR` holds no key; put one there: `{MAKE} -out NAME.pem`\n")
+    );
 
     folder.remove("README");
     folder.remove(".hidden.pem");
@@ -149,7 +152,9 @@ fn a_key_that_others_may_read_is_told() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(
             told(&folder, ""),
-            format!("error: `DIR/a.pem` can be read or changed by others (mode {mode:04o}); make a new key, for this one may be known, and `chmod 600` it\n")
+            format!(
+                "error: `DIR/a.pem` can be read or changed by others (mode {mode:04o}); make a new key, for this one may be known, and `chmod 600` it\n"
+            )
         );
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();

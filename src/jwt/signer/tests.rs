@@ -83,7 +83,12 @@ fn a_clock_that_steps_either_way_makes_a_new_token() {
 fn requests_with_other_claims_have_other_tokens() {
     let gateway = Gateway::new("claims: [scope]");
     let consumer = |id| Facts { consumer: Some(Consumer { id, name: id }), ..facts() };
-    let others = [consumer("a"), consumer("b"), Facts { upstream: "users", ..facts() }, Facts { scope: Some("x"), ..facts() }];
+    let others = [
+        consumer("a"),
+        consumer("b"),
+        Facts { upstream: "users", ..facts() },
+        Facts { scope: Some("x"), ..facts() },
+    ];
     let first = gateway.token(&facts(), start());
 
     for other in &others {

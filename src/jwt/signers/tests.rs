@@ -139,7 +139,8 @@ fn a_key_signs_once_every_verifier_fetched_it() {
     after.fetched("10.0.2.7".parse().unwrap(), now);
     after.fetched("192.0.2.7".parse().unwrap(), now);
 
-    let waiting = KeyState::Published { waits: std::time::Duration::from_secs(600), laggards: vec!["x".into()] };
+    let waiting =
+        KeyState::Published { waits: std::time::Duration::from_secs(600), laggards: vec!["x".into()] };
     assert!(after.status(now).iter().any(|key| key.state.as_ref() == Some(&waiting)));
     assert_eq!(file(&after, now), "a.pem");
     after.fetched("::ffff:10.0.1.7".parse().unwrap(), now);
@@ -177,7 +178,8 @@ fn keys_of_a_signer_that_is_gone_stay_published_too() {
     let before = built(TEN_MINUTES, &folder, &live, start()).unwrap();
     signs(&before, start());
 
-    let none = Signers::build(&[], &|path| path.to_owned(), &live, later(start(), 1), &mut Problems::default());
+    let none =
+        Signers::build(&[], &|path| path.to_owned(), &live, later(start(), 1), &mut Problems::default());
 
     assert_eq!(published(&none, later(start(), 1)), 1);
     assert_eq!(published(&none, later(start(), 100)), 0);
@@ -216,7 +218,8 @@ fn the_key_set_is_the_same_until_a_key_comes_or_goes() {
 fn the_key_set_shows_public_members_alone() {
     for algorithm in Algorithm::ALL {
         let folder = Folder::with(algorithm);
-        let signers = built(&format!("algorithm: {algorithm}"), &folder, &JwtLive::default(), start()).unwrap();
+        let signers =
+            built(&format!("algorithm: {algorithm}"), &folder, &JwtLive::default(), start()).unwrap();
 
         let set: serde_json::Value = serde_json::from_slice(&signers.key_set(start()).body).unwrap();
 

@@ -132,7 +132,8 @@ fn every_forged_header_is_told() {
     let kid = keys.own.public.kid.as_str();
     let token = keys.claiming(&[]);
     let payload = crate::jwt::decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    let signed = |header: Value| keys.told(&keys.own.compact(header.to_string().as_bytes(), &payload).unwrap());
+    let signed =
+        |header: Value| keys.told(&keys.own.compact(header.to_string().as_bytes(), &payload).unwrap());
 
     for none in ["none", "NoNe"] {
         let header = json!({ "alg": none }).to_string();
@@ -191,8 +192,10 @@ fn whatever_is_not_three_encoded_parts_is_told() {
     let keys = Keys::new(Algorithm::Es256);
     let token = keys.claiming(&[]);
     let parts: Vec<_> = token.split('.').collect();
-    let told = |header: &str, claims: &str, signature: &str| keys.told(&[header, claims, signature].join("."));
-    let der = "MEUCIQDZ0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
+    let told =
+        |header: &str, claims: &str, signature: &str| keys.told(&[header, claims, signature].join("."));
+    let der =
+        "MEUCIQDZ0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
 
     assert_eq!(keys.told(""), "a token has 3 parts with dots between, and this has 1");
     assert_eq!(keys.told(&format!("{token}.x")), "a token has 3 parts with dots between, and this has 4");
@@ -212,7 +215,10 @@ fn whatever_is_not_three_encoded_parts_is_told() {
         told(parts[0], "e30", parts[2]),
         "the signature is not the key's: another signed it, or it was changed"
     );
-    assert_eq!(keys.told(&keys.own.compact(&keys.header(), b"[]").unwrap()), "the claims part is no JSON object");
+    assert_eq!(
+        keys.told(&keys.own.compact(&keys.header(), b"[]").unwrap()),
+        "the claims part is no JSON object"
+    );
 }
 
 #[test]
