@@ -57,7 +57,10 @@ impl Cache {
     /// The token with these claims, if there is one that may be used now
     /// (milliseconds since 1970).
     pub fn get(&self, claims: &[u8], now: u64) -> Option<HeaderValue> {
-        let hash = self.hasher.hash_one(claims);
+        self.find(self.hasher.hash_one(claims), claims, now)
+    }
+
+    fn find(&self, hash: u64, claims: &[u8], now: u64) -> Option<HeaderValue> {
         for place in self.set(hash)? {
             let place = place.load();
             if let Some(kept) = &*place
@@ -72,7 +75,10 @@ impl Cache {
 
     /// Keeps a token. Of those that would take much memory none is kept.
     pub fn put(&self, claims: Box<[u8]>, value: HeaderValue, window: Window) {
-        let hash = self.hasher.hash_one(&*claims);
+        self.store(self.hasher.hash_one(&*claims), claims, value, window);
+    }
+
+    fn store(&self, hash: u64, claims: Box<[u8]>, value: HeaderValue, window: Window) {
         let Some(set) = self.set(hash).filter(|_| claims.len() <= MAX_CLAIMS) else { return };
         // The same claims first, then a free place, then the oldest.
         let rank = |place: &&ArcSwapOption<Kept>| match &*place.load() {
@@ -127,6 +133,19 @@ mod tests {
         cache.put(b"a"[..].into(), value("new"), Window { until: 3000, ..WINDOW });
 
         assert_eq!(cache.get(b"a", 2500), Some(value("new")));
+    }
+
+    #[test]
+    fn claims_with_the_same_hash_are_told_apart() {
+        let cache = Cache::new();
+
+        cache.store(7, b"a"[..].into(), value("of a"), WINDOW);
+        cache.store(7, b"b"[..].into(), value("of b"), WINDOW);
+
+        let found = |claims| cache.find(7, claims, 1500);
+        assert_eq!(found(b"a"), Some(value("of a")));
+        assert_eq!(found(b"b"), Some(value("of b")));
+        assert_eq!(found(b"c"), None);
     }
 
     #[test]

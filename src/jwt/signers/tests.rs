@@ -172,6 +172,26 @@ fn a_retired_key_stays_published_until_its_last_token_has_expired() {
 }
 
 #[test]
+fn a_key_that_comes_back_and_goes_again_is_retired_anew() {
+    let (folder, live, key) = (Folder::new(), JwtLive::default(), pem(Es256));
+    folder.write_aged("a.pem", &pem(Es256), 0);
+    let at = |secs| built(TEN_MINUTES, &folder, &live, later(start(), secs)).unwrap();
+    folder.write("b.pem", &key);
+    let first = at(0);
+    folder.remove("b.pem");
+    let second = at(10);
+    folder.write("b.pem", &key);
+    let third = at(20);
+    folder.remove("b.pem");
+
+    let fourth = at(1000);
+
+    drop((first, second, third));
+    assert_eq!(published(&fourth, later(start(), 1090)), 2);
+    assert_eq!(published(&fourth, later(start(), 1091)), 1);
+}
+
+#[test]
 fn keys_of_a_signer_that_is_gone_stay_published_too() {
     let (folder, live) = (Folder::new(), JwtLive::default());
     folder.write_aged("a.pem", &pem(Es256), 0);
