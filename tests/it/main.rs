@@ -46,6 +46,7 @@ mod refused_http2;
 mod reload;
 mod routing;
 mod running;
+mod signing;
 mod simulate;
 mod slow_clients;
 mod smoke;
