@@ -1,9 +1,8 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
-//! asks the limits and `limit_names` who is behind their keys,
-//! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
-//! another is tried, `headers` writes what is sent on, `reply` answers ourselves,
+//! asks the limits, `waiting` waits for room, `attempt` tries an endpoint, `again`
+//! decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
 //! `record` writes it down. `explain` tells what all of them would do.
 
 pub mod admission;
@@ -17,7 +16,6 @@ pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
-mod limit_names;
 pub mod limits;
 pub mod marks;
 pub mod record;
