@@ -1,0 +1,160 @@
+//! What is asked of the store: names of keys, the two scripts, and what their answers
+//! mean.
+//!
+//! Always holds: the keys of one call lie in one slot of a cluster, and a call is
+//! counted once: it is sent again only when the store says that it did not run it.
+
+use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+
+use super::client::Client;
+use crate::limit::{
+    KeyHash,
+    lease::{Reckoned, Told},
+};
+
+/// A script, as the store knows it.
+pub(super) struct Script {
+    code: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+
+    /// Runs it. The store knows it by its hash, or is told it once more: a restart or
+    /// `SCRIPT FLUSH` forgets it.
+    async fn run(&self, client: &Client, keys: &[String], arguments: &[u64]) -> RedisResult<Value> {
+        let call = |name: &str, script: &str| -> Cmd {
+            let mut call = cmd(name);
+            call.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+            call
+        };
+        match client.ask(&call("EVALSHA", &self.hash)).await {
+            Err(why) if why.kind() == ServerErrorKind::NoScript.into() => {
+                client.ask(&call("EVAL", self.code)).await
+            }
+            answered => answered,
+        }
+    }
+}
+
+/// Both scripts, and what every key begins with.
+pub(super) struct Scripts {
+    reckon: Script,
+    present: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self { reckon: Script::new(RECKON), present: Script::new(PRESENT) }
+    }
+
+    /// Tells what was spent on keys of one bucket, and hears where the fleet stands
+    /// with each, in the same order. `None` is an answer that fits nothing.
+    pub(super) async fn reckon(
+        &self,
+        client: &Client,
+        bucket: &Bucket<'_>,
+        told: &[Told],
+        more_age: u64,
+    ) -> RedisResult<Option<Vec<Reckoned>>> {
+        let keys: Vec<_> = told.iter().map(|one| bucket.cell(one.key)).collect();
+        let mut arguments = vec![bucket.most_ahead.min(MOST)];
+        for one in told {
+            let age = u64::try_from(one.age.as_micros()).unwrap_or(u64::MAX);
+            arguments.extend([one.micros.min(MOST), age.saturating_add(more_age).min(MOST)]);
+        }
+        let answer = self.reckon.run(client, &keys, &arguments).await?;
+        Ok(reckoned(&answer, told.len()))
+    }
+
+    /// Whether a bucket can be written to; takes nothing from anybody.
+    pub(super) async fn probe(&self, client: &Client, bucket: &Bucket<'_>) -> RedisResult<()> {
+        let answer = self.reckon.run(client, &[bucket.probe()], &[0, 0, 0]).await?;
+        reckoned(&answer, 1).map(drop).ok_or_else(unfit)
+    }
+
+    /// Says that this gateway is there, and hears how many are.
+    pub(super) async fn present(&self, client: &Client, prefix: &str, id: u64) -> RedisResult<u64> {
+        let keys = [format!("{prefix}:gateways")];
+        match self.present.run(client, &keys, &[id, ABSENT_AFTER_MS]).await? {
+            Value::Int(count) => u64::try_from(count).map_err(|_| unfit()),
+            _ => Err(unfit()),
+        }
+    }
+}
+
+/// The seeds that the fleet hashes keys with: those that are there, else `own`.
+pub(super) async fn seeds(client: &Client, prefix: &str, own: [u64; 2]) -> RedisResult<[u64; 2]> {
+    let key = format!("{prefix}:seeds");
+    client.ask(cmd("SET").arg(&key).arg(format!("{:016x}{:016x}", own[0], own[1])).arg("NX")).await?;
+    let Value::BulkString(text) = client.ask(cmd("GET").arg(&key)).await? else { return Err(unfit()) };
+    parse_seeds(&text).ok_or_else(unfit)
+}
+
+fn parse_seeds(text: &[u8]) -> Option<[u64; 2]> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 32)?;
+    let half = |half: Option<&str>| u64::from_str_radix(half?, 16).ok();
+    Some([half(text.get(..16))?, half(text.get(16..))?])
+}
+
+/// A sixteenth of a limit's keys, which lie together.
+pub(super) struct Bucket<'a> {
+    pub(super) prefix: &'a str,
+    /// The limit, and all that its counts depend on.
+    pub(super) limit: &'a str,
+    pub(super) number: u8,
+    /// How far ahead of now a key may be at most, microseconds.
+    pub(super) most_ahead: u64,
+}
+
+impl Bucket<'_> {
+    fn cell(&self, key: KeyHash) -> String {
+        format!("{{{}:{}:{:02x}}}:{key}", self.prefix, self.limit, self.number)
+    }
+
+    fn probe(&self) -> String {
+        format!("{{{}:{}:{:02x}}}:probe", self.prefix, self.limit, self.number)
+    }
+}
+
+/// Which bucket a key is in.
+pub(super) fn bucket_of(key: KeyHash) -> u8 {
+    u8::try_from(key.tag() >> 60).unwrap_or(0)
+}
+
+/// How many there are: a cluster's nodes share a limit's keys by them, and a call has
+/// a bucket's keys alone.
+pub(super) const BUCKETS: u8 = 16;
+
+fn reckoned(answer: &Value, count: usize) -> Option<Vec<Reckoned>> {
+    let Value::Array(values) = answer else { return None };
+    let number = |value: &Value| match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let pairs = values.chunks_exact(2).map(|pair| match pair {
+        [ahead, total] => {
+            let ahead = std::time::Duration::from_micros(number(ahead)?);
+            Some(Reckoned { ahead, total: number(total)? })
+        }
+        _ => None,
+    });
+    let all: Vec<_> = pairs.collect::<Option<_>>()?;
+    (all.len() == count && values.len() == 2 * count).then_some(all)
+}
+
+fn unfit() -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "an answer that fits nothing"))
+}
+
+const RECKON: &str = include_str!("reckon.lua");
+const PRESENT: &str = include_str!("present.lua");
+
+/// So long without a word, and a gateway is none: ten of its words.
+const ABSENT_AFTER_MS: u64 = 10_000;
+
+/// What is added up there is a double, exact up to 2^53, and today is 2^51.
+const MOST: u64 = 1 << 52;
