@@ -6,7 +6,11 @@
 //! (`decide`). Finds everything by index, and allocates nothing while few limits
 //! hold (but where a key is new to a concurrency limit).
 
-use std::time::{Duration, Instant};
+use std::{
+    hash::Hasher,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
@@ -137,24 +141,28 @@ impl Request<'_> {
     }
 
     /// Adds a part of a key; `None` when the request has none.
-    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher) -> Option<()> {
+    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher<impl Hasher>) -> Option<()> {
         let facts = self.facts;
         match part {
-            KeyPart::ClientAddress => hasher.value(&ClientKey::new(facts.vpc_endpoint, facts.client)),
+            KeyPart::ClientAddress => client(ClientKey::new(facts.vpc_endpoint, facts.client), hasher),
             KeyPart::Tenant => hasher.part(self.snapshot.tenants.name(facts.tenant?)?.as_bytes()),
             // Nobody is authenticated yet.
             KeyPart::Consumer => return None,
             KeyPart::Header(name) => {
                 let lines = facts.headers.get_all(name);
                 lines.iter().next()?;
-                hasher.value(&lines.iter().count());
+                hasher.number(lines.iter().count() as u64);
                 lines.iter().for_each(|line| hasher.part(line.as_bytes()));
             }
             KeyPart::Cookie(name) => hasher.part(cookie(facts.headers, name)?),
             KeyPart::Query(name) => hasher.part(parameter(facts.query?, name)?.as_bytes()),
             KeyPart::Route => hasher.part(self.found.route.name.as_bytes()),
             KeyPart::Method => hasher.part(facts.method.as_str().as_bytes()),
-            KeyPart::PathTemplate => hasher.value(&self.found.template()),
+            KeyPart::PathTemplate => {
+                let (kind, text) = self.found.template();
+                hasher.number(kind.into());
+                hasher.part(text.as_bytes());
+            }
         }
         Some(())
     }
@@ -276,6 +284,18 @@ impl Request<'_> {
 
 fn name(snapshot: &Snapshot, index: usize) -> Option<&str> {
     snapshot.rate_limits.get(index).map(|limit| &*limit.name)
+}
+
+fn client(client: ClientKey<'_>, hasher: &mut KeyHasher<impl Hasher>) {
+    let (vpc_endpoint, network) = client.parts();
+    match vpc_endpoint {
+        Some(endpoint) => hasher.part(endpoint.as_bytes()),
+        None => hasher.missing(),
+    }
+    match network {
+        IpAddr::V4(v4) => hasher.part(&v4.octets()),
+        IpAddr::V6(v6) => hasher.part(&v6.octets()),
+    }
 }
 
 /// The first parameter of this name, as it was sent.

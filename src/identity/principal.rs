@@ -42,6 +42,11 @@ impl<'a> ClientKey<'a> {
         };
         Self { vpc_endpoint, network }
     }
+
+    /// What makes it: the VPC endpoint, and the address or the network.
+    pub fn parts(&self) -> (Option<&'a str>, IpAddr) {
+        (self.vpc_endpoint, self.network)
+    }
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ mod tests {
         let seeds = KeySeeds::random();
         let key = |i: u32| {
             let mut hasher = seeds.hasher();
-            hasher.value(&i);
+            hasher.number(i.into());
             hasher.finish()
         };
         (0..count).map(key).collect()

@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, Hasher},
     num::NonZeroU64,
     sync::Arc,
 };
@@ -111,8 +111,9 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// The seeds of this process. Limits that outlive a snapshot need the ones that
-/// they were filled with: there is one for a process.
+/// The seeds of this process, for limits that no other gateway counts with. Limits
+/// that outlive a snapshot need the ones that they were filled with: there is one for
+/// a process.
 #[derive(Clone, Debug)]
 pub struct KeySeeds(RandomState);
 
@@ -124,7 +125,7 @@ impl KeySeeds {
 
     /// Begins a key.
     pub fn hasher(&self) -> KeyHasher {
-        KeyHasher(self.0.build_hasher())
+        KeyHasher::new(self.0.build_hasher())
     }
 }
 
@@ -135,24 +136,28 @@ impl KeySeeds {
 /// values never share a limit for a common beginning. The gate bounds how long a
 /// header can be; 64 KiB take 4 µs.
 #[derive(Clone, Debug)]
-pub struct KeyHasher(AHasher);
+pub struct KeyHasher<H = AHasher>(H);
 
-impl KeyHasher {
+impl<H: Hasher> KeyHasher<H> {
+    pub(super) fn new(hasher: H) -> Self {
+        Self(hasher)
+    }
+
     /// Adds a part.
     pub fn part(&mut self, bytes: &[u8]) {
-        self.0.write_usize(bytes.len());
+        self.number(bytes.len() as u64);
         self.0.write(bytes);
     }
 
-    /// Adds a part that is a value. Its `Hash` has to keep different values apart,
-    /// as every derived one does.
-    pub fn value(&mut self, value: &impl Hash) {
-        value.hash(&mut self.0);
+    /// Adds a part that is a number. No part is a value of some type: what its `Hash`
+    /// makes of it may be another thing in another version.
+    pub fn number(&mut self, number: u64) {
+        self.0.write_u64(number.to_le());
     }
 
     /// Adds a part that the request lacks, for [`Missing::Share`].
     pub fn missing(&mut self) {
-        self.0.write_usize(usize::MAX);
+        self.number(u64::MAX);
     }
 
     /// The key of the parts so far.

@@ -3,7 +3,8 @@
 //! A [`RateLimit`] is a rate and a burst for each key (GCRA), exact and in bounded
 //! memory: `terms` is its arithmetic, `cell` how threads share a key, `rate` the
 //! table. [`decide()`] asks all that hold for a request together. A
-//! [`ConcurrencyLimit`] counts what is under way. [`key`] says per what they count,
+//! [`ConcurrencyLimit`] counts what is under way. A [`Lease`] is a rate that the
+//! gateways of a fleet share. [`key`] says per what they count,
 //! and hashes it; taking the parts from a request is the gateway's. [`Limits`] are
 //! those of a snapshot, [`LimitLive`] is what they counted.
 //!
@@ -13,6 +14,7 @@ mod cell;
 mod concurrency;
 mod counts;
 mod decide;
+mod fleet;
 pub mod key;
 pub mod lease;
 mod limits;
@@ -25,7 +27,9 @@ mod verdict;
 pub use concurrency::{ConcurrencyLimit, Permit};
 pub use counts::{Basis, Counts, LimitLive};
 pub use decide::{Ask, decide};
+pub use fleet::{FleetLive, FleetSeeds, Freshness, NoSeeds};
 pub use key::{KeyHash, KeyHasher, KeyPart, KeySeeds, LimitKey, Missing};
+pub use lease::{Lease, Reckoned, Told};
 pub use limits::{Limit, Limits, RouteLimits, whole_seconds};
 pub use rate::RateLimit;
 pub use terms::Terms;

@@ -1,0 +1,170 @@
+//! A limit that gateways share: each has cells of its own with all that the limit
+//! grants, and they settle up in a store, in the background.
+//!
+//! Owns what a gateway tells the store of each key, and what it makes of the answer.
+//! Does not own the store (`store`) nor when it is asked; time is an argument. Nothing
+//! here waits for anything but a lock that is held for microseconds.
+//!
+//! # What always holds
+//!
+//! *Whoever stays below the limit in the whole fleet is never refused by it*, while
+//! [`Freshness::Fresh`]. What the store knows of a key is never more than what one
+//! limit that saw every request at once would know: [`reckon`](reckon::reckon()) lets
+//! all that it is told begin `lenience` ago, and what was spent before that is told
+//! with so much less. A cell is moved to the store's word with what was spent since
+//! on top, or stays where its own gateway's requests alone have brought it.
+//!
+//! *The fleet admits a bounded number beyond.* With `n` gateways that all hear from
+//! the store, in any time `T`, of one key at most
+//!
+//! ```text
+//! burst + rate × (T + lenience) + (n − 1) × (burst + rate × (exchange_every + one exchange))
+//! ```
+//!
+//! and one gateway alone not more than `burst + rate × T`, lenience or not. What is
+//! beyond `burst + rate × (T + lenience)` is debt in the store, which all of them repay
+//! before they admit anybody: over a long time the rate is exact. An exchange that is
+//! lost takes with it what it told.
+//!
+//! # What threads can do to each other
+//!
+//! A request draws on the cell, and notes it here afterwards. A cell that is settled
+//! in between can lose that draw until the next exchange, which tells it: at most one
+//! request for each thread, for one exchange. Nothing is told twice.
+
+mod ledger;
+pub mod reckon;
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::Ledger;
+
+use super::{
+    fleet::{FleetLive, Freshness},
+    key::KeyHash,
+    rate::RateLimit,
+    terms::Terms,
+    time::Moment,
+};
+
+/// A rate and a burst for each key, of a fleet.
+pub struct Lease {
+    identity: Arc<str>,
+    /// What the whole fleet has, as far as it is known.
+    cells: RateLimit,
+    /// What this gateway grants while nothing is known. Cells of their own: what is
+    /// spent meanwhile counts by other terms, and must not be held against anybody
+    /// once the fleet is there again.
+    alone: RateLimit,
+    ledger: Ledger,
+    fleet: Arc<FleetLive>,
+}
+
+/// What is told of a key: what was spent on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Told {
+    /// Whose.
+    pub key: KeyHash,
+    /// The time that the tokens take to come back, in microseconds.
+    pub micros: u64,
+    /// How long ago that began, at the most; the same for every gateway and key.
+    pub age: Duration,
+    /// What the cell was charged beyond it, in ticks.
+    extra: u64,
+}
+
+/// Where the fleet stands with a key, as the store reckons.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reckoned {
+    /// How far ahead of the store's now the key is.
+    pub ahead: Duration,
+    /// What was ever spent on it, in microseconds; begins again at 0 after a pause.
+    pub total: u64,
+}
+
+impl Lease {
+    /// A limit of these terms. `identity` names it in the store; a ledger of at most
+    /// `memory` bytes comes on top of the cells, which take as much each.
+    pub fn new(identity: Arc<str>, terms: Terms, memory: usize, fleet: Arc<FleetLive>) -> Self {
+        Self {
+            identity,
+            cells: RateLimit::new(terms, memory),
+            alone: RateLimit::new(terms, memory),
+            ledger: Ledger::new(memory),
+            fleet,
+        }
+    }
+
+    /// What the store calls it: the same on every gateway that means the same limit.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// What it grants the whole fleet.
+    pub fn terms(&self) -> Terms {
+        self.cells.terms()
+    }
+
+    /// What is known of the fleet that it belongs to.
+    pub fn fleet(&self) -> &FleetLive {
+        &self.fleet
+    }
+
+    /// The cells that are asked now: those of the fleet, or this gateway's own.
+    pub fn cells(&self) -> &RateLimit {
+        match self.fleet.freshness() {
+            Freshness::Fresh => &self.cells,
+            Freshness::Stale => &self.alone,
+        }
+    }
+
+    /// Notes what an admitted request took of the fleet's cells. `now` is not after
+    /// that.
+    pub fn spend(&self, key: KeyHash, cost: u32, now: Moment) {
+        let _ = (key, cost, now);
+    }
+
+    /// What is to be told: at most `most` keys, those first that waited longest.
+    ///
+    /// `lenience` is the longest that anything which a gateway spends takes to be
+    /// reckoned: the same on every gateway of the fleet.
+    pub fn cut(&self, most: usize, lenience: Duration, now: Moment) -> Vec<Told> {
+        let _ = (most, lenience, now);
+        Vec::new()
+    }
+
+    /// Moves the key's cell to where the fleet stands, with what was spent since on
+    /// top. `sent_at` is when the exchange began.
+    pub fn settle(&self, told: Told, reckoned: Reckoned, sent_at: Moment) {
+        let _ = (told, reckoned, sent_at);
+    }
+
+    /// Forgets what was told in an exchange that failed. It may have arrived: telling
+    /// it twice could refuse somebody who is below the limit.
+    pub fn lost(&self, told: Told) {
+        let _ = told;
+    }
+
+    /// The furthest that the store lets a key be ahead of now, so that debt ends some
+    /// day. `exchange` is how long one takes together with the pause before it.
+    pub fn most_ahead(&self, exchange: Duration) -> Duration {
+        let terms = self.terms();
+        let burst = terms.interval().saturating_mul(terms.burst());
+        burst.saturating_add(exchange).saturating_mul(64).min(LONGEST)
+    }
+
+    /// How many keys wait to be told, or may soon.
+    pub fn keys(&self) -> usize {
+        self.ledger.keys()
+    }
+
+    /// How often something that was spent could not be told: there was no room to note
+    /// it, or its exchange was lost.
+    pub fn untold(&self) -> u64 {
+        self.ledger.untold()
+    }
+}
+
+/// Microseconds of so much are exact in a double with the time of day added: a
+/// hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
