@@ -4,11 +4,7 @@
 //! Always holds: it ends within the settings' timeout. What was told is settled or
 //! lost, never told again: it may have arrived.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use futures::future::{join_all, try_join_all};
 use redis::RedisResult;
@@ -21,7 +17,7 @@ use super::{
     script::{BUCKETS, Bucket, Scripts, bucket_of, seeds},
 };
 use crate::{
-    limit::lease::{Lease, Told},
+    limit::{Clock, FleetSeeds, Lease, Told},
     telemetry::metrics::ExchangeResult,
 };
 
@@ -31,14 +27,16 @@ pub(super) struct Exchange<'a> {
     pub(super) scripts: &'a Scripts,
     pub(super) settings: &'a StoreSettings,
     pub(super) leases: &'a [Arc<Lease>],
+    /// The one that leases count in.
+    pub(super) clock: Clock,
 }
 
 /// What is known of the fleet after a word with the store.
 pub(super) struct Fleet {
     /// At least one, this one.
-    pub(super) gateways: u64,
+    pub(super) gateways: u32,
     /// Those of all.
-    pub(super) seeds: [u64; 2],
+    pub(super) seeds: FleetSeeds,
 }
 
 impl Exchange<'_> {
@@ -53,7 +51,7 @@ impl Exchange<'_> {
     }
 
     /// Says that this gateway is there.
-    pub(super) async fn present(&self, id: u64, own: [u64; 2]) -> Result<Fleet, ExchangeResult> {
+    pub(super) async fn present(&self, id: u64, own: FleetSeeds) -> Result<Fleet, ExchangeResult> {
         let prefix = self.settings.spec.prefix.as_str();
         let word = async {
             let gateways = self.scripts.present(self.client, prefix, id).await?;
@@ -62,50 +60,43 @@ impl Exchange<'_> {
         self.in_time(word).await
     }
 
-    /// Settles up what was spent, oldest first and not all of it if it is very much.
-    /// `more_age` makes what was spent older by the time that it is on its way.
-    pub(super) async fn settle_up(&self, more_age: Duration) -> Settled {
-        let now = Instant::now();
+    /// Settles up what was spent, oldest first: at most so many keys of all leases.
+    pub(super) async fn settle_up(&self, most_keys: usize) -> Settled {
+        let now = self.clock.at(Instant::now());
         let mut calls = Vec::new();
-        let (mut room, mut is_all) = (MOST_KEYS, true);
+        let (mut room, mut is_all) = (most_keys, true);
         for (lease, left) in self.leases.iter().zip((1..=self.leases.len()).rev()) {
             // What one leaves, those after it may have; none takes what is another's.
             let share = room.div_ceil(left);
-            let told = lease.cut(share, now);
+            let told = lease.cut(share, self.settings.lenience(), now);
             is_all &= told.len() < share;
             room = room.saturating_sub(told.len());
-            calls.extend(in_calls(told).map(|(number, told)| self.call(lease, number, told, more_age)));
+            calls.extend(in_calls(told).map(|(number, told)| self.call(lease, number, told)));
         }
         let asked = !calls.is_empty();
         let ended = join_all(calls).await;
         Settled { asked, is_all, failure: ended.into_iter().find_map(Result::err) }
     }
 
-    async fn call(
-        &self,
-        lease: &Lease,
-        number: u8,
-        told: Vec<Told>,
-        more_age: Duration,
-    ) -> Result<(), ExchangeResult> {
-        let more_age = u64::try_from(more_age.as_micros()).unwrap_or(u64::MAX);
-        let (sent, bucket) = (Instant::now(), self.bucket(lease, number));
-        let call = self.scripts.reckon(self.client, &bucket, &told, more_age);
-        match self.in_time(call).await.and_then(|answer| answer.ok_or(ExchangeResult::Broken)) {
+    async fn call(&self, lease: &Lease, number: u8, told: Vec<Told>) -> Result<(), ExchangeResult> {
+        let (sent, bucket) = (self.clock.at(Instant::now()), self.bucket(lease, number));
+        match self.in_time(self.scripts.reckon(self.client, &bucket, &told)).await {
             Ok(reckoned) => {
-                lease.settle(told, reckoned, sent, Instant::now());
+                told.into_iter()
+                    .zip(reckoned)
+                    .for_each(|(told, reckoned)| lease.settle(told, reckoned, sent));
                 Ok(())
             }
             Err(why) => {
-                lease.lost(told);
+                told.into_iter().for_each(|told| lease.lost(told));
                 Err(why)
             }
         }
     }
 
     fn bucket<'b>(&'b self, lease: &'b Lease, number: u8) -> Bucket<'b> {
-        let most_ahead = lease.most_ahead(self.settings.exchange_every());
-        Bucket { prefix: self.settings.spec.prefix.as_str(), limit: lease.id(), number, most_ahead }
+        let most_ahead = lease.most_ahead(self.settings.lenience());
+        Bucket { prefix: self.settings.spec.prefix.as_str(), limit: lease.identity(), number, most_ahead }
     }
 
     async fn in_time<T>(&self, ask: impl Future<Output = RedisResult<T>>) -> Result<T, ExchangeResult> {
@@ -146,6 +137,3 @@ fn in_calls(told: Vec<Told>) -> impl Iterator<Item = (u8, Vec<Told>)> {
 /// Keys in a call: the store does nothing else for as long as it runs, about a
 /// millisecond.
 const MOST_IN_CALL: usize = 256;
-
-/// Keys in an exchange, about 20 ms of the store's time.
-const MOST_KEYS: usize = 4_096;

@@ -27,7 +27,7 @@ use state::Shared;
 pub use state::StoreView;
 use tokio::{runtime::Builder, sync::watch};
 
-use super::lease::{Lease, Standing};
+use super::{Clock, FleetLive, Lease};
 use crate::telemetry::Metrics;
 
 /// The fleet's store, on a thread of its own.
@@ -43,27 +43,16 @@ struct Followed {
     leases: Arc<[Arc<Lease>]>,
 }
 
-impl Followed {
-    fn seeds(&self) -> [u64; 2] {
-        [0, 0]
-    }
-
-    fn adopt(&self, _seeds: [u64; 2]) {}
-
-    fn set_fresh(&self, fresh: bool) {
-        self.leases.iter().for_each(|lease| lease.set(if fresh { Standing::Fresh } else { Standing::Stale }));
-    }
-}
-
 impl Store {
-    /// Begins without a store. Fails when the system gives no thread.
-    pub fn start(metrics: &Metrics) -> io::Result<Self> {
+    /// Begins without a store; `fleet` is told what is heard of the fleet, `clock` is
+    /// the one that leases count in. Fails when the system gives no thread.
+    pub fn start(fleet: Arc<FleetLive>, clock: Clock, metrics: &Metrics) -> io::Result<Self> {
         // One thread: a cluster's connections find what they need by it.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(MOST_LOOKUPS).build()?;
         let (followed, follows) = watch::channel(Followed::default());
-        let shared = Arc::new(Shared::new(metrics.store()));
-        let rounds = Rounds::new(follows, shared.clone());
+        let shared = Arc::new(Shared::new(fleet, metrics.store()));
+        let rounds = Rounds::new(follows, shared.clone(), clock);
         thread::Builder::new()
             .name("limit-store".to_owned())
             .spawn(move || runtime.block_on(rounds.run()))?;
@@ -79,11 +68,6 @@ impl Store {
     /// How the store is; `None` when no limit needs one.
     pub fn view(&self) -> Option<StoreView> {
         self.shared.view()
-    }
-
-    /// Gateways last seen in the store; `None` before the first look.
-    pub fn gateways(&self) -> Option<u64> {
-        Some(self.shared.gateways()).filter(|gateways| *gateways > 0)
     }
 }
 

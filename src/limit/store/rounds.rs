@@ -23,7 +23,10 @@ use super::{
     script::Scripts,
     state::Shared,
 };
-use crate::telemetry::{metrics::ExchangeResult, random::random};
+use crate::{
+    limit::Clock,
+    telemetry::{metrics::ExchangeResult, random::random},
+};
 
 /// The rounds of one process.
 pub(super) struct Rounds {
@@ -34,16 +37,19 @@ pub(super) struct Rounds {
     id: u64,
     settings: Option<Arc<StoreSettings>>,
     client: Option<Client>,
+    /// In a row, of exchanges: a store that lets us in and answers nothing else is none.
     failures: u32,
+    /// Since the last exchange that settled up: the wait grows with them.
+    retries: u32,
+    /// Keys in an exchange: fewer for a store that is too slow for more.
+    most_keys: usize,
     /// When the next word of presence is due.
     present_at: Instant,
-    /// What a call took the last time.
-    round_trip: Duration,
+    clock: Clock,
 }
 
 impl Rounds {
-    pub(super) fn new(followed: watch::Receiver<Followed>, shared: Arc<Shared>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(followed: watch::Receiver<Followed>, shared: Arc<Shared>, clock: Clock) -> Self {
         Self {
             followed,
             shared,
@@ -52,8 +58,10 @@ impl Rounds {
             settings: None,
             client: None,
             failures: 0,
-            present_at: now,
-            round_trip: Duration::ZERO,
+            retries: 0,
+            most_keys: MOST_KEYS,
+            present_at: Instant::now(),
+            clock,
         }
     }
 
@@ -69,7 +77,7 @@ impl Rounds {
                 continue;
             };
             let round = AssertUnwindSafe(self.round(&settings, &followed)).catch_unwind().await;
-            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken, &followed));
+            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken));
             let wake = Instant::now() + wait;
             tokio::select! {
                 changed = self.followed.changed() => if changed.is_err() { return },
@@ -81,8 +89,7 @@ impl Rounds {
     /// Begins afresh with another store; what is the same stays connected.
     fn take_over(&mut self, settings: Option<Arc<StoreSettings>>) {
         if settings != self.settings {
-            self.client = None;
-            self.failures = 0;
+            (self.client, self.failures, self.retries, self.most_keys) = (None, 0, 0, MOST_KEYS);
             self.shared.begin(settings.as_deref());
         }
         self.settings = settings;
@@ -92,19 +99,19 @@ impl Rounds {
     async fn round(&mut self, settings: &StoreSettings, followed: &Followed) -> Duration {
         let began = Instant::now();
         let outcome = match self.client.clone() {
-            None => self.greet(settings, followed).await.map(|()| Done { asked: true, is_all: true }),
+            None => self.greet(settings, followed).await,
             Some(client) => self.settle_up(client, settings, followed).await,
         };
         let took = began.elapsed();
         match outcome {
             Err(why) => {
                 self.shared.series.exchanged(why, took);
-                self.failed(why, followed)
+                self.failed(why)
             }
             Ok(done) => {
                 if done.asked {
                     self.shared.series.exchanged(ExchangeResult::Answered, took);
-                    self.answered(took, followed);
+                    self.shared.answered(took);
                 }
                 match done.is_all {
                     true => settings.exchange_every().saturating_sub(took),
@@ -115,8 +122,8 @@ impl Rounds {
         }
     }
 
-    /// Connects, and sees whether everything works.
-    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<(), ExchangeResult> {
+    /// Connects, and sees whether all of it can be written to.
+    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, ExchangeResult> {
         // Once leases are stale nobody waits for it: a cluster's many handshakes may
         // take their time.
         let patience = if self.failures < STALE_AFTER { 1 } else { 4 };
@@ -124,10 +131,12 @@ impl Rounds {
         let client = client.unwrap_or(Err(ExchangeResult::Timeout))?;
         let exchange = self.exchange(&client, settings, followed);
         exchange.probe().await?;
-        let fleet = exchange.present(self.id, followed.seeds()).await?;
-        self.met(fleet, followed);
+        let fleet = exchange.present(self.id, self.shared.fleet.seeds()).await?;
+        self.met(&fleet);
         self.client = Some(client);
-        Ok(())
+        // The next exchange shows whether it was more than a greeting.
+        self.failures = self.failures.min(STALE_AFTER - 1);
+        Ok(Done { asked: true, is_all: true })
     }
 
     async fn settle_up(
@@ -138,9 +147,9 @@ impl Rounds {
     ) -> Result<Done, ExchangeResult> {
         let exchange = self.exchange(&client, settings, followed);
         let present = self.present_at <= Instant::now();
-        let (settled, fleet) = tokio::join!(exchange.settle_up(self.round_trip), async {
+        let (settled, fleet) = tokio::join!(exchange.settle_up(self.most_keys), async {
             match present {
-                true => exchange.present(self.id, followed.seeds()).await.map(Some),
+                true => exchange.present(self.id, self.shared.fleet.seeds()).await.map(Some),
                 false => Ok(None),
             }
         });
@@ -148,9 +157,14 @@ impl Rounds {
             return Err(why);
         }
         if let Some(fleet) = fleet? {
-            self.met(fleet, followed);
+            self.met(&fleet);
         }
-        Ok(Done { asked: settled.asked || present, is_all: settled.is_all })
+        let asked = settled.asked || present;
+        if asked {
+            (self.failures, self.retries) = (0, 0);
+            self.most_keys = (self.most_keys * 2).min(MOST_KEYS);
+        }
+        Ok(Done { asked, is_all: settled.is_all })
     }
 
     fn exchange<'a>(
@@ -159,35 +173,31 @@ impl Rounds {
         settings: &'a StoreSettings,
         followed: &'a Followed,
     ) -> Exchange<'a> {
-        Exchange { client, scripts: &self.scripts, settings, leases: &followed.leases }
+        let (scripts, leases, clock) = (&self.scripts, &followed.leases, self.clock);
+        Exchange { client, scripts, settings, leases, clock }
     }
 
-    fn met(&mut self, fleet: Fleet, followed: &Followed) {
+    fn met(&mut self, fleet: &Fleet) {
         self.present_at = Instant::now() + PRESENT_EVERY;
-        self.shared.met(fleet.gateways);
-        followed.adopt(fleet.seeds);
-    }
-
-    fn answered(&mut self, took: Duration, followed: &Followed) {
-        self.failures = 0;
-        self.round_trip = took;
-        followed.set_fresh(true);
-        self.shared.answered(took);
+        self.shared.met(fleet);
     }
 
     /// Says when to try again.
-    fn failed(&mut self, why: ExchangeResult, followed: &Followed) -> Duration {
+    fn failed(&mut self, why: ExchangeResult) -> Duration {
         self.client = None;
         self.failures = self.failures.saturating_add(1);
+        if why == ExchangeResult::Timeout {
+            self.most_keys = (self.most_keys / 2).max(FEWEST_KEYS);
+        }
         log::debug!("exchange with the store failed: result={} failures={}", why.word(), self.failures);
         if self.failures < STALE_AFTER {
             // It may have been the connection alone.
             return Duration::ZERO;
         }
-        followed.set_fresh(false);
         self.shared.failed(why);
-        let doubled = self.failures.saturating_sub(STALE_AFTER).min(6);
-        (RETRY.0 * (1 << doubled)).min(RETRY.1)
+        let wait = (RETRY.0 * (1 << self.retries)).min(RETRY.1);
+        self.retries = (self.retries + 1).min(10);
+        wait
     }
 }
 
@@ -200,6 +210,10 @@ struct Done {
 
 /// One failure may be a connection that a failover or an idle timeout ended.
 const STALE_AFTER: u32 = 2;
+
+/// Keys in an exchange, about 20 ms of the store's time; and the fewest.
+const MOST_KEYS: usize = 4_096;
+const FEWEST_KEYS: usize = 256;
 
 const PRESENT_EVERY: Duration = Duration::from_secs(1);
 

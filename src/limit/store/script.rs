@@ -4,13 +4,12 @@
 //! Always holds: the keys of one call lie in one slot of a cluster, and a call is
 //! counted once: it is sent again only when the store says that it did not run it.
 
+use std::time::Duration;
+
 use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value, cmd};
 
 use super::client::Client;
-use crate::limit::{
-    KeyHash,
-    lease::{Reckoned, Told},
-};
+use crate::limit::{FleetSeeds, KeyHash, Reckoned, Told};
 
 /// A script, as the store knows it.
 pub(super) struct Script {
@@ -52,22 +51,18 @@ impl Scripts {
     }
 
     /// Tells what was spent on keys of one bucket, and hears where the fleet stands
-    /// with each, in the same order. `None` is an answer that fits nothing.
+    /// with each, in the same order.
     pub(super) async fn reckon(
         &self,
         client: &Client,
         bucket: &Bucket<'_>,
         told: &[Told],
-        more_age: u64,
-    ) -> RedisResult<Option<Vec<Reckoned>>> {
+    ) -> RedisResult<Vec<Reckoned>> {
         let keys: Vec<_> = told.iter().map(|one| bucket.cell(one.key)).collect();
-        let mut arguments = vec![bucket.most_ahead.min(MOST)];
-        for one in told {
-            let age = u64::try_from(one.age.as_micros()).unwrap_or(u64::MAX);
-            arguments.extend([one.micros.min(MOST), age.saturating_add(more_age).min(MOST)]);
-        }
+        let mut arguments = vec![micros(bucket.most_ahead)];
+        told.iter().for_each(|one| arguments.extend([one.micros.min(MOST), micros(one.age)]));
         let answer = self.reckon.run(client, &keys, &arguments).await?;
-        Ok(reckoned(&answer, told.len()))
+        reckoned(&answer, told.len()).ok_or_else(unfit)
     }
 
     /// Whether a bucket can be written to; takes nothing from anybody.
@@ -77,27 +72,23 @@ impl Scripts {
     }
 
     /// Says that this gateway is there, and hears how many are.
-    pub(super) async fn present(&self, client: &Client, prefix: &str, id: u64) -> RedisResult<u64> {
+    pub(super) async fn present(&self, client: &Client, prefix: &str, id: u64) -> RedisResult<u32> {
         let keys = [format!("{prefix}:gateways")];
         match self.present.run(client, &keys, &[id, ABSENT_AFTER_MS]).await? {
-            Value::Int(count) => u64::try_from(count).map_err(|_| unfit()),
+            Value::Int(count) => u32::try_from(count).map_err(|_| unfit()),
             _ => Err(unfit()),
         }
     }
 }
 
 /// The seeds that the fleet hashes keys with: those that are there, else `own`.
-pub(super) async fn seeds(client: &Client, prefix: &str, own: [u64; 2]) -> RedisResult<[u64; 2]> {
+pub(super) async fn seeds(client: &Client, prefix: &str, own: FleetSeeds) -> RedisResult<FleetSeeds> {
     let key = format!("{prefix}:seeds");
-    client.ask(cmd("SET").arg(&key).arg(format!("{:016x}{:016x}", own[0], own[1])).arg("NX")).await?;
-    let Value::BulkString(text) = client.ask(cmd("GET").arg(&key)).await? else { return Err(unfit()) };
-    parse_seeds(&text).ok_or_else(unfit)
-}
-
-fn parse_seeds(text: &[u8]) -> Option<[u64; 2]> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 32)?;
-    let half = |half: Option<&str>| u64::from_str_radix(half?, 16).ok();
-    Some([half(text.get(..16))?, half(text.get(16..))?])
+    client.ask(cmd("SET").arg(&key).arg(own.to_string()).arg("NX")).await?;
+    let answer = client.ask(cmd("GET").arg(&key)).await?;
+    let Value::BulkString(text) = answer else { return Err(unfit()) };
+    let text = str::from_utf8(&text).ok();
+    text.and_then(|text| text.parse().ok()).ok_or_else(unfit)
 }
 
 /// A sixteenth of a limit's keys, which lie together.
@@ -106,8 +97,8 @@ pub(super) struct Bucket<'a> {
     /// The limit, and all that its counts depend on.
     pub(super) limit: &'a str,
     pub(super) number: u8,
-    /// How far ahead of now a key may be at most, microseconds.
-    pub(super) most_ahead: u64,
+    /// How far ahead of now a key may be at most.
+    pub(super) most_ahead: Duration,
 }
 
 impl Bucket<'_> {
@@ -137,13 +128,17 @@ fn reckoned(answer: &Value, count: usize) -> Option<Vec<Reckoned>> {
     };
     let pairs = values.chunks_exact(2).map(|pair| match pair {
         [ahead, total] => {
-            let ahead = std::time::Duration::from_micros(number(ahead)?);
+            let ahead = Duration::from_micros(number(ahead)?);
             Some(Reckoned { ahead, total: number(total)? })
         }
         _ => None,
     });
     let all: Vec<_> = pairs.collect::<Option<_>>()?;
     (all.len() == count && values.len() == 2 * count).then_some(all)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(MOST).min(MOST)
 }
 
 fn unfit() -> RedisError {

@@ -35,6 +35,12 @@ impl StoreSettings {
         self.spec.timeout.duration()
     }
 
+    /// How long it takes at the most until what was spent is reckoned: the pause before
+    /// an exchange, and the exchange.
+    pub fn lenience(&self) -> Duration {
+        self.exchange_every() + self.timeout()
+    }
+
     /// The addresses as written, with a comma between them.
     pub fn addresses(&self) -> String {
         self.spec.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

@@ -1,24 +1,22 @@
-//! What is known of the store: for operators, for metrics, and how many gateways
-//! there are for whoever divides by them.
+//! What is known of the store: for leases, for operators and for metrics.
 //!
 //! Logs when it goes and when it comes back, each once.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::StoreSettings;
-use crate::telemetry::metrics::{ExchangeResult, StoreSeries};
+use super::{StoreSettings, exchange::Fleet};
+use crate::{
+    limit::{FleetLive, Freshness},
+    telemetry::metrics::{ExchangeResult, StoreSeries},
+};
 
 /// What the rounds know and others ask.
 pub(super) struct Shared {
     pub(super) series: Arc<StoreSeries>,
-    /// Those last seen in the store; 0 before the first look.
-    gateways: AtomicU64,
+    pub(super) fleet: Arc<FleetLive>,
     state: Mutex<Option<State>>,
 }
 
@@ -43,18 +41,21 @@ pub struct StoreView {
     pub error: Option<ExchangeResult>,
     /// What the last exchange took.
     pub took: Option<Duration>,
-    /// Gateways last seen there; 0 before the first look.
-    pub gateways: u64,
+    /// Gateways last seen there; `None` before the first look.
+    pub gateways: Option<u32>,
 }
 
 impl Shared {
-    pub(super) fn new(series: Arc<StoreSeries>) -> Self {
-        Self { series, gateways: AtomicU64::new(0), state: Mutex::default() }
+    pub(super) fn new(fleet: Arc<FleetLive>, series: Arc<StoreSeries>) -> Self {
+        Self { series, fleet, state: Mutex::default() }
     }
 
     /// From now on it is about this store, or none.
     pub(super) fn begin(&self, settings: Option<&StoreSettings>) {
         self.series.set_up(settings.map(|_| false));
+        if settings.is_none() {
+            self.fleet.stand(Freshness::Stale);
+        }
         *self.locked() = settings.map(|settings| State {
             addresses: settings.addresses(),
             since: Instant::now(),
@@ -64,12 +65,18 @@ impl Shared {
         });
     }
 
-    pub(super) fn met(&self, gateways: u64) {
-        self.gateways.store(gateways, Relaxed);
+    /// Before the first exchange with a store: keys need the fleet's seeds.
+    pub(super) fn met(&self, met: &Fleet) {
+        let had = self.fleet.gateways().is_some();
+        self.fleet.learn_gateways(met.gateways);
+        if self.fleet.learn_seeds(met.seeds) && had {
+            log::info!("keys of fleet limits begin afresh: the store has other seeds");
+        }
     }
 
     pub(super) fn answered(&self, took: Duration) {
-        let gateways = self.gateways();
+        self.fleet.stand(Freshness::Fresh);
+        let gateways = self.fleet.gateways().unwrap_or(1);
         let mut locked = self.locked();
         let Some(state) = locked.as_mut() else { return };
         state.took = Some(took);
@@ -85,6 +92,7 @@ impl Shared {
     }
 
     pub(super) fn failed(&self, why: ExchangeResult) {
+        self.fleet.stand(Freshness::Stale);
         let mut locked = self.locked();
         let Some(state) = locked.as_mut() else { return };
         state.error = Some(why);
@@ -99,11 +107,6 @@ impl Shared {
         }
     }
 
-    /// Gateways last seen in the store; 0 before the first look.
-    pub(super) fn gateways(&self) -> u64 {
-        self.gateways.load(Relaxed)
-    }
-
     pub(super) fn view(&self) -> Option<StoreView> {
         self.locked().as_ref().map(|state| StoreView {
             addresses: state.addresses.clone(),
@@ -111,7 +114,7 @@ impl Shared {
             since: state.since,
             error: state.error,
             took: state.took,
-            gateways: self.gateways(),
+            gateways: self.fleet.gateways(),
         })
     }
 

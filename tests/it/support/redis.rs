@@ -56,7 +56,8 @@ impl Redis {
         let ca = write("ca.pem", authority);
         let port = Port::reserve();
         let number = port.address.port().to_string();
-        let options = ["--port", "0", "--tls-port", &number, "--tls-cert-file", &chain, "--tls-key-file", &key];
+        let options =
+            ["--port", "0", "--tls-port", &number, "--tls-cert-file", &chain, "--tls-key-file", &key];
         let more = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
         let login = ["--tls", "--cacert", &ca, "--sni", "redis.internal"];
         Self::run(folder, vec![port], &[&options[..], &more].concat(), &login).await
@@ -65,7 +66,8 @@ impl Redis {
     async fn build(options: &[&str], login: &[&str]) -> Self {
         let port = Port::reserve();
         let number = port.address.port().to_string();
-        Self::run(tempfile::tempdir().unwrap(), vec![port], &[&["--port", &number], options].concat(), login).await
+        Self::run(tempfile::tempdir().unwrap(), vec![port], &[&["--port", &number], options].concat(), login)
+            .await
     }
 
     async fn run(folder: TempDir, ports: Vec<Port>, options: &[&str], login: &[&str]) -> Self {
@@ -133,8 +135,16 @@ impl RedisCluster {
         for _ in 0..3 {
             let (port, bus) = (Port::reserve(), Port::reserve());
             let (number, bus_number) = (port.address.port().to_string(), bus.address.port().to_string());
-            let options =
-                ["--port", &number, "--cluster-port", &bus_number, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            let options = [
+                "--port",
+                &number,
+                "--cluster-port",
+                &bus_number,
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "2000",
+            ];
             nodes.push(Redis::run(tempfile::tempdir().unwrap(), vec![port, bus], &options, &[]).await);
         }
         let addresses: Vec<_> = nodes.iter().map(|node| node.address.to_string()).collect();
@@ -158,7 +168,10 @@ impl RedisCluster {
 
 fn spawn(folder: &TempDir, options: &[String]) -> Process {
     let installed = Command::new("redis-server").arg("--version").output();
-    assert!(installed.is_ok(), "there is no redis-server here: install it, as `make test` does (.ci/packages redis-server)");
+    assert!(
+        installed.is_ok(),
+        "there is no redis-server here: install it, as `make test` does (.ci/packages redis-server)"
+    );
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
     command.arg("--dir").arg(folder.path()).args(options);
