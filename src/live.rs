@@ -82,6 +82,15 @@ impl LiveState {
         })
     }
 
+    /// How many gateways count together: as written, or as many as the file lists, and
+    /// at least 1. `None` where neither is written, and while the file never had any.
+    pub fn gateways(&self, config: &Config) -> Option<u32> {
+        let fleet = &config.fleet;
+        let listed = || self.found.weighing(config.resolve(fleet.gateways_file.as_ref()?));
+        let counted = || listed().map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        fleet.gateways.or_else(counted).map(|gateways| gateways.max(1))
+    }
+
     /// Takes a zone out, or back in; says whether that is a change. It counts
     /// from the next snapshot on.
     pub fn drain_zone(&self, zone: &str, drained: bool) -> bool {

@@ -69,6 +69,8 @@ pub struct Snapshot {
     series: SeriesTable,
     tenant_series: TenantSeriesTable,
     limit_series: LimitSeriesTable,
+    /// How many gateways count together, as far as that is known.
+    gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
     limits: edge::Limits,
@@ -121,6 +123,7 @@ impl Snapshot {
             series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
+            gateways: live.gateways(config),
             rate_limits: Arc::new(rate_limits),
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
@@ -153,10 +156,27 @@ impl Snapshot {
             }
         }
         let same = upstreams.iter().zip(&self.upstreams).all(|(new, old)| Arc::ptr_eq(new, old));
-        (!same).then(|| {
+        let gateways = live.gateways(self.config());
+        (!same || gateways != self.gateways).then(|| {
             let series = self.series.with_zones_of(&upstreams, metrics);
-            Self { place, upstreams, series, ..self.clone() }
+            let rate_limits = self.limits_among(gateways, live);
+            Self { place, upstreams, series, gateways, rate_limits, ..self.clone() }
         })
+    }
+
+    /// The limits with what they counted, among so many gateways.
+    fn limits_among(&self, gateways: Option<u32>, live: &LiveState) -> Arc<Limits> {
+        if gateways == self.gateways {
+            return self.rate_limits.clone();
+        }
+        let config = self.config();
+        Arc::new(Limits::new(&config.limits, &config.routes, &config.tenants, &live.limits))
+    }
+
+    /// How many gateways count together; `None` where that is not written, or not
+    /// known yet.
+    pub fn gateways(&self) -> Option<u32> {
+        self.gateways
     }
 
     /// What operators wrote.

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     config::{
-        self, Config, Problems, Source,
+        self, Config, Problems, Source, Sourced,
         types::EndpointAddress,
         upstream::{EndpointSpec, UpstreamSpec},
     },
@@ -101,14 +101,18 @@ pub(super) fn read_endpoints_files(
     problems: &mut Problems,
     mut take: impl FnMut(PathBuf, &[EndpointSpec]),
 ) {
-    let files = config.upstreams.iter().filter_map(|u| Some((u.spec.endpoints_file.as_ref()?, &u.source)));
+    let of_upstream =
+        |u: &'_ Sourced<UpstreamSpec>| Some((u.spec.endpoints_file.clone()?, u.source.key("endpoints_file")));
+    let fleet = config.main.key("fleet").key("gateways_file");
+    let gateways = config.fleet.gateways_file.clone().map(|file| (file, fleet));
+    let files = config.upstreams.iter().filter_map(of_upstream).chain(gateways);
     let mut seen = HashSet::new();
     for (file, source) in files {
-        let path = config.resolve(file);
+        let path = config.resolve(&file);
         if matches!(path.try_exists(), Ok(false)) {
             let text =
                 format!("there is no `{}` yet; its endpoints are taken once it is there", path.display());
-            problems.warn(&source.key("endpoints_file"), text);
+            problems.warn(&source, text);
         } else if seen.insert(path.clone()) {
             match config::read_endpoints_file(&path) {
                 Ok(endpoints) if endpoints.is_empty() => {

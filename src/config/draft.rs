@@ -14,11 +14,12 @@ use super::{
 };
 
 /// The keys of a file and their values; `None` when it has no keys at all: `keys`
-/// says which it could have. Every reason is in `problems`.
+/// says which it could have. Without a filler nothing may be filled in, however it
+/// is written: `\x24{` is a reference as well. Every reason is in `problems`.
 pub(super) fn read(
     file: &Text,
     keys: &str,
-    filler: &mut Filler<'_>,
+    filler: Option<&mut Filler<'_>>,
     problems: &mut Problems,
 ) -> Option<Vec<(String, Node)>> {
     let source = Source::file(&file.path);
@@ -71,7 +72,7 @@ struct Walk<'a, 'f> {
     source: &'a Source,
     /// Of the value at hand.
     path: String,
-    filler: &'a mut Filler<'f>,
+    filler: Option<&'a mut Filler<'f>>,
     problems: &'a mut Problems,
     /// The paths of keys that are written more than once.
     twice: Vec<String>,
@@ -82,7 +83,7 @@ impl Walk<'_, '_> {
     fn node(&mut self, node: &mut Node) {
         let told = match node {
             Node::Refused(why) => Some(std::mem::take(why)),
-            Node::Text(text) if text.contains("${") => self.filler.fill(text, &self.here()).err(),
+            Node::Text(text) if text.contains("${") => self.fill(text),
             _ => None,
         };
         if let Some(told) = told {
@@ -96,6 +97,15 @@ impl Walk<'_, '_> {
             Node::List(items) => self.items(items),
             Node::Map(entries) => self.entries(entries),
             _ => {}
+        }
+    }
+
+    /// Says why not.
+    fn fill(&mut self, text: &mut String) -> Option<String> {
+        let here = self.here();
+        match &mut self.filler {
+            Some(filler) => filler.fill(text, &here).err(),
+            None => Some(NO_REFERENCES.to_owned()),
         }
     }
 
@@ -149,3 +159,6 @@ impl Walk<'_, '_> {
         Source { file: self.source.file.clone(), key: self.path.clone() }
     }
 }
+
+const NO_REFERENCES: &str =
+    "nothing is filled in here, so that `${` cannot stand in this file; write the value itself";

@@ -10,13 +10,11 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    Problem, Problems, Severity, Source, Sourced,
-    document::{self, Node},
-    draft,
+    Problem, Problems, Severity, Source, Sourced, draft,
     fault::{Fault, What},
     files::{self, Text},
     load,
-    secrets::{Filler, Secrets},
+    secrets::Secrets,
     sections::File,
     types::EndpointAddress,
     upstream::EndpointSpec,
@@ -34,25 +32,19 @@ pub fn read(path: &Path) -> Result<Vec<EndpointSpec>, Problems> {
             return Err(problems);
         }
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    // Never asked: no text with a reference gets as far.
-    let mut filler = Filler { folder, environment: &|_| None, secrets: Secrets::default() };
-    let endpoints = match refuse_references(&text, &mut problems) {
-        true => Vec::new(),
-        false => endpoints(&text, &mut filler, &mut problems),
-    };
-    load::finish(&mut problems, &[text], &filler.secrets);
+    let endpoints = endpoints(&text, &mut problems);
+    load::finish(&mut problems, &[text], &Secrets::default());
     problems.cap(&Source::file(path));
     if problems.has_errors() { Err(problems) } else { Ok(endpoints) }
 }
 
-fn endpoints(text: &Text, filler: &mut Filler<'_>, problems: &mut Problems) -> Vec<EndpointSpec> {
+fn endpoints(text: &Text, problems: &mut Problems) -> Vec<EndpointSpec> {
     let source = Source::file(&text.path);
     if text.text.trim().is_empty() {
         problems.error(&source, "the file is empty; write `endpoints:`");
         return Vec::new();
     }
-    let Some(entries) = draft::read(text, "`endpoints:`", filler, problems) else { return Vec::new() };
+    let Some(entries) = draft::read(text, "`endpoints:`", None, problems) else { return Vec::new() };
     if !entries.iter().any(|(key, _)| key == KEY) {
         problems.error(&source, "there are no `endpoints`; write them, as a list");
     }
@@ -61,33 +53,6 @@ fn endpoints(text: &Text, filler: &mut Filler<'_>, problems: &mut Problems) -> V
     tell_twice(&endpoints, file.problems);
     file.rest(|key| Fault::new(What::UnknownKey(key.to_owned(), &[KEY])).to_string());
     endpoints.into_iter().map(|endpoint| endpoint.spec).collect()
-}
-
-/// Tells every `${`; says whether there are any. In what YAML makes of the text,
-/// for there `\x24{` is one as well.
-fn refuse_references(text: &Text, problems: &mut Problems) -> bool {
-    // What is no YAML is told when it is read.
-    let Ok(root) = document::parse(&text.text) else { return false };
-    let source = Source::file(&text.path);
-    let mut left = vec![(String::new(), &root)];
-    let mut any = false;
-    while let Some((path, node)) = left.pop() {
-        match node {
-            Node::Text(value) if value.contains("${") => {
-                any = true;
-                problems.error(&source.key(&path), NO_REFERENCES);
-            }
-            Node::List(items) => {
-                left.extend(items.iter().enumerate().map(|(n, item)| (format!("{path}[{n}]"), item)));
-            }
-            Node::Map(entries) => {
-                let dot = if path.is_empty() { "" } else { "." };
-                left.extend(entries.iter().map(|(key, value)| (format!("{path}{dot}{key}"), value)));
-            }
-            _ => {}
-        }
-    }
-    any
 }
 
 fn tell_twice(endpoints: &[Sourced<EndpointSpec>], problems: &mut Problems) {
@@ -102,9 +67,6 @@ fn tell_twice(endpoints: &[Sourced<EndpointSpec>], problems: &mut Problems) {
 }
 
 const KEY: &str = "endpoints";
-
-const NO_REFERENCES: &str =
-    "nothing is filled in here, so that `${` cannot stand in an endpoints file; write the value itself";
 
 /// More than 100,000 endpoints; beyond it is a mistake.
 const MOST_BYTES: u64 = 16 << 20;

@@ -28,8 +28,8 @@ pub struct LimitSpec {
     /// How many at once, after a pause. Default: one second of `rate`.
     #[serde(default)]
     pub burst: Option<u32>,
-    /// What a request takes of `rate` by its method; the first that names it wins.
-    /// Default: 1.
+    /// What a request takes of `rate`, by its method and its route: the first entry
+    /// that holds for it says. Default: 1.
     #[serde(default)]
     pub costs: Vec<CostSpec>,
     /// How many requests may be under way at once.
@@ -64,12 +64,6 @@ impl LimitSpec {
     /// The burst, as written or by default.
     pub fn burst(&self) -> u32 {
         self.burst.or(self.rate.map(Rate::per_second)).unwrap_or(1)
-    }
-
-    /// What a request with this method takes.
-    pub fn cost(&self, method: &http::Method) -> u32 {
-        let named = self.costs.iter().find(|cost| cost.methods.iter().any(|name| name.method() == method));
-        named.map_or(1, |cost| cost.cost)
     }
 }
 
@@ -111,12 +105,17 @@ pub enum MissingSpec {
     Share,
 }
 
-/// What requests of some methods take of a limit.
+/// What some requests take of a limit: those with one of `methods` on one of
+/// `routes`. At least one of the two is written; what is not holds for all.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostSpec {
-    /// These methods; at least one.
+    /// Those with one of these methods.
+    #[serde(default)]
     pub methods: Vec<MethodName>,
+    /// Those on one of these routes.
+    #[serde(default)]
+    pub routes: Vec<Name>,
     /// As much as so many requests; 0 takes nothing and always passes.
     pub cost: u32,
 }
@@ -179,8 +178,6 @@ fn memory() -> ByteSize {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
 
     fn limit(text: &str) -> LimitSpec {
@@ -192,13 +189,5 @@ mod tests {
         assert_eq!(limit("{ name: a, rate: 100/s }").burst(), 100);
         assert_eq!(limit("{ name: a, rate: 10/h }").burst(), 1);
         assert_eq!(limit("{ name: a, rate: 100/s, burst: 20 }").burst(), 20);
-    }
-
-    #[test]
-    fn a_cost_is_that_of_the_method_or_one() {
-        let limit = limit("{ name: a, rate: 10/s, costs: [{ methods: [POST, PUT], cost: 5 }] }");
-
-        assert_eq!(limit.cost(&Method::PUT), 5);
-        assert_eq!(limit.cost(&Method::GET), 1);
     }
 }

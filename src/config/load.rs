@@ -108,7 +108,7 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
     let mut config = None;
     let mut shared = sections::Shared::default();
     for text in texts {
-        let Some(entries) = draft::read(text, KEYS, filler, problems) else { continue };
+        let Some(entries) = draft::read(text, KEYS, Some(&mut *filler), problems) else { continue };
         let file = File { source: Source::file(&text.path), entries, problems };
         match &*text.path == path {
             true => config = Some(sections::main(file)),

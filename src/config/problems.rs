@@ -100,6 +100,11 @@ impl Problems {
         self.0.iter().any(|p| p.severity == Severity::Error)
     }
 
+    /// Whether anything in a section of any file stops it.
+    pub fn has_errors_in(&self, section: &str) -> bool {
+        self.0.iter().any(|p| p.severity == Severity::Error && p.source.key.starts_with(section))
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

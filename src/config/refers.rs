@@ -2,33 +2,66 @@
 //!
 //! Upstreams and tenants of routes are the router's to find.
 
-use std::{collections::HashSet, fmt::Display};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+};
 
 use super::{
-    Config, Problems, Source,
+    Config, Problems, Source, Sourced,
     limit::{KeyPartSpec, LimitSpec},
+    route::RouteSpec,
     types::Name,
 };
 
 /// Tells of limits that routes name and nobody wrote, of tenants that limits exempt
-/// and nobody wrote, and of what limits cannot do yet. Where one of the list is broken
-/// itself, a name may be its own: then nothing is said.
+/// and routes that they have a cost for and nobody wrote, and of what limits cannot
+/// do yet. Where one of the list is broken itself, a name may be its own: then nothing
+/// is said.
 pub(super) fn limits(config: &Config, problems: &mut Problems) {
     let names: HashSet<&Name> = config.limits.iter().map(|limit| &limit.spec.name).collect();
     let tenants: HashSet<&Name> = config.tenants.iter().map(|tenant| &tenant.spec.name).collect();
-    let broken = |section: &str| problems.iter().any(|problem| problem.source.key.starts_with(section));
-    let (limits_broken, tenants_broken) = (broken("limits"), broken("tenants"));
+    let (limits_broken, tenants_broken) =
+        (problems.has_errors_in("limits"), problems.has_errors_in("tenants"));
+    let routes_broken = problems.has_errors_in("routes");
 
     let routes = config.routes.iter().map(|route| (&route.spec.limits, route.source.key("limits")));
     for (named, source) in routes.filter(|_| !limits_broken) {
         unknown(named, &names, &source, "limit", problems);
     }
+    let by_name = config.routes.iter().map(|route| (&route.spec.name, &route.spec)).collect();
     for limit in &config.limits {
         if !tenants_broken {
             let source = limit.source.key("exempt").key("tenants");
             unknown(&limit.spec.exempt.tenants, &tenants, &source, "tenant", problems);
         }
+        if !routes_broken {
+            check_costs(limit, &by_name, problems);
+        }
         check_consumer(&limit.spec, &limit.source, problems);
+    }
+}
+
+/// Tells of routes with a cost that are not there, or do not know of the limit.
+fn check_costs(limit: &Sourced<LimitSpec>, routes: &HashMap<&Name, &RouteSpec>, problems: &mut Problems) {
+    let costs = limit.spec.costs.iter().enumerate();
+    let named = costs.flat_map(|(index, cost)| {
+        let source = limit.source.key("costs").entry(index).key("routes");
+        cost.routes.iter().enumerate().map(move |(nth, name)| (name, source.entry(nth)))
+    });
+    for (name, source) in named {
+        let Some(route) = routes.get(name) else {
+            let text = format!("there is no route `{name}`; write one of `routes`, or add it");
+            problems.error(&source, text);
+            continue;
+        };
+        if !limit.spec.global && !route.limits.contains(&limit.spec.name) {
+            let text = format!(
+                "the limit does not hold for route `{name}`, so that this is never taken; write `limits: [{}]` there, or `global: true`",
+                limit.spec.name
+            );
+            problems.warn(&source, text);
+        }
     }
 }
 

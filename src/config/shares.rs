@@ -4,8 +4,10 @@
 //! Owns what limits and `fleet` have to do with each other. What one of them says by
 //! itself is its `rules`'.
 
+use std::collections::HashSet;
+
 use super::{
-    Config, Problems, Sourced,
+    Config, Problems, Source, Sourced,
     limit::{LimitSpec, OnStoreErrorSpec, ScopeSpec, ShareSpec},
 };
 
@@ -37,9 +39,13 @@ impl Config {
 /// Tells of limits that need what `fleet` does not say, and of a store that none
 /// needs. Where a part is broken itself, nothing is said that may follow from it.
 pub(super) fn check(config: &Config, problems: &mut Problems) {
-    let broken = |section: &str| problems.iter().any(|problem| problem.source.key.starts_with(section));
-    let (fleet_broken, limits_broken) = (broken("fleet"), broken("limits"));
+    let (fleet_broken, limits_broken) = (problems.has_errors_in("fleet"), problems.has_errors_in("limits"));
+    let bad: HashSet<Source> = problems.iter().map(|problem| problem.source.clone()).collect();
     for limit in &config.limits {
+        let is_broken = |key: &str| bad.contains(&limit.source.key(key));
+        if ["scope", "share", "rate", "concurrency"].into_iter().any(is_broken) {
+            continue;
+        }
         check_keys(config, limit, problems);
         if !fleet_broken {
             check_needs(config, limit, problems);
@@ -80,8 +86,14 @@ fn check_needs(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Probl
             problems.error(&source.key("share"), text);
         }
         Share::Divided if fleet.gateways.is_none() && fleet.gateways_file.is_none() => {
-            let text = "nothing says among how many gateways it is divided; write `fleet.gateways` or `fleet.gateways_file`";
-            let key = if spec.share.is_some() { "share" } else { "scope" };
+            let (key, or) = match spec.share {
+                None if spec.concurrency.is_none() => ("scope", ", or the `fleet.store` to lease it from"),
+                None => ("scope", ""),
+                Some(_) => ("share", ""),
+            };
+            let text = format!(
+                "nothing says among how many gateways it is divided; write `fleet.gateways` or `fleet.gateways_file`{or}"
+            );
             problems.error(&source.key(key), text);
         }
         Share::Divided => warn_of_parts(config, limit, problems),
@@ -109,8 +121,34 @@ fn warn_of_parts(config: &Config, limit: &Sourced<LimitSpec>, problems: &mut Pro
         let text = format!(
             "`{}` is more than a gateway's part of the burst, {part} of {most}, and counts as that; write a `burst` of at least `{}`",
             cost.cost,
-            u64::from(cost.cost) * u64::from(gateways)
+            u64::from(cost.cost - 1) * u64::from(gateways) + 1
         );
         problems.warn(&source.key("costs").entry(index).key("cost"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_shared_as_written_or_as_the_fleet_can() {
+        let share = |fleet: &str, limit: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("tollgate.yaml");
+            let text = format!(
+                "listeners: [{{ name: web, address: '127.0.0.1:0' }}]\nfleet: {fleet}\nlimits: [{{ name: a, {limit} }}]"
+            );
+            std::fs::write(&path, text).unwrap();
+            let config = crate::config::load(&path).unwrap().config;
+            config.share_of(&config.limits[0].spec)
+        };
+        let (alone, store) = ("{ gateways: 1 }", "{ gateways: 1, store: { addresses: ['[::1]:1'] } }");
+
+        assert_eq!(share(store, "rate: 1/s"), Share::Instance);
+        assert_eq!(share(alone, "rate: 1/s, scope: fleet"), Share::Divided);
+        assert_eq!(share(store, "rate: 1/s, scope: fleet"), Share::Leased);
+        assert_eq!(share(store, "rate: 1/s, scope: fleet, share: divided"), Share::Divided);
+        assert_eq!(share(store, "concurrency: 1, scope: fleet"), Share::Divided);
     }
 }

@@ -140,6 +140,11 @@ impl Request<'_> {
         Hold::For(hasher.finish())
     }
 
+    /// What it takes of a rate.
+    pub fn cost(&self, limit: &Limit) -> u32 {
+        limit.cost(self.facts.method, self.found.route.index)
+    }
+
     /// Adds a part of a key; `None` when the request has none.
     fn add(&self, part: &KeyPart, hasher: &mut KeyHasher<impl Hasher>) -> Option<()> {
         let facts = self.facts;
@@ -200,7 +205,7 @@ impl Request<'_> {
         for (index, limit) in self.each(&lists.rates) {
             let Counts::Rate(rate) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            asks.push(Ask { limit: rate, key, cost: limit.cost(self.facts.method) });
+            asks.push(Ask { limit: rate, key, cost: self.cost(limit) });
             asked.push(index);
         }
         let Some(verdict) = self.decide(&asks) else { return Ok(()) };
@@ -223,7 +228,7 @@ impl Request<'_> {
             (Hold::NoKey, _) => return,
             (Hold::Denied, _) => false,
             (Hold::For(key), Counts::Rate(rate)) => {
-                let ask = Ask { limit: rate, key, cost: limit.cost(self.facts.method) };
+                let ask = Ask { limit: rate, key, cost: self.cost(limit) };
                 self.decide(&[ask]).is_none_or(|verdict| verdict.is_admitted())
             }
             (Hold::For(key), Counts::Concurrency(counts)) => {

@@ -181,8 +181,15 @@ impl Reloader {
     }
 
     pub(super) fn refresh_alone(&self, _alone: &MutexGuard<'_, ()>) -> bool {
-        let next = self.current.load().refreshed(&self.live, &self.metrics);
-        next.map(|next| self.publish(next)).is_some()
+        let before = self.current.load();
+        let Some(next) = before.refreshed(&self.live, &self.metrics) else { return false };
+        if let (Some(now), true) = (next.gateways(), next.gateways() != before.gateways()) {
+            let before = before.gateways().unwrap_or(1);
+            log::info!("limits are shared by another number of gateways: before={before} now={now}");
+        }
+        drop(before);
+        self.publish(next);
+        true
     }
 
     fn publish(&self, next: Snapshot) {

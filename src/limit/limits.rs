@@ -9,7 +9,10 @@ use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{Basis, Clock, Counts, KeySeeds, LimitKey, LimitLive, Standing};
+use super::{
+    Basis, Clock, Counts, KeySeeds, LimitKey, LimitLive, Standing,
+    costs::{Costs, RouteIndexes},
+};
 use crate::config::{
     Sourced,
     limit::LimitSpec,
@@ -37,7 +40,9 @@ impl Limits {
         tenants: &[Sourced<TenantSpec>],
         live: &LimitLive,
     ) -> Self {
-        let all: Vec<_> = limits.iter().filter_map(|limit| Limit::new(&limit.spec, tenants, live)).collect();
+        let indexes = routes.iter().enumerate().map(|(index, route)| (&route.spec.name, index)).collect();
+        let limit = |limit: &Sourced<LimitSpec>| Limit::new(&limit.spec, tenants, &indexes, live);
+        let all: Vec<_> = limits.iter().filter_map(limit).collect();
         let routes = routes.iter().map(|route| RouteLimits::new(&route.spec, &all)).collect();
         Self { all, routes, clock: live.clock, seeds: live.seeds.clone() }
     }
@@ -73,18 +78,25 @@ pub struct Limit {
     pub key: LimitKey,
     /// What it counted.
     pub counts: Counts,
+    costs: Costs,
     spec: LimitSpec,
     exempt_networks: Vec<IpNet>,
     exempt_tenants: Vec<TenantIndex>,
 }
 
 impl Limit {
-    fn new(spec: &LimitSpec, tenants: &[Sourced<TenantSpec>], live: &LimitLive) -> Option<Self> {
+    fn new(
+        spec: &LimitSpec,
+        tenants: &[Sourced<TenantSpec>],
+        routes: &RouteIndexes<'_>,
+        live: &LimitLive,
+    ) -> Option<Self> {
         let tenant = |name: &Name| tenants.iter().position(|tenant| tenant.spec.name == *name);
         Some(Self {
             name: spec.name.as_str().into(),
             key: LimitKey::from(spec),
             counts: live.counts(&Basis::of(spec)?),
+            costs: Costs::new(&spec.costs, routes),
             exempt_networks: spec.exempt.networks.clone(),
             exempt_tenants: spec.exempt.tenants.iter().filter_map(tenant).map(TenantIndex).collect(),
             spec: spec.clone(),
@@ -98,9 +110,9 @@ impl Limit {
         tenant.is_some_and(|tenant| self.exempt_tenants.contains(&tenant)) || (!through_endpoint && network())
     }
 
-    /// What a request with this method takes of a rate.
-    pub fn cost(&self, method: &http::Method) -> u32 {
-        self.spec.cost(method)
+    /// What a request with this method on this route takes of a rate.
+    pub fn cost(&self, method: &http::Method, route: usize) -> u32 {
+        self.costs.of(method, route)
     }
 
     /// What the operator wrote.

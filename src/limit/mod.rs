@@ -12,6 +12,7 @@
 
 mod cell;
 mod concurrency;
+mod costs;
 mod counts;
 mod decide;
 mod fleet;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::upstream::{EndpointSource, FoundSet, Outcome, Tried};
+use crate::upstream::{EndpointSource, FoundSet, Outcome, Resolved, Tried};
 
 struct Bed {
     _folder: tempfile::TempDir,
@@ -74,6 +74,36 @@ fn only_what_changed_is_made_anew() {
     assert!(!Arc::ptr_eq(&new.upstreams[0], &bed.snapshot.upstreams[0]));
     assert!(Arc::ptr_eq(&new.upstreams[1], &bed.snapshot.upstreams[1]));
     assert_eq!(new.generation, bed.snapshot.generation);
+}
+
+#[test]
+fn a_gateway_more_or_less_keeps_what_limits_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollgate.yaml");
+    let text = "listeners: [{ name: web, address: '127.0.0.1:0' }]\nfleet: { gateways_file: gateways.yaml }\n\
+                limits: [{ name: a, rate: 1/h, burst: 4, scope: fleet }]\n";
+    std::fs::write(&path, text).unwrap();
+    let (live, metrics) = (LiveState::default(), Metrics::new().unwrap());
+    let source = EndpointSource::File(folder.path().join("gateways.yaml"));
+    let list = |count: usize, out: usize| {
+        let weight = |n: usize| u16::from(n >= out);
+        let entry = |(n, address)| Resolved { address, zone: None, region: None, weight: weight(n) };
+        let set = addresses(0..count).into_iter().enumerate().map(entry);
+        live.found.learn(&source, FoundSet::Endpoints(set.collect()));
+    };
+
+    let first = Snapshot::load(&path, 1, &live, &metrics, |_| {}).unwrap().0;
+    assert_eq!(first.gateways(), None);
+    list(3, 1);
+    let second = first.refreshed(&live, &metrics).unwrap();
+    list(2, 0);
+    assert!(second.refreshed(&live, &metrics).is_none(), "another list of as many");
+    list(2, 2);
+    let third = second.refreshed(&live, &metrics).unwrap();
+
+    assert_eq!((second.gateways(), third.gateways()), (Some(2), Some(1)));
+    assert_eq!(second.rate_limits.afresh(&first.rate_limits).count(), 0);
+    assert_eq!(third.rate_limits.afresh(&first.rate_limits).count(), 0);
 }
 
 #[test]

@@ -110,6 +110,15 @@ impl Found {
         endpoints
     }
 
+    /// How many endpoints of a file have a share at all; `None` while nothing is known
+    /// of it.
+    pub fn weighing(&self, file: PathBuf) -> Option<usize> {
+        match &*self.set(&EndpointSource::File(file))? {
+            FoundSet::Endpoints(set) => Some(set.iter().filter(|endpoint| endpoint.weight > 0).count()),
+            FoundSet::Addresses(_) | FoundSet::Weighted(_) => None,
+        }
+    }
+
     fn entry(&self, entry: &EndpointSpec, zone_of: impl Fn(&str) -> Option<Arc<str>>) -> Vec<Resolved> {
         let zone = entry.address.zone_name().filter(|_| entry.zone.is_none()).and_then(zone_of);
         let at = |address, weight| {

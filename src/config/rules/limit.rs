@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{At, Rules};
 use crate::config::{
-    limit::{KeyPartSpec, LimitSpec},
+    limit::{CostSpec, KeyPartSpec, LimitSpec},
     types::{ByteSize, Rate},
 };
 
@@ -84,23 +84,53 @@ fn check_burst(limit: &LimitSpec, rate: Rate, at: &mut At<'_>) {
 }
 
 fn check_costs(limit: &LimitSpec, at: &mut At<'_>) {
-    let mut seen = HashSet::new();
     let known = limit.rate.is_some() && limit.burst != Some(0) && at.is_whole("burst");
     for (index, cost) in limit.costs.iter().enumerate() {
-        if cost.methods.is_empty() {
-            at.error(format!("costs[{index}].methods"), "no method is named; write at least one");
+        let key = format!("costs[{index}]");
+        if cost.methods.is_empty() && cost.routes.is_empty() {
+            at.error(&key, "nothing says what it is the cost of; write `methods`, `routes` or both");
         }
-        for (nth, name) in cost.methods.iter().enumerate().filter(|(_, name)| !seen.insert(name.method())) {
-            let text = format!("`{name}` has a cost already; write it once");
-            at.error(format!("costs[{index}].methods[{nth}]"), text);
-        }
+        let says = |other: &&CostSpec| !other.methods.is_empty() || !other.routes.is_empty();
+        let before: Vec<_> = limit.costs.iter().take(index).filter(says).collect();
+        check_methods(cost, &before, &key, at);
+        check_routes(cost, &before, &key, at);
         if known && cost.cost > limit.burst() {
             let text = format!(
                 "`{}` is more than the burst, and could never be had; write at most {}, or a larger `burst`",
                 cost.cost,
                 limit.burst()
             );
-            at.error(format!("costs[{index}].cost"), text);
+            at.error(format!("{key}.cost"), text);
+        }
+    }
+}
+
+/// Tells of methods that have a cost already, on every route that is meant here.
+fn check_methods(cost: &CostSpec, before: &[&CostSpec], key: &str, at: &mut At<'_>) {
+    let everywhere = |other: &CostSpec| {
+        let named = |route| other.routes.contains(route);
+        other.routes.is_empty() || (!cost.routes.is_empty() && cost.routes.iter().all(named))
+    };
+    for (nth, name) in cost.methods.iter().enumerate() {
+        let has = |other: &&CostSpec| {
+            (other.methods.is_empty() || other.methods.contains(name)) && everywhere(other)
+        };
+        if cost.methods.iter().take(nth).any(|other| other == name) || before.iter().any(has) {
+            let text = format!("`{name}` has a cost already; write it once");
+            at.error(format!("{key}.methods[{nth}]"), text);
+        }
+    }
+}
+
+/// Tells of routes that have a cost already, whatever the method.
+fn check_routes(cost: &CostSpec, before: &[&CostSpec], key: &str, at: &mut At<'_>) {
+    for (nth, name) in cost.routes.iter().enumerate() {
+        let has = |other: &&CostSpec| {
+            cost.methods.is_empty() && other.methods.is_empty() && other.routes.contains(name)
+        };
+        if cost.routes.iter().take(nth).any(|other| other == name) || before.iter().any(has) {
+            let text = format!("`{name}` has a cost already; write it once");
+            at.error(format!("{key}.routes[{nth}]"), text);
         }
     }
 }

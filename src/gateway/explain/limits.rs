@@ -63,7 +63,7 @@ impl Looks<'_> {
                 match &limit.counts {
                     Counts::Rate(rate) => {
                         let standing = rate.standing(key, self.now);
-                        let cost = limit.cost(request.facts.method).min(rate.terms().burst());
+                        let cost = request.cost(limit).min(rate.terms().burst());
                         told.cost = Some(cost);
                         told.remaining = Some(standing.remaining());
                         let reset = standing.reset_after();

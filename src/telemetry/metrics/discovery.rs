@@ -39,7 +39,7 @@ closed_set! {
 /// What is known of a source of endpoints, for an upstream.
 #[derive(Clone, Debug)]
 pub struct SourceGauges {
-    /// Who uses it.
+    /// Who uses it; [`NO_NAME`](super::NO_NAME) stands for the limits of the fleet.
     pub upstream: String,
     /// As it is written: a name with its port, a service, a file.
     pub source: String,

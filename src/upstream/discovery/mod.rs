@@ -16,6 +16,7 @@ mod resolver;
 mod rounds;
 mod screen;
 mod sources;
+mod user;
 
 use std::{
     io,
@@ -84,9 +85,9 @@ impl Discovery {
         });
         let whole = self.runtime.block_on(async { tokio::time::timeout(LEARNING, looks).await });
         if whole.is_err() {
-            for (source, upstreams) in locked(&self.shared.sources).missing(&wanted) {
-                for upstream in upstreams {
-                    log::warn!("endpoints not found yet: upstream={upstream} source={source}");
+            for (source, users) in locked(&self.shared.sources).missing(&wanted) {
+                for user in users {
+                    log::warn!("endpoints not found yet: {user} source={source}");
                 }
             }
         }

@@ -217,14 +217,14 @@ mod tests {
         mpsc::sync_channel,
     };
 
-    use super::*;
+    use super::{super::user::User, *};
 
     fn source() -> EndpointSource {
         EndpointSource::Host("orders.internal".into(), 80)
     }
 
     fn wanted() -> Wanted {
-        Wanted::from([(source(), vec!["orders".into()])])
+        Wanted::from([(source(), vec![User::Upstream("orders".into())])])
     }
 
     fn nobody() -> Build {

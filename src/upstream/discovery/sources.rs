@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +14,7 @@ use super::{
     files::Seen,
     history::{Answer, Bounds, History, News, Odd},
     names::Families,
+    user::User,
 };
 use crate::{
     config::Config,
@@ -26,10 +26,10 @@ use crate::{
 pub(super) struct Sources(HashMap<EndpointSource, Entry>);
 
 /// Who uses which source.
-pub(super) type Wanted = HashMap<EndpointSource, Vec<Arc<str>>>;
+pub(super) type Wanted = HashMap<EndpointSource, Vec<User>>;
 
 struct Entry {
-    upstreams: Vec<Arc<str>>,
+    users: Vec<User>,
     history: History,
     /// Of the snapshot that serves; else only of one that may come to.
     followed: bool,
@@ -71,14 +71,17 @@ pub struct SourceView {
     pub next: Duration,
 }
 
-/// What the upstreams of a configuration stand on.
+/// What the upstreams of a configuration stand on, and its limits.
 pub(super) fn wanted(config: &Config) -> Wanted {
     let mut wanted = Wanted::new();
     for upstream in &config.upstreams {
         let file = upstream.spec.endpoints_file.as_ref().map(|file| config.resolve(file));
         for source in EndpointSource::all_of(&upstream.spec, file) {
-            wanted.entry(source).or_default().push(upstream.spec.name.as_str().into());
+            wanted.entry(source).or_default().push(User::Upstream(upstream.spec.name.as_str().into()));
         }
+    }
+    if let Some(file) = &config.fleet.gateways_file {
+        wanted.entry(EndpointSource::File(config.resolve(file))).or_default().push(User::Fleet);
     }
     wanted
 }
@@ -87,10 +90,10 @@ impl Sources {
     /// Takes in what nobody follows yet, to be looked up before it is.
     pub(super) fn begin(&mut self, wanted: &Wanted, now: Instant) -> Vec<Task> {
         let mut tasks = Vec::new();
-        for (source, upstreams) in wanted {
+        for (source, users) in wanted {
             let entry = self.0.entry(source.clone()).or_insert_with(|| Entry::new(now));
             if !entry.followed {
-                entry.upstreams.clone_from(upstreams);
+                entry.users.clone_from(users);
                 tasks.push(entry.task(source));
             }
         }
@@ -98,7 +101,7 @@ impl Sources {
     }
 
     /// Says which of these were not found.
-    pub(super) fn missing(&self, wanted: &Wanted) -> Vec<(EndpointSource, Vec<Arc<str>>)> {
+    pub(super) fn missing(&self, wanted: &Wanted) -> Vec<(EndpointSource, Vec<User>)> {
         let unheard = |source: &&EndpointSource| {
             let history = self.0.get(*source).map(|entry| &entry.history);
             history.is_some_and(|history| history.set().is_none() && history.failing().is_none())
@@ -125,9 +128,9 @@ impl Sources {
             }
             keeps
         });
-        for (source, upstreams) in wanted {
+        for (source, users) in wanted {
             let entry = self.0.entry(source.clone()).or_insert_with(|| Entry::new(now));
-            entry.upstreams = upstreams;
+            entry.users = users;
             if let Some(may_stay) = anew.filter(|_| entry.followed && !source.is_file()) {
                 lost |= entry.renew(may_stay, now) && found.forget(&source);
             }
@@ -177,8 +180,8 @@ impl Sources {
             // It changed from bad to bad: another thing to mend.
             news.push(News::Failing(result));
         }
-        for upstream in &entry.upstreams {
-            news.iter().for_each(|news| tell(upstream, &source, news, entry, bounds));
+        for user in &entry.users {
+            news.iter().for_each(|news| tell(user, &source, news, entry, bounds));
         }
         details.iter().for_each(|detail| log::warn!("endpoints file: {detail}"));
         entry.publish(&source, &news, found)
@@ -187,7 +190,7 @@ impl Sources {
     /// What an upstream stands on.
     pub(super) fn views(&self, upstream: &str, now: Instant) -> Vec<SourceView> {
         let followed = self.0.iter().filter(|(_, entry)| entry.followed);
-        let used = followed.filter(|(_, entry)| entry.upstreams.iter().any(|name| **name == *upstream));
+        let used = followed.filter(|(_, entry)| entry.users.iter().any(|user| user.is_upstream(upstream)));
         let used: BTreeSet<&EndpointSource> = used.map(|(source, _)| source).collect();
         used.into_iter().filter_map(|source| Some(self.0.get(source)?.view(source, now))).collect()
     }
@@ -196,8 +199,8 @@ impl Sources {
     pub(super) fn gauges(&self, now: Instant) -> Vec<SourceGauges> {
         let followed = self.0.iter().filter(|(_, entry)| entry.followed);
         let each = followed.flat_map(|(source, entry)| {
-            entry.upstreams.iter().map(move |upstream| SourceGauges {
-                upstream: upstream.to_string(),
+            entry.users.iter().map(move |user| SourceGauges {
+                upstream: user.label().to_owned(),
                 source: source.to_string(),
                 lookups: entry.lookups,
                 endpoints: entry.endpoints().unwrap_or_default(),
@@ -212,7 +215,7 @@ impl Sources {
 impl Entry {
     fn new(now: Instant) -> Self {
         Self {
-            upstreams: Vec::new(),
+            users: Vec::new(),
             history: History::new(now),
             followed: false,
             under_way: false,
@@ -275,27 +278,27 @@ impl Entry {
     }
 }
 
-fn tell(upstream: &str, source: &EndpointSource, news: &News, entry: &Entry, bounds: &Bounds) {
+fn tell(user: &User, source: &EndpointSource, news: &News, entry: &Entry, bounds: &Bounds) {
     match news {
         News::Changed { added, removed, kept } => log::info!(
-            "endpoints changed: upstream={upstream} source={source} added={added} removed={removed} kept={kept}"
+            "endpoints changed: {user} source={source} added={added} removed={removed} kept={kept}"
         ),
-        News::Recovered => log::info!("endpoints are found again: upstream={upstream} source={source}"),
+        News::Recovered => log::info!("endpoints are found again: {user} source={source}"),
         News::Failing(why) => match entry.endpoints() {
             Some(kept) => log::warn!(
-                "endpoints not found, the last ones stay: upstream={upstream} source={source} reason={} kept={kept}",
+                "endpoints not found, the last ones stay: {user} source={source} reason={} kept={kept}",
                 why.word()
             ),
             None => {
-                log::warn!("endpoints not found: upstream={upstream} source={source} reason={}", why.word())
+                log::warn!("endpoints not found: {user} source={source} reason={}", why.word())
             }
         },
         News::Dropped => log::error!(
-            "endpoints dropped, not found for too long: upstream={upstream} source={source} keep_s={}",
+            "endpoints dropped, not found for too long: {user} source={source} keep_s={}",
             bounds.keep.unwrap_or_default().as_secs()
         ),
         News::LeftOut(Odd { refused, cut }) => log::warn!(
-            "addresses left out: upstream={upstream} source={source} refused={refused} beyond_max_addresses={cut}"
+            "addresses left out: {user} source={source} refused={refused} beyond_max_addresses={cut}"
         ),
     }
 }
@@ -315,7 +318,7 @@ mod tests {
     }
 
     fn wanted() -> Wanted {
-        Wanted::from([(source(), vec!["orders".into()])])
+        Wanted::from([(source(), vec![User::Upstream("orders".into())])])
     }
 
     fn looked(address: &str) -> Looked {
