@@ -26,7 +26,7 @@ use crate::{
     edge::{self, MinRate, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
-    limit::Limits,
+    limit::{Limits, store::StoreSettings},
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
@@ -36,7 +36,7 @@ use crate::{
             ZoneSeries,
         },
     },
-    tls::{CertificateFacts, TlsTable, UpstreamTls},
+    tls::{self, CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Place, Upstream, peer::PeerTls},
 };
 
@@ -73,6 +73,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Where leased limits settle up.
+    pub store: Option<Arc<StoreSettings>>,
     limits: edge::Limits,
 }
 
@@ -107,7 +109,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, upstream_tls, tenants, router } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -125,6 +127,7 @@ impl Snapshot {
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
             gateways: live.gateways(config),
             rate_limits: Arc::new(rate_limits),
+            store,
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
@@ -277,6 +280,7 @@ struct Parts {
     upstream_tls: Vec<Option<PeerTls>>,
     tenants: Tenants,
     router: Option<Router>,
+    store: Option<Arc<StoreSettings>>,
 }
 
 impl Parts {
@@ -298,7 +302,8 @@ impl Parts {
             encoded_slash: config.requests.encoded_slash,
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router }
+        let store = store(config, now, problems);
+        Self { tls, upstreams, upstream_tls, tenants, router, store }
     }
 }
 
@@ -389,6 +394,23 @@ fn upstream_tls(
         client: built.client,
         identity: built.identity,
     })
+}
+
+fn store(config: &Config, now: SystemTime, problems: &mut Problems) -> Option<Arc<StoreSettings>> {
+    let spec = config.fleet.store.as_ref()?;
+    let tls = config.main.key("fleet").key("store").key("tls");
+    let path = spec.tls.as_ref().and_then(|tls| tls.ca.as_deref());
+    let resolve = |path: &Path| config.resolve(path);
+    let ca = path.map(|path| tls::authorities(path, &tls.key("ca"), &resolve, now, problems));
+    // Told already.
+    let ca = ca.map_or(Some(None), |read| read.map(Some))?;
+    match StoreSettings::new(spec, ca.as_deref()) {
+        Ok(settings) => Some(Arc::new(settings)),
+        Err(why) => {
+            problems.error(&tls, format!("cannot be set up: {why}; check the authorities in `ca`"));
+            None
+        }
+    }
 }
 
 fn limits(config: &Config) -> edge::Limits {

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Clock, ConcurrencyLimit, KeyPart, KeySeeds, LimitKey, RateLimit, Terms};
+use super::{Clock, ConcurrencyLimit, FleetLive, KeyPart, KeySeeds, LimitKey, RateLimit, Terms};
 use crate::config::limit::LimitSpec;
 
 /// Every limit's counts, and what they are counted by.
@@ -19,13 +19,20 @@ pub struct LimitLive {
     pub clock: Clock,
     /// The seeds that all of their keys are hashed with.
     pub seeds: KeySeeds,
+    /// What is known of the fleet that leases belong to.
+    pub fleet: Arc<FleetLive>,
     counts: Mutex<HashMap<Basis, Counts>>,
 }
 
 impl LimitLive {
     /// Nothing counted yet, by a clock that begins at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { clock: Clock::new(now), seeds: KeySeeds::random(), counts: Mutex::default() }
+        Self {
+            clock: Clock::new(now),
+            seeds: KeySeeds::random(),
+            fleet: Arc::default(),
+            counts: Mutex::default(),
+        }
     }
 
     /// The counts on this basis: those that there are, or new ones.

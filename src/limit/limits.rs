@@ -10,7 +10,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{
-    Basis, Clock, Counts, KeySeeds, LimitKey, LimitLive, Standing,
+    Basis, Clock, Counts, KeySeeds, Lease, LimitKey, LimitLive, Standing,
     costs::{Costs, RouteIndexes},
 };
 use crate::config::{
@@ -55,6 +55,11 @@ impl Limits {
     /// A limit by its place in [`iter`](Self::iter).
     pub fn get(&self, index: usize) -> Option<&Limit> {
         self.all.get(index)
+    }
+
+    /// Those that settle up with the fleet.
+    pub fn leases(&self) -> Vec<Arc<Lease>> {
+        Vec::new()
     }
 
     /// The limits that hold for a route.

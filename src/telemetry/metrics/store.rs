@@ -1,4 +1,4 @@
-//! How the fleet's store answers, and how many gateways there are.
+//! How the store of a fleet's limits answers.
 
 use std::{
     sync::{
@@ -52,18 +52,11 @@ pub struct StoreSeries {
     took: Sharded<Histogram>,
     /// Below 0: there is no store.
     up: AtomicI64,
-    /// 0: nobody knows.
-    gateways: AtomicU64,
 }
 
 impl Default for StoreSeries {
     fn default() -> Self {
-        Self {
-            exchanges: Default::default(),
-            took: Sharded::new(1),
-            up: AtomicI64::new(-1),
-            gateways: AtomicU64::new(0),
-        }
+        Self { exchanges: Default::default(), took: Sharded::new(1), up: AtomicI64::new(-1) }
     }
 }
 
@@ -87,25 +80,17 @@ impl StoreSeries {
     pub fn set_up(&self, up: Option<bool>) {
         self.up.store(up.map_or(-1, i64::from), Relaxed);
     }
-
-    /// How many gateways a limit is divided among, or were last seen in the store; 0
-    /// is none that anybody knows of.
-    pub fn set_gateways(&self, gateways: u64) {
-        self.gateways.store(gateways, Relaxed);
-    }
 }
 
 /// As a registry holds them.
 pub(super) struct Store(pub(super) Arc<StoreSeries>);
 
 impl Scrape for Store {
-    const FAMILIES: &'static [Family] = &[UP, EXCHANGES, TOOK, GATEWAYS];
+    const FAMILIES: &'static [Family] = &[UP, EXCHANGES, TOOK];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let gateways = self.0.gateways.load(Relaxed);
-        let gateways: Vec<_> = (gateways > 0).then(|| GATEWAYS.count(&[], gateways)).into_iter().collect();
         let Ok(up) = u64::try_from(self.0.up.load(Relaxed)) else {
-            return vec![Vec::new(), Vec::new(), Vec::new(), gateways];
+            return vec![Vec::new(); Self::FAMILIES.len()];
         };
         let used = ExchangeResult::ALL.into_iter().map(|result| (result, self.0.count(result)));
         let used = used.filter(|(result, n)| *n > 0 || *result == ExchangeResult::Answered);
@@ -113,7 +98,6 @@ impl Scrape for Store {
             vec![UP.count(&[], up)],
             used.map(|(result, n)| EXCHANGES.count(&[result.word()], n)).collect(),
             vec![TOOK.histogram(&[], Histogram::total(&self.0.took, |histogram| histogram))],
-            gateways,
         ]
     }
 }
@@ -136,12 +120,6 @@ const TOOK: Family = Family {
     labels: &[],
     kind: MetricType::HISTOGRAM,
 };
-const GATEWAYS: Family = Family {
-    name: "tollgate_limit_gateways",
-    help: "Gateways that share the fleet's limits: as configured, else as last seen in the store.",
-    labels: &[],
-    kind: MetricType::GAUGE,
-};
 
 #[cfg(test)]
 mod tests {
@@ -150,11 +128,10 @@ mod tests {
     #[test]
     fn without_a_store_nothing_is_told_of_it() {
         let store = Store(Arc::default());
-        store.0.set_gateways(3);
 
         let told: Vec<_> = store.scrape().iter().map(Vec::len).collect();
 
-        assert_eq!(told, [0, 0, 0, 1]);
+        assert_eq!(told, [0, 0, 0]);
     }
 
     #[test]
@@ -165,7 +142,7 @@ mod tests {
         store.0.exchanged(ExchangeResult::Full, Duration::from_millis(1));
 
         let told = store.scrape();
-        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 1, 0]);
+        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 1]);
         assert_eq!(told[0][0].get_gauge().value(), 0.0);
         assert_eq!(told[2][0].get_histogram().get_sample_count(), 1);
     }
