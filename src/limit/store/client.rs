@@ -5,7 +5,6 @@ use redis::{Cmd, RedisResult, Value};
 use super::{
     StoreSettings,
     cluster::{self, Cluster},
-    failure,
     link::{Dialer, Link},
 };
 use crate::telemetry::metrics::ExchangeResult;
@@ -26,8 +25,7 @@ impl Client {
         let Some(address) = settings.spec.addresses.first() else {
             return Err(ExchangeResult::Unreachable);
         };
-        let link = Dialer::new(settings).dial(address.host(), address.port()).await;
-        link.map(Self::Node).map_err(|why| failure::of(&why))
+        Dialer::new(settings).dial(address.host(), address.port()).await.map(Self::Node)
     }
 
     /// What the store answers to a command.
@@ -38,7 +36,7 @@ impl Client {
         }
     }
 
-    /// Over how many buckets it has to be looked at to know that all of it works.
+    /// Whether what is asked of one key says nothing of another.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }

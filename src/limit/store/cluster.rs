@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 
 use redis::{
     AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
-    RedisFuture, RedisResult, Value,
+    RedisFuture, Value,
     aio::ConnectionLike,
     cluster::ClusterClientBuilder,
     cluster_async::{ClusterConnection, Connect},
@@ -53,23 +53,20 @@ impl Connect for Node {
         T: IntoConnectionInfo + Send + 'a,
     {
         Box::pin(async move {
-            let dialed = dial(info).await;
-            if let Err(why) = &dialed {
-                LAST.set(Some(failure::of(why)));
-            }
+            let dialed = dial(info).await.map_err(|why| {
+                LAST.set(Some(why));
+                RedisError::from((ErrorKind::Io, "a node cannot be connected to"))
+            });
             dialed.map(Self)
         })
     }
 }
 
-async fn dial(info: impl IntoConnectionInfo) -> RedisResult<Link> {
-    let info = info.into_connection_info()?;
-    let ConnectionAddr::Tcp(host, port) = info.addr() else {
-        return Err(RedisError::from((ErrorKind::InvalidClientConfig, "a node has no host and port")));
-    };
-    let Some(dialer) = HERE.with_borrow(Clone::clone) else {
-        return Err(RedisError::from((ErrorKind::InvalidClientConfig, "not the store's thread")));
-    };
+async fn dial(info: impl IntoConnectionInfo) -> Result<Link, ExchangeResult> {
+    let info = info.into_connection_info().map_err(|why| failure::of(&why))?;
+    let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(ExchangeResult::Broken) };
+    // Empty on every other thread.
+    let dialer = HERE.with_borrow(Clone::clone).ok_or(ExchangeResult::Broken)?;
     dialer.dial(host, *port).await
 }
 

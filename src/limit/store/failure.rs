@@ -1,36 +1,19 @@
 //! What went wrong with the store, in the words of metrics.
 
-use std::{error::Error, io};
-
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::tls;
 use crate::telemetry::metrics::ExchangeResult;
 
 /// How an exchange ended that ended with this.
 pub(super) fn of(why: &RedisError) -> ExchangeResult {
     match why.kind() {
         ErrorKind::AuthenticationFailed => ExchangeResult::Unauthorized,
-        ErrorKind::Io => of_io(why),
+        ErrorKind::Io if why.is_timeout() => ExchangeResult::Timeout,
+        ErrorKind::Io => ExchangeResult::Closed,
         ErrorKind::ClusterConnectionNotFound => ExchangeResult::Unreachable,
         ErrorKind::Server(kind) => of_server(kind, why),
         ErrorKind::Extension => of_code(why.code().unwrap_or_default()),
         _ => ExchangeResult::Broken,
-    }
-}
-
-fn of_io(why: &RedisError) -> ExchangeResult {
-    let io = why.source().and_then(|source| source.downcast_ref::<io::Error>());
-    if io.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<tls::Failed>()) {
-        return ExchangeResult::Tls;
-    }
-    match io.map(io::Error::kind) {
-        Some(io::ErrorKind::TimedOut) => ExchangeResult::Timeout,
-        Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
-            ExchangeResult::Closed
-        }
-        Some(_) => ExchangeResult::Unreachable,
-        None => ExchangeResult::Closed,
     }
 }
 
@@ -92,14 +75,5 @@ mod tests {
         ] {
             assert_eq!(answered(line).word(), word, "{line}");
         }
-    }
-
-    #[test]
-    fn a_connection_that_fails_says_where() {
-        let io = |kind: io::ErrorKind| of(&RedisError::from(io::Error::from(kind)));
-
-        assert_eq!(io(io::ErrorKind::ConnectionRefused), ExchangeResult::Unreachable);
-        assert_eq!(io(io::ErrorKind::TimedOut), ExchangeResult::Timeout);
-        assert_eq!(io(io::ErrorKind::ConnectionReset), ExchangeResult::Closed);
     }
 }

@@ -3,7 +3,7 @@
 //! Always holds: when the last handle of a link is dropped, its socket is closed,
 //! whatever it was waiting for.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use redis::{
     AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisFuture, RedisResult, Value,
@@ -15,7 +15,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{StoreSettings, tls::Tls};
+use super::{StoreSettings, failure, tls::Tls};
+use crate::telemetry::metrics::ExchangeResult;
 
 /// Connects to nodes of a store. Cheap to clone.
 #[derive(Clone)]
@@ -40,23 +41,24 @@ impl Dialer {
 
     /// Connects and logs in. The name is looked up each time: a managed store moves it
     /// to another node when one fails.
-    pub(super) async fn dial(&self, host: &str, port: u16) -> RedisResult<Link> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
-        for address in lookup_host((host, port)).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return self.log_in(host, stream).await,
-                Err(why) => last = why,
+    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<Link, ExchangeResult> {
+        let addresses = lookup_host((host, port)).await.map_err(|_| ExchangeResult::Unreachable)?;
+        for address in addresses {
+            if let Ok(stream) = TcpStream::connect(address).await {
+                return self.log_in(host, stream).await;
             }
         }
-        Err(last.into())
+        Err(ExchangeResult::Unreachable)
     }
 
-    async fn log_in(&self, host: &str, stream: TcpStream) -> RedisResult<Link> {
-        stream.set_nodelay(true)?;
-        match &self.tls {
+    async fn log_in(&self, host: &str, stream: TcpStream) -> Result<Link, ExchangeResult> {
+        // Without it an exchange is slower, and works.
+        stream.set_nodelay(true).ok();
+        let linked = match &self.tls {
             None => self.speak(stream).await,
-            Some(tls) => self.speak(tls.connect(host, stream).await.map_err(io::Error::from)?).await,
-        }
+            Some(tls) => self.speak(tls.connect(host, stream).await?).await,
+        };
+        linked.map_err(|why| failure::of(&why))
     }
 
     async fn speak<S>(&self, stream: S) -> RedisResult<Link>

@@ -3,7 +3,7 @@
 //! Always holds: a certificate that does not verify for the host's name ends the
 //! connection, before a password is sent.
 
-use std::{error, fmt, io};
+use std::fmt;
 
 use boring::{
     error::ErrorStack,
@@ -12,6 +12,8 @@ use boring::{
 };
 use tokio::net::TcpStream;
 use tokio_boring::SslStream;
+
+use crate::telemetry::metrics::ExchangeResult;
 
 /// Whom to trust, and under which name.
 pub struct Tls {
@@ -41,10 +43,14 @@ impl Tls {
         &self,
         host: &str,
         stream: TcpStream,
-    ) -> Result<SslStream<TcpStream>, Failed> {
+    ) -> Result<SslStream<TcpStream>, ExchangeResult> {
         let name = self.server_name.as_deref().unwrap_or(host);
-        let terms = self.connector.configure().map_err(|why| Failed(why.to_string()))?;
-        tokio_boring::connect(terms, name, stream).await.map_err(|why| Failed(why.to_string()))
+        let failed = |why: &dyn fmt::Display| {
+            log::debug!("no TLS with the store: name={name} error={why}");
+            ExchangeResult::Tls
+        };
+        let terms = self.connector.configure().map_err(|why| failed(&why))?;
+        tokio_boring::connect(terms, name, stream).await.map_err(|why| failed(&why))
     }
 }
 
@@ -56,23 +62,5 @@ fn trust_system(builder: &mut SslConnectorBuilder) {
         && let Err(why) = builder.set_ca_file(&file)
     {
         log::warn!("the system's authorities cannot be read: file={} error={why}", file.display());
-    }
-}
-
-/// Why no TLS came about.
-#[derive(Debug)]
-pub(super) struct Failed(String);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl error::Error for Failed {}
-
-impl From<Failed> for io::Error {
-    fn from(failed: Failed) -> Self {
-        Self::other(failed)
     }
 }

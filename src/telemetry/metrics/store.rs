@@ -143,7 +143,7 @@ mod tests {
 
         let told = store.scrape();
         assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 1]);
-        assert_eq!(told[0][0].get_gauge().value(), 0.0);
+        assert_eq!(told[0][0].get_gauge().get_value(), 0.0);
         assert_eq!(told[2][0].get_histogram().get_sample_count(), 1);
     }
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod at_once;
+mod fleet;
 mod keys;
 mod telling;
 
