@@ -116,7 +116,7 @@ impl Snapshot {
             problems.sort();
             return Err(problems);
         };
-        let rate_limits = Limits::new(&config.limits, &config.routes, &config.tenants, &live.limits);
+        let rate_limits = Limits::new(config, live.gateways(config), &live.limits);
         let snapshot = Self {
             generation,
             built: Instant::now(),
@@ -172,8 +172,7 @@ impl Snapshot {
         if gateways == self.gateways {
             return self.rate_limits.clone();
         }
-        let config = self.config();
-        Arc::new(Limits::new(&config.limits, &config.routes, &config.tenants, &live.limits))
+        Arc::new(Limits::new(self.config(), gateways, &live.limits))
     }
 
     /// How many gateways count together; `None` where that is not written, or not

@@ -12,7 +12,8 @@ use super::{
     pages::text,
 };
 use crate::{
-    limit::{Counts, KeyHash, Limit, Moment, Standing, whole_seconds},
+    config::Share,
+    limit::{Counts, Freshness, KeyHash, Lease, Limit, Moment, Source, Standing, whole_seconds},
     snapshot::Snapshot,
 };
 
@@ -22,6 +23,12 @@ use crate::{
 pub struct LimitStatus {
     pub name: String,
     pub enforced: bool,
+    /// By the gateways of a fleet: `instance` is not at all, `divided` or `leased`.
+    pub share: &'static str,
+    /// Of a leased one whether its store answers.
+    pub store_up: Option<bool>,
+    /// Of a leased one what holds while it does not: `local`, `allow` or `deny`.
+    pub on_store_error: Option<&'static str>,
     /// As it was written; none of a concurrency limit.
     pub rate: Option<String>,
     /// The most at once.
@@ -68,13 +75,16 @@ fn status(snapshot: &Arc<Snapshot>, name: Option<&str>, top: usize) -> Vec<Limit
     let limits = &snapshot.rate_limits;
     let now = limits.clock.at(Instant::now());
     let wanted = limits.iter().filter(|limit| name.is_none_or(|name| *limit.name == *name));
-    wanted.map(|limit| one(limit, top, now)).collect()
+    wanted.map(|limit| one(limit, snapshot.config().share_of(limit.spec()), top, now)).collect()
 }
 
-fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
+fn one(limit: &Limit, share: Share, top: usize, now: Moment) -> LimitStatus {
     let told = LimitStatus {
         name: limit.name.to_string(),
         enforced: limit.spec().enforce,
+        share: share.word(),
+        store_up: leased(limit).map(|lease| lease.fleet().freshness() == Freshness::Fresh),
+        on_store_error: leased(limit).map(|_| limit.spec().on_store_error.word()),
         rate: limit.spec().rate.map(|rate| rate.to_string()),
         most: 0,
         keys: 0,
@@ -82,32 +92,39 @@ fn one(limit: &Limit, top: usize, now: Moment) -> LimitStatus {
         overflowed: None,
         top: Vec::new(),
     };
+    if let Counts::Concurrency(counts, most) = &limit.counts {
+        let all = counts.busiest(usize::MAX);
+        let key = |(key, count): &(KeyHash, u32)| KeyStatus {
+            key: key.to_string(),
+            remaining: most.get().saturating_sub(*count),
+            whole_in_seconds: None,
+        };
+        let top = all.iter().take(top).map(key).collect();
+        return LimitStatus { most: most.get(), keys: all.len(), top, ..told };
+    }
+    // Nobody is asked who has cells while the store decides.
+    let Some(Source::Cells { cells, terms, .. }) = limit.source() else {
+        return LimitStatus { most: limit.spec().burst(), ..told };
+    };
+    let key = |(key, standing): (KeyHash, Standing)| KeyStatus {
+        key: key.to_string(),
+        remaining: standing.under(terms).remaining(),
+        whole_in_seconds: Some(whole_seconds(standing.reset_after())),
+    };
+    LimitStatus {
+        most: terms.burst(),
+        keys: cells.live(now),
+        capacity: Some(cells.capacity()),
+        overflowed: Some(cells.overflowed()),
+        top: cells.busiest(top, now).into_iter().map(key).collect(),
+        ..told
+    }
+}
+
+fn leased(limit: &Limit) -> Option<&Lease> {
     match &limit.counts {
-        Counts::Rate(rate) => {
-            let key = |(key, standing): &(KeyHash, Standing)| KeyStatus {
-                key: key.to_string(),
-                remaining: standing.remaining(),
-                whole_in_seconds: Some(whole_seconds(standing.reset_after())),
-            };
-            LimitStatus {
-                most: rate.terms().burst(),
-                keys: rate.live(now),
-                capacity: Some(rate.capacity()),
-                overflowed: Some(rate.overflowed()),
-                top: rate.busiest(top, now).iter().map(key).collect(),
-                ..told
-            }
-        }
-        Counts::Concurrency(counts) => {
-            let all = counts.busiest(usize::MAX);
-            let key = |(key, count): &(KeyHash, u32)| KeyStatus {
-                key: key.to_string(),
-                remaining: counts.most().saturating_sub(*count),
-                whole_in_seconds: None,
-            };
-            let top = all.iter().take(top).map(key).collect();
-            LimitStatus { most: counts.most(), keys: all.len(), top, ..told }
-        }
+        Counts::Leased(lease, _) => Some(lease),
+        Counts::Rate(..) | Counts::Concurrency(..) => None,
     }
 }
 

@@ -145,7 +145,7 @@ pub fn watch(metrics: &Metrics, current: Arc<Current>, fleet: Arc<FleetLive>) {
         let snapshot = limits.load();
         let gateways = snapshot.gateways().or(fleet.gateways());
         let gateways = gateways.map(|gateways| LimitGauges::Gateways(gateways.into()));
-        snapshot.rate_limits.iter().map(limit).chain(gateways).collect()
+        snapshot.rate_limits.iter().flat_map(limit).chain(gateways).collect()
     });
     metrics.watch_upstreams(move || {
         let (snapshot, now) = (current.load(), Instant::now());
@@ -153,10 +153,16 @@ pub fn watch(metrics: &Metrics, current: Arc<Current>, fleet: Arc<FleetLive>) {
     });
 }
 
-fn limit(limit: &Limit) -> LimitGauges {
+fn limit(limit: &Limit) -> Vec<LimitGauges> {
+    let name = || limit.name.to_string();
     match &limit.counts {
-        Counts::Rate(rate) => LimitGauges::Overflowed(limit.name.to_string(), rate.overflowed()),
-        Counts::Concurrency(counts) => LimitGauges::InFlight(limit.name.to_string(), counts.in_flight()),
+        Counts::Rate(rate, _) => vec![LimitGauges::Overflowed(name(), rate.overflowed())],
+        Counts::Leased(lease, _) => {
+            let overflowed = lease.cells().overflowed() + lease.alone().overflowed();
+            let ledger = LimitGauges::Ledger(name(), lease.untold(), lease.keys() as u64);
+            vec![LimitGauges::Overflowed(name(), overflowed), ledger]
+        }
+        Counts::Concurrency(counts, _) => vec![LimitGauges::InFlight(name(), counts.in_flight())],
     }
 }
 

@@ -19,8 +19,8 @@ use super::{balance_key::cookie, context::RequestContext, rejection::Rejection};
 use crate::{
     identity::ClientKey,
     limit::{
-        Ask, Counts, KeyHash, KeyHasher, KeyPart, Limit, Limits, Missing, Moment, Permit, RouteLimits,
-        Standing, Verdict, decide, whole_seconds,
+        Ask, Counts, KeyHash, KeyHasher, KeyPart, Lease, Limit, Limits, Missing, Moment, Permit, RouteLimits,
+        Source, Standing, Verdict, decide, whole_seconds,
     },
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -126,7 +126,14 @@ impl Request<'_> {
         if limit.exempts(facts.client, facts.vpc_endpoint.is_some(), facts.tenant) {
             return Hold::Exempt;
         }
-        let mut hasher = self.limits.seeds.hasher();
+        // Keys of a lease are the same on every gateway.
+        match &limit.counts {
+            Counts::Leased(lease, _) => self.hash(limit, lease.fleet().seeds().hasher()),
+            Counts::Rate(..) | Counts::Concurrency(..) => self.hash(limit, self.limits.seeds.hasher()),
+        }
+    }
+
+    fn hash(&self, limit: &Limit, mut hasher: KeyHasher<impl Hasher>) -> Hold {
         for part in &limit.key.parts {
             if self.add(part, &mut hasher).is_some() {
                 continue;
@@ -180,9 +187,9 @@ impl Request<'_> {
         held: &mut Few<usize>,
     ) -> Result<(), Rejection> {
         for (index, limit) in self.each(&lists.at_once) {
-            let Counts::Concurrency(counts) = &limit.counts else { continue };
+            let Counts::Concurrency(counts, most) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            let Some(permit) = counts.enter(key) else {
+            let Some(permit) = counts.enter(key, *most) else {
                 // Whoever is under way may be done at any moment.
                 limited.refuse(index, Some(Duration::from_secs(1)));
                 self.count(index, LimitDecision::Refused);
@@ -201,14 +208,29 @@ impl Request<'_> {
         limited: &mut Limited,
         held: &mut Few<usize>,
     ) -> Result<(), Rejection> {
-        let (mut asks, mut asked) = (Few::new(), Few::new());
+        let (mut asks, mut asked, mut leases) = (Few::new(), Few::new(), Few::new());
         for (index, limit) in self.each(&lists.rates) {
-            let Counts::Rate(rate) = &limit.counts else { continue };
+            let Some(source) = limit.source() else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
-            asks.push(Ask { limit: rate, key, cost: self.cost(limit) });
+            let (cells, terms, lease) = match source {
+                Source::Cells { cells, terms, lease } => (cells, terms, lease),
+                Source::Nobody => {
+                    self.count(index, LimitDecision::StoreAllowed);
+                    continue;
+                }
+                Source::Store => {
+                    // It may answer at any moment.
+                    limited.refuse(index, Some(Duration::from_secs(1)));
+                    self.count(index, LimitDecision::StoreDenied);
+                    return Err(Rejection::RateLimited);
+                }
+            };
+            let ask = Ask { limit: cells, terms, key, cost: self.cost(limit) };
+            leases.extend(lease.map(|lease| (lease, ask)));
+            asks.push(ask);
             asked.push(index);
         }
-        let Some(verdict) = self.decide(&asks) else { return Ok(()) };
+        let Some(verdict) = self.decide_leased(&asks, &leases) else { return Ok(()) };
         let Some(index) = asked.get(verdict.standing().limit()).copied() else { return Ok(()) };
         limited.standing = Some((index, *verdict.standing()));
         if let Verdict::Refused { retry_after, .. } = verdict {
@@ -227,16 +249,22 @@ impl Request<'_> {
             (Hold::Exempt, _) => return self.count(index, LimitDecision::Exempt),
             (Hold::NoKey, _) => return,
             (Hold::Denied, _) => false,
-            (Hold::For(key), Counts::Rate(rate)) => {
-                let ask = Ask { limit: rate, key, cost: self.cost(limit) };
-                self.decide(&[ask]).is_none_or(|verdict| verdict.is_admitted())
-            }
-            (Hold::For(key), Counts::Concurrency(counts)) => {
-                let permit = counts.enter(key);
+            (Hold::For(key), Counts::Concurrency(counts, most)) => {
+                let permit = counts.enter(key, *most);
                 let admitted = permit.is_some();
                 limited.permits.extend(permit);
                 admitted
             }
+            (Hold::For(key), Counts::Rate(..) | Counts::Leased(..)) => match limit.source() {
+                Some(Source::Cells { cells, terms, lease }) => {
+                    let ask = Ask { limit: cells, terms, key, cost: self.cost(limit) };
+                    let lease: Few<_> = lease.map(|lease| (lease, ask)).into_iter().collect();
+                    self.decide_leased(&[ask], &lease).is_none_or(|verdict| verdict.is_admitted())
+                }
+                Some(Source::Store) => false,
+                Some(Source::Nobody) => return self.count(index, LimitDecision::StoreAllowed),
+                None => return,
+            },
         };
         if admitted {
             self.count(index, LimitDecision::Admitted);
@@ -244,6 +272,21 @@ impl Request<'_> {
             limited.would_refuse.push(index);
             self.count(index, LimitDecision::WouldRefuse);
         }
+    }
+
+    /// Decides, and tells the leases what they gave once all have.
+    fn decide_leased(&self, asks: &[Ask<'_>], leases: &[(&Lease, Ask<'_>)]) -> Option<Verdict> {
+        if leases.is_empty() {
+            return self.decide(asks);
+        }
+        // Before the decision: what is told as spent later than it was would come back
+        // later than it may.
+        let began = self.now();
+        let verdict = self.decide(asks)?;
+        if verdict.is_admitted() {
+            leases.iter().for_each(|(lease, ask)| lease.spend(ask.key, ask.cost, began));
+        }
+        Some(verdict)
     }
 
     fn decide(&self, asks: &[Ask<'_>]) -> Option<Verdict> {

@@ -22,7 +22,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use super::terms::{TICK_BITS, Terms};
+use super::terms::{END, TICK_BITS, Terms};
 
 /// The cells that a key can be in, in two lines of cache.
 #[repr(align(128))]
@@ -99,17 +99,17 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
         self.cells.iter().filter(|cell| cell.tag.peek() == tag).find_map(|cell| cell.due(tag))
     }
 
-    /// Gives back what was drawn for a key, unless it lost its cell meanwhile.
-    pub(super) fn give_back<G>(&self, tag: u64, ticks: u64, lock: impl FnOnce() -> G) {
-        if !self.put(tag, ticks) {
+    /// Changes when a key owes nothing any more, unless it lost its cell meanwhile.
+    pub(super) fn put<G>(&self, tag: u64, change: impl Fn(u64) -> u64, lock: impl FnOnce() -> G) {
+        if !self.try_put(tag, &change) {
             // Perhaps somebody was about to claim its cell, and did not.
             let _guard = lock();
-            self.put(tag, ticks);
+            self.try_put(tag, &change);
         }
     }
 
-    fn put(&self, tag: u64, ticks: u64) -> bool {
-        self.cells.iter().any(|cell| cell.put(tag, ticks))
+    fn try_put(&self, tag: u64, change: impl Fn(u64) -> u64) -> bool {
+        self.cells.iter().any(|cell| cell.put(tag, &change))
     }
 
     /// Every key that is in the set, and when it owes nothing any more.
@@ -152,13 +152,13 @@ impl<W: Word> Cell<W> {
         }
     }
 
-    fn put(&self, tag: u64, ticks: u64) -> bool {
+    fn put(&self, tag: u64, change: impl Fn(u64) -> u64) -> bool {
         loop {
             let word = self.due.load();
             if self.tag.load() != tag {
                 return false;
             }
-            if self.due.replace(word, pack(due(word).saturating_sub(ticks), word)) {
+            if self.due.replace(word, pack(change(due(word)).min(END), word)) {
                 return true;
             }
         }

@@ -1,6 +1,6 @@
 //! A concurrency limit: how many requests of a key may be under way at once.
 //!
-//! Always holds: the count of a key is exact, and never above the limit. A key
+//! Always holds: the count of a key is exact, and never above what was asked for. A key
 //! takes memory only while a request of it is under way, so that there is no
 //! ceiling to configure: connections and their streams have theirs.
 //!
@@ -18,9 +18,9 @@ use std::{
 
 use super::key::KeyHash;
 
-/// How many requests of a key may be under way at once.
+/// How many requests of a key are under way. How many may be is who asks to say: a
+/// share of a limit changes, and what is under way does not.
 pub struct ConcurrencyLimit {
-    most: NonZeroU32,
     shards: [Shard; SHARDS],
 }
 
@@ -31,24 +31,19 @@ struct Shard(Mutex<Counts>);
 
 type Counts = HashMap<KeyHash, u32, BuildHasherDefault<AsItIs>>;
 
+impl Default for ConcurrencyLimit {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Shard::default()) }
+    }
+}
+
 impl ConcurrencyLimit {
-    /// At most so many.
-    pub fn new(most: NonZeroU32) -> Self {
-        Self { most, shards: std::array::from_fn(|_| Shard::default()) }
-    }
-
-    /// The most at once.
-    pub fn most(&self) -> u32 {
-        self.most.get()
-    }
-
-    /// One more of a key, until the permit is dropped. `None` if as many as may be
-    /// are under way.
-    pub fn enter(self: &Arc<Self>, key: KeyHash) -> Option<Permit> {
+    /// One more of a key, until the permit is dropped. `None` if `most` are under way.
+    pub fn enter(self: &Arc<Self>, key: KeyHash, most: NonZeroU32) -> Option<Permit> {
         let mut counts = self.counts(key)?;
         match counts.entry(key) {
             Entry::Vacant(new) => drop(new.insert(1)),
-            Entry::Occupied(mut count) if *count.get() < self.most() => *count.get_mut() += 1,
+            Entry::Occupied(mut count) if *count.get() < most.get() => *count.get_mut() += 1,
             Entry::Occupied(_) => return None,
         }
         Some(Permit { limit: self.clone(), key })
@@ -113,7 +108,7 @@ impl Drop for Permit {
 
 /// A key is a hash already.
 #[derive(Default)]
-struct AsItIs(u64);
+pub(super) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -148,8 +143,16 @@ mod tests {
         (0..count).map(key).collect()
     }
 
-    fn limit(most: u32) -> Arc<ConcurrencyLimit> {
-        Arc::new(ConcurrencyLimit::new(NonZeroU32::new(most).unwrap()))
+    struct Limited(Arc<ConcurrencyLimit>, NonZeroU32);
+
+    impl Limited {
+        fn enter(&self, key: KeyHash) -> Option<Permit> {
+            self.0.enter(key, self.1)
+        }
+    }
+
+    fn limit(most: u32) -> Limited {
+        Limited(Arc::default(), NonZeroU32::new(most).unwrap())
     }
 
     #[test]
@@ -159,10 +162,10 @@ mod tests {
 
         assert!(limit.enter(keys[0]).is_none());
         assert!(limit.enter(keys[1]).is_some());
-        assert_eq!(limit.busiest(5), [(keys[0], 2)]);
+        assert_eq!(limit.0.busiest(5), [(keys[0], 2)]);
 
         drop(held);
-        assert_eq!(limit.under_way(keys[0]), 0);
+        assert_eq!(limit.0.under_way(keys[0]), 0);
         assert!(limit.enter(keys[0]).is_some());
     }
 
@@ -175,7 +178,7 @@ mod tests {
         assert_eq!(held.len(), keys.len());
         assert!(keys.iter().all(|key| limit.enter(*key).is_none()));
         drop(held);
-        assert!(limit.shards.iter().all(|shard| shard.counts().is_empty()));
+        assert!(limit.0.shards.iter().all(|shard| shard.counts().is_empty()));
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
             let mut entered = 0;
             while entered < 2_000 {
                 let Some(permit) = limit.enter(key) else { continue };
-                assert!((1..=3).contains(&limit.under_way(key)));
+                assert!((1..=3).contains(&limit.0.under_way(key)));
                 entered += 1;
                 drop(permit);
             }
@@ -193,13 +196,13 @@ mod tests {
 
         thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
 
-        assert_eq!(limit.under_way(key), 0);
+        assert_eq!(limit.0.under_way(key), 0);
     }
 
     #[test]
     fn a_panic_gives_its_permit_back() {
         let (limit, key) = (limit(1), keys(1)[0]);
-        let held = limit.clone();
+        let held = Limited(limit.0.clone(), limit.1);
 
         let ended = thread::spawn(move || {
             let _permit = held.enter(key).unwrap();

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::{
     key::KeyHash,
     rate::RateLimit,
+    terms::Terms,
     time::Moment,
     verdict::{Standing, Verdict},
 };
@@ -24,6 +25,8 @@ use super::{
 pub struct Ask<'a> {
     /// The limit.
     pub limit: &'a RateLimit,
+    /// What it grants now: all of its terms, or a share of them.
+    pub terms: Terms,
     /// For whom.
     pub key: KeyHash,
     /// How many tokens; what is above the burst counts as the burst, 0 takes
@@ -45,8 +48,8 @@ pub fn decide(asks: &[Ask<'_>], now: Moment) -> Option<Verdict> {
 }
 
 fn take(index: usize, ask: &Ask<'_>, now: Moment) -> Verdict {
-    let drawn = ask.limit.draw(ask.key, ask.cost, now);
-    let terms = ask.limit.terms();
+    let terms = ask.terms;
+    let drawn = ask.limit.draw(&terms, ask.key, ask.cost, now);
     let standing = Standing { limit: index, terms, ahead: drawn.ahead };
     match drawn.granted {
         true => Verdict::Admitted(standing),
@@ -66,7 +69,7 @@ fn refusal(with_cost: Standing, ticks: u64) -> Verdict {
 fn refused(asks: &[Ask<'_>], now: Moment) -> Option<Verdict> {
     let mut longest: Option<(Duration, Verdict)> = None;
     for (index, ask) in asks.iter().enumerate() {
-        let terms = ask.limit.terms();
+        let terms = ask.terms;
         let ticks = terms.ticks(ask.cost);
         let ahead = ask.limit.ahead(ask.key, now) + ticks;
         if ticks == 0 || !terms.exceeds(ahead) {
@@ -85,7 +88,9 @@ fn take_all(asks: &[Ask<'_>], now: Moment) -> Option<Verdict> {
     for (index, ask) in asks.iter().enumerate() {
         let verdict = take(index, ask, now);
         let Verdict::Admitted(standing) = verdict else {
-            asks.iter().take(index).for_each(|taken| taken.limit.give_back(taken.key, taken.cost));
+            asks.iter()
+                .take(index)
+                .for_each(|taken| taken.limit.give_back(&taken.terms, taken.key, taken.cost));
             return Some(verdict);
         };
         if tightest.is_none_or(|other| standing.left() < other.left()) {

@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
     sync::atomic::{
         AtomicBool, AtomicU32,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{AcqRel, Acquire, Relaxed},
     },
 };
 
@@ -22,6 +22,8 @@ use crate::telemetry::random::random;
 /// What is known of the fleet. Begins stale, with seeds of its own.
 pub struct FleetLive {
     fresh: AtomicBool,
+    /// Counts how often it became fresh.
+    epoch: AtomicU32,
     /// 0: nobody was heard of.
     gateways: AtomicU32,
     seeds: ArcSwap<FleetSeeds>,
@@ -40,6 +42,7 @@ impl Default for FleetLive {
     fn default() -> Self {
         Self {
             fresh: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
             gateways: AtomicU32::new(0),
             seeds: ArcSwap::from_pointee(FleetSeeds::random()),
         }
@@ -57,7 +60,15 @@ impl FleetLive {
 
     /// Says whether the store answers. The seeds come before the first `Fresh`.
     pub fn stand(&self, freshness: Freshness) {
-        self.fresh.store(freshness == Freshness::Fresh, Release);
+        let fresh = freshness == Freshness::Fresh;
+        if !self.fresh.swap(fresh, AcqRel) && fresh {
+            self.epoch.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Another one after every time that nobody knew.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
     }
 
     /// How many gateways count in the store; `None` before it said so.

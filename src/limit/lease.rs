@@ -32,12 +32,13 @@
 //! in between can lose that draw until the next exchange, which tells it: at most one
 //! request for each thread, for one exchange. Nothing is told twice.
 
+mod entry;
 mod ledger;
 pub mod reckon;
 
 use std::{sync::Arc, time::Duration};
 
-use ledger::Ledger;
+use ledger::{Fate, Ledger};
 
 use super::{
     fleet::{FleetLive, Freshness},
@@ -105,23 +106,47 @@ impl Lease {
         self.cells.terms()
     }
 
+    /// What this gateway grants while nothing is known: its part among so many
+    /// gateways, else among as many as the store knew of last, else all of it.
+    pub fn share(&self, gateways: Option<u32>) -> Terms {
+        self.terms().divided(gateways.or(self.fleet.gateways()).unwrap_or(1))
+    }
+
     /// What is known of the fleet that it belongs to.
     pub fn fleet(&self) -> &FleetLive {
         &self.fleet
     }
 
-    /// The cells that are asked now: those of the fleet, or this gateway's own.
+    /// The cells of the fleet: asked while it is known where that stands.
     pub fn cells(&self) -> &RateLimit {
-        match self.fleet.freshness() {
-            Freshness::Fresh => &self.cells,
-            Freshness::Stale => &self.alone,
-        }
+        &self.cells
+    }
+
+    /// This gateway's own: asked, by its share of the terms, while nothing is known.
+    pub fn alone(&self) -> &RateLimit {
+        &self.alone
     }
 
     /// Notes what an admitted request took of the fleet's cells. `now` is not after
     /// that.
     pub fn spend(&self, key: KeyHash, cost: u32, now: Moment) {
-        let _ = (key, cost, now);
+        let terms = self.terms();
+        let ticks = terms.ticks(cost);
+        if ticks == 0 || self.fleet.freshness() == Freshness::Stale {
+            return;
+        }
+        self.ledger.note(key, |entry| {
+            entry.spend(ticks, now);
+            // Under the entry's lock: whoever settles sees both or neither.
+            if entry.is_weighed() && !self.has_room(key, now) {
+                let extra = entry.charge(ticks, self.fleet.epoch());
+                self.cells.put(key, |due| due.saturating_add(extra));
+            }
+        });
+    }
+
+    fn has_room(&self, key: KeyHash, now: Moment) -> bool {
+        self.terms().remaining(self.cells.ahead(key, now)) > 0
     }
 
     /// What is to be told: at most `most` keys, those first that waited longest.
@@ -129,20 +154,49 @@ impl Lease {
     /// `lenience` is the longest that anything which a gateway spends takes to be
     /// reckoned: the same on every gateway of the fleet.
     pub fn cut(&self, most: usize, lenience: Duration, now: Moment) -> Vec<Told> {
-        let _ = (most, lenience, now);
-        Vec::new()
+        let (terms, mut all) = (self.terms(), Vec::new());
+        self.ledger.visit(|key, entry| {
+            if entry.is_told() {
+                // A key that is held at its limit may just not have been let spend.
+                let held = entry.is_weighed() && !self.has_room(key, now);
+                return Some(if held { Fate::Keep } else { Fate::Remove });
+            }
+            if all.len() == most {
+                return None;
+            }
+            all.push(entry.tell(key, &terms, lenience, now));
+            Some(Fate::Keep)
+        });
+        let (told, late): (Vec<_>, Vec<_>) = all.into_iter().partition(|told: &Told| told.micros > 0);
+        late.into_iter().for_each(|told| self.lost(told));
+        told
     }
 
     /// Moves the key's cell to where the fleet stands, with what was spent since on
-    /// top. `sent_at` is when the exchange began.
+    /// top; or leaves it where its own gateway alone has brought it, if that is
+    /// further. `sent_at` is when the exchange began.
     pub fn settle(&self, told: Told, reckoned: Reckoned, sent_at: Moment) {
-        let _ = (told, reckoned, sent_at);
+        let terms = self.terms();
+        let due = terms.now(sent_at).saturating_add(terms.ticks_in(reckoned.ahead));
+        self.ledger.look(told.key, |entry| {
+            let pending = entry.as_ref().map_or(0, |entry| entry.pending());
+            // A key that owes nothing may owe nothing since long ago: the cell knows
+            // better what has come back since.
+            let least = if reckoned.ahead.is_zero() { 0 } else { due.saturating_add(pending) };
+            self.cells.put(told.key, |due| due.saturating_sub(told.extra).max(least));
+            if let Some(entry) = entry {
+                entry.weigh(told.micros, reckoned, &terms, self.fleet.epoch());
+            }
+        });
     }
 
     /// Forgets what was told in an exchange that failed. It may have arrived: telling
     /// it twice could refuse somebody who is below the limit.
     pub fn lost(&self, told: Told) {
-        let _ = told;
+        self.ledger.count_untold();
+        self.ledger.look(told.key, |_| {
+            self.cells.put(told.key, |due| due.saturating_sub(told.extra));
+        });
     }
 
     /// The furthest that the store lets a key be ahead of now, so that debt ends some
@@ -168,3 +222,6 @@ impl Lease {
 /// Microseconds of so much are exact in a double with the time of day added: a
 /// hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+#[cfg(test)]
+mod tests;

@@ -10,14 +10,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{
-    Basis, Clock, Counts, KeySeeds, Lease, LimitKey, LimitLive, Standing,
+    Basis, Clock, Counts, Freshness, KeySeeds, Lease, LimitKey, LimitLive, RateLimit, Standing, Terms,
     costs::{Costs, RouteIndexes},
 };
 use crate::config::{
-    Sourced,
-    limit::LimitSpec,
+    Config, Share,
+    limit::{LimitSpec, OnStoreErrorSpec},
     route::RouteSpec,
-    tenant::{TenantIndex, TenantSpec},
+    tenant::TenantIndex,
     types::Name,
 };
 
@@ -33,17 +33,18 @@ pub struct Limits {
 
 impl Limits {
     /// The limits of a configuration in which every name stands for something,
-    /// with the counts that `live` has of them.
-    pub fn new(
-        limits: &[Sourced<LimitSpec>],
-        routes: &[Sourced<RouteSpec>],
-        tenants: &[Sourced<TenantSpec>],
-        live: &LimitLive,
-    ) -> Self {
-        let indexes = routes.iter().enumerate().map(|(index, route)| (&route.spec.name, index)).collect();
-        let limit = |limit: &Sourced<LimitSpec>| Limit::new(&limit.spec, tenants, &indexes, live);
-        let all: Vec<_> = limits.iter().filter_map(limit).collect();
-        let routes = routes.iter().map(|route| RouteLimits::new(&route.spec, &all)).collect();
+    /// with the counts that `live` has of them, shared by so many gateways where that
+    /// is known.
+    pub fn new(config: &Config, gateways: Option<u32>, live: &LimitLive) -> Self {
+        let routes = config.routes.iter().enumerate();
+        let around = Around {
+            config,
+            gateways,
+            routes: routes.map(|(index, route)| (&route.spec.name, index)).collect(),
+            live,
+        };
+        let all: Vec<_> = config.limits.iter().filter_map(|limit| Limit::new(&limit.spec, &around)).collect();
+        let routes = config.routes.iter().map(|route| RouteLimits::new(&route.spec, &all)).collect();
         Self { all, routes, clock: live.clock, seeds: live.seeds.clone() }
     }
 
@@ -59,7 +60,11 @@ impl Limits {
 
     /// Those that settle up with the fleet.
     pub fn leases(&self) -> Vec<Arc<Lease>> {
-        Vec::new()
+        let lease = |limit: &Limit| match &limit.counts {
+            Counts::Leased(lease, _) => Some(lease.clone()),
+            Counts::Rate(..) | Counts::Concurrency(..) => None,
+        };
+        self.all.iter().filter_map(lease).collect()
     }
 
     /// The limits that hold for a route.
@@ -75,13 +80,21 @@ impl Limits {
     }
 }
 
+/// What a limit is built from beside its own words.
+struct Around<'a> {
+    config: &'a Config,
+    gateways: Option<u32>,
+    routes: RouteIndexes<'a>,
+    live: &'a LimitLive,
+}
+
 /// A limit at work.
 pub struct Limit {
     /// What logs and metrics call it.
     pub name: Arc<str>,
     /// Per what it counts.
     pub key: LimitKey,
-    /// What it counted.
+    /// What it counted, and what it grants by now.
     pub counts: Counts,
     costs: Costs,
     spec: LimitSpec,
@@ -90,18 +103,16 @@ pub struct Limit {
 }
 
 impl Limit {
-    fn new(
-        spec: &LimitSpec,
-        tenants: &[Sourced<TenantSpec>],
-        routes: &RouteIndexes<'_>,
-        live: &LimitLive,
-    ) -> Option<Self> {
+    fn new(spec: &LimitSpec, around: &Around<'_>) -> Option<Self> {
+        let tenants = &around.config.tenants;
         let tenant = |name: &Name| tenants.iter().position(|tenant| tenant.spec.name == *name);
+        let share = around.config.share_of(spec);
+        let counts = around.live.counts(&Basis::of(spec, share)?);
         Some(Self {
             name: spec.name.as_str().into(),
             key: LimitKey::from(spec),
-            counts: live.counts(&Basis::of(spec)?),
-            costs: Costs::new(&spec.costs, routes),
+            counts: if share == Share::Instance { counts } else { counts.among(around.gateways) },
+            costs: Costs::new(&spec.costs, &around.routes),
             exempt_networks: spec.exempt.networks.clone(),
             exempt_tenants: spec.exempt.tenants.iter().filter_map(tenant).map(TenantIndex).collect(),
             spec: spec.clone(),
@@ -120,6 +131,17 @@ impl Limit {
         self.costs.of(method, route)
     }
 
+    /// Who is asked for a rate now; `None` of what counts what is under way.
+    pub fn source(&self) -> Option<Source<'_>> {
+        match &self.counts {
+            Counts::Rate(cells, terms) => Some(Source::Cells { cells, terms: *terms, lease: None }),
+            Counts::Leased(lease, gateways) => {
+                Some(Source::leased(lease, *gateways, self.spec.on_store_error))
+            }
+            Counts::Concurrency(..) => None,
+        }
+    }
+
     /// What the operator wrote.
     pub fn spec(&self) -> &LimitSpec {
         &self.spec
@@ -129,6 +151,38 @@ impl Limit {
     pub fn told(&self, standing: &Standing) -> Option<HeaderValue> {
         let (left, reset) = (standing.remaining(), whole_seconds(standing.reset_after()));
         HeaderValue::try_from(format!("\"{}\";r={left};t={reset}", self.name)).ok()
+    }
+}
+
+/// Who is asked for a rate.
+pub enum Source<'a> {
+    /// These cells.
+    Cells {
+        /// Where each key stands.
+        cells: &'a RateLimit,
+        /// By what terms.
+        terms: Terms,
+        /// Who is told what an admitted request took.
+        lease: Option<&'a Lease>,
+    },
+    /// Nobody: the store does not answer, and everybody passes.
+    Nobody,
+    /// The store, which does not answer: nobody passes.
+    Store,
+}
+
+impl<'a> Source<'a> {
+    fn leased(lease: &'a Lease, gateways: Option<u32>, on_error: OnStoreErrorSpec) -> Self {
+        match (lease.fleet().freshness(), on_error) {
+            (Freshness::Fresh, _) => {
+                Self::Cells { cells: lease.cells(), terms: lease.terms(), lease: Some(lease) }
+            }
+            (Freshness::Stale, OnStoreErrorSpec::Local) => {
+                Self::Cells { cells: lease.alone(), terms: lease.share(gateways), lease: None }
+            }
+            (Freshness::Stale, OnStoreErrorSpec::Allow) => Self::Nobody,
+            (Freshness::Stale, OnStoreErrorSpec::Deny) => Self::Store,
+        }
     }
 }
 
@@ -160,8 +214,8 @@ impl RouteLimits {
         for (index, limit) in order.into_iter().filter_map(|index| Some((index, all.get(index)?))) {
             match &limit.counts {
                 _ if !limit.spec.enforce => on_trial.push(index),
-                Counts::Concurrency(_) => at_once.push(index),
-                Counts::Rate(_) => rates.push(index),
+                Counts::Concurrency(..) => at_once.push(index),
+                Counts::Rate(..) | Counts::Leased(..) => rates.push(index),
             }
         }
         let policy = policy(rates.iter().filter_map(|index| all.get(*index)));
@@ -180,8 +234,11 @@ impl RouteLimits {
 fn policy<'a>(rates: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
     let mut text = String::new();
     for limit in rates {
-        let Counts::Rate(rate) = &limit.counts else { continue };
-        let terms = rate.terms();
+        let terms = match &limit.counts {
+            Counts::Rate(_, terms) => *terms,
+            Counts::Leased(lease, _) => lease.terms(),
+            Counts::Concurrency(..) => continue,
+        };
         let window = whole_seconds(terms.interval().saturating_mul(terms.burst()));
         let comma = if text.is_empty() { "" } else { ", " };
         // Writing into a `String` cannot fail.
@@ -201,32 +258,82 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::config::{Source, Sourced};
 
-    fn limits(limits: &str, routes: &str) -> Limits {
-        let source = Source::file("t.yaml");
-        let specs: Vec<LimitSpec> = serde_yaml::from_str(limits).unwrap();
-        let limits = specs.into_iter().map(|spec| Sourced { source: source.clone(), spec });
-        let specs: Vec<RouteSpec> = serde_yaml::from_str(routes).unwrap();
-        let routes = specs.into_iter().map(|spec| Sourced { source: source.clone(), spec });
-        let live = LimitLive::new(Instant::now());
-        Limits::new(&limits.collect::<Vec<_>>(), &routes.collect::<Vec<_>>(), &[], &live)
+    fn limits_in(fleet: &str, limits: &str, route: &str, live: &LimitLive) -> Limits {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tollgate.yaml");
+        let text = format!(
+            "listeners: [{{ name: l, address: 127.0.0.1:80 }}]\nfleet: {fleet}\nlimits: {limits}\nroutes: [{route}]\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = crate::config::load(&path).unwrap().config;
+        Limits::new(&config, config.fleet.gateways, live)
     }
 
-    const LIMITS: &str = "
-        - { name: a, rate: 100/s, burst: 20 }
-        - { name: b, rate: 10/m, global: true }
-        - { name: c, concurrency: 5 }
-        - { name: d, rate: 1/s, enforce: false }";
+    fn limits(limits: &str, route: &str) -> Limits {
+        limits_in("{}", limits, route, &LimitLive::new(Instant::now()))
+    }
+
+    const LIMITS: &str = "[
+        { name: a, rate: 100/s, burst: 20 },
+        { name: b, rate: 10/m, global: true },
+        { name: c, concurrency: 5 },
+        { name: d, rate: 1/s, enforce: false }]";
 
     #[test]
     fn global_limits_come_first_and_each_once() {
-        let limits = limits(LIMITS, "[{ name: r, limits: [d, c, a, b], respond: { status: 200 } }]");
+        let limits = limits(LIMITS, "{ name: r, limits: [d, c, a, b], respond: { status: 200 } }");
 
         let of = limits.of(0).unwrap();
 
         assert_eq!((&*of.rates, &*of.at_once, &*of.on_trial), (&[1, 0][..], &[2][..], &[3][..]));
         assert_eq!(of.policy.as_ref().unwrap(), "\"b\";q=1;w=6, \"a\";q=20;w=1");
+    }
+
+    fn asked(limits: &Limits) -> Option<(Terms, bool)> {
+        match limits.get(0).unwrap().source() {
+            Some(Source::Cells { terms, lease, .. }) => Some((terms, lease.is_some())),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_divided_limit_is_this_gateways_part_and_keeps_its_cells() {
+        let live = LimitLive::new(Instant::now());
+        let divided = |fleet| {
+            let limit = "[{ name: a, rate: 100/s, burst: 20, scope: fleet }]";
+            limits_in(fleet, limit, "{ name: r, limits: [a], respond: { status: 200 } }", &live)
+        };
+        let (two, four) = (divided("{ gateways: 2 }"), divided("{ gateways: 4 }"));
+
+        let whole = Terms::new(100, Duration::from_secs(1), 20);
+        assert_eq!(
+            (asked(&two), asked(&four)),
+            (Some((whole.divided(2), false)), Some((whole.divided(4), false)))
+        );
+        assert_eq!(two.afresh(&four).count(), 0);
+        assert_eq!(four.of(0).unwrap().policy.as_ref().unwrap(), "\"a\";q=5;w=1");
+    }
+
+    #[test]
+    fn a_lease_says_who_is_asked_while_the_store_does_not_answer() {
+        let live = LimitLive::new(Instant::now());
+        let leased = |on_error: &str| {
+            let limit =
+                format!("[{{ name: a, rate: 100/s, burst: 20, scope: fleet, on_store_error: {on_error} }}]");
+            let fleet = "{ gateways: 4, store: { addresses: [127.0.0.1:6379] } }";
+            limits_in(fleet, &limit, "{ name: r, limits: [a], respond: { status: 200 } }", &live)
+        };
+        let whole = Terms::new(100, Duration::from_secs(1), 20);
+
+        assert_eq!(asked(&leased("local")), Some((whole.divided(4), false)));
+        assert!(matches!(leased("allow").get(0).unwrap().source(), Some(Source::Nobody)));
+        assert!(matches!(leased("deny").get(0).unwrap().source(), Some(Source::Store)));
+
+        live.fleet.stand(Freshness::Fresh);
+        for on_error in ["local", "allow", "deny"] {
+            assert_eq!(asked(&leased(on_error)), Some((whole, true)), "{on_error}");
+        }
     }
 
     #[test]

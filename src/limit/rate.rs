@@ -48,7 +48,7 @@ impl RateLimit {
         Self { terms, sets: empty(sets), claims, overflowed: AtomicU64::new(0) }
     }
 
-    /// What it grants.
+    /// What it grants altogether; a share of it asks by other terms, in the same ticks.
     pub fn terms(&self) -> Terms {
         self.terms
     }
@@ -95,13 +95,14 @@ impl RateLimit {
         due.unwrap_or(0).saturating_sub(self.terms.now(now))
     }
 
-    /// Takes `cost` tokens if all of them are there; none are always there.
-    pub(super) fn draw(&self, key: KeyHash, cost: u32, now: Moment) -> Drawn {
-        let ticks = self.terms.ticks(cost);
+    /// Takes `cost` tokens by these terms if all of them are there; none are always
+    /// there. In [`terms`](Self::terms), or a share of them.
+    pub(super) fn draw(&self, terms: &Terms, key: KeyHash, cost: u32, now: Moment) -> Drawn {
+        let ticks = terms.ticks(cost);
         if ticks == 0 {
             return Drawn { granted: true, ahead: self.ahead(key, now), evicted: false };
         }
-        let draw = Draw { terms: &self.terms, now: self.terms.now(now), ticks };
+        let draw = Draw { terms, now: terms.now(now), ticks };
         let Some((index, set)) = self.place(key) else {
             return Drawn { granted: true, ahead: ticks, evicted: false };
         };
@@ -112,10 +113,16 @@ impl RateLimit {
         drawn
     }
 
-    /// Gives `cost` tokens back that were drawn.
-    pub(super) fn give_back(&self, key: KeyHash, cost: u32) {
+    /// Gives `cost` tokens back that were drawn by these terms.
+    pub(super) fn give_back(&self, terms: &Terms, key: KeyHash, cost: u32) {
+        let ticks = terms.ticks(cost);
+        self.put(key, |due| due.saturating_sub(ticks));
+    }
+
+    /// Changes the tick at which a key owes nothing any more, unless it has no cell.
+    pub(super) fn put(&self, key: KeyHash, change: impl Fn(u64) -> u64) {
         if let Some((index, set)) = self.place(key) {
-            set.give_back(key.tag(), self.terms.ticks(cost), || self.claim(index));
+            set.put(key.tag(), change, || self.claim(index));
         }
     }
 

@@ -37,6 +37,17 @@ impl Terms {
         Self { interval, depth: interval.saturating_mul(burst.into()), burst, shift }
     }
 
+    /// What one of `gateways` grants that share it equally; its burst is rounded up.
+    /// In the same ticks: cells stay what they are while the number changes. Where
+    /// that has no room for so much (bursts of years), the share is larger.
+    pub fn divided(&self, gateways: u32) -> Self {
+        let gateways = gateways.max(1);
+        let most = (1 << DEPTH_BITS) - 1;
+        let burst = self.burst.div_ceil(gateways);
+        let interval = self.interval.saturating_mul(gateways.into()).min(most / u64::from(burst));
+        Self { interval, depth: interval * u64::from(burst), burst, shift: self.shift }
+    }
+
     /// The most at once.
     pub fn burst(&self) -> u32 {
         self.burst
@@ -79,6 +90,11 @@ impl Terms {
         self.depth.saturating_sub(ahead) as f64 / self.interval as f64
     }
 
+    /// So many ticks are not longer than this.
+    pub(super) fn ticks_in(&self, time: Duration) -> u64 {
+        u64::try_from(time.as_nanos() >> self.shift).unwrap_or(u64::MAX)
+    }
+
     /// The length of some ticks.
     pub(super) fn time(&self, ticks: u64) -> Duration {
         let nanos = u128::from(ticks) << self.shift;
@@ -89,6 +105,9 @@ impl Terms {
 
 /// No tick that is counted anywhere has more bits.
 pub(super) const TICK_BITS: u32 = 60;
+
+/// The last of them.
+pub(super) const END: u64 = (1 << TICK_BITS) - 1;
 
 /// A burst is at most so long, so that it fits behind the last moment.
 const DEPTH_BITS: u32 = TICK_BITS - 2;
@@ -134,6 +153,21 @@ mod tests {
                     assert!(furthest + terms.depth < 1 << TICK_BITS, "{terms:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn gateways_that_share_a_limit_grant_it_together_in_the_same_ticks() {
+        let whole = Terms::new(100, Duration::from_secs(1), 20);
+
+        let third = whole.divided(3);
+
+        assert_eq!((third.interval, third.burst, third.shift), (30_000_000, 7, whole.shift));
+        assert_eq!((whole.divided(1), whole.divided(0)), (whole, whole));
+        assert_eq!(whole.divided(10_000).burst, 1);
+        for widest in [Terms::new(1, Duration::MAX, u32::MAX), Terms::new(1, DAY, u32::MAX)] {
+            let divided = widest.divided(u32::MAX);
+            assert!(divided.interval >= 1 && divided.depth < 1 << DEPTH_BITS, "{divided:?}");
         }
     }
 

@@ -47,6 +47,11 @@ impl Standing {
         self.limit
     }
 
+    /// The same by a share of the limit's terms.
+    pub fn under(self, terms: Terms) -> Self {
+        Self { terms, ..self }
+    }
+
     /// What the limit grants.
     pub fn terms(&self) -> &Terms {
         &self.terms

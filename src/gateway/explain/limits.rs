@@ -8,7 +8,7 @@ use crate::{
         limits::{Hold, Request},
         rejection::Rejection,
     },
-    limit::{Counts, Limit, Moment, whole_seconds},
+    limit::{Counts, KeyHash, Limit, Moment, Source, whole_seconds},
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
 };
@@ -60,22 +60,7 @@ impl Looks<'_> {
         let says = match request.hold(limit) {
             Hold::For(key) => {
                 told.key = (!limit.key.parts.is_empty()).then(|| key.to_string());
-                match &limit.counts {
-                    Counts::Rate(rate) => {
-                        let standing = rate.standing(key, self.now);
-                        let cost = request.cost(limit).min(rate.terms().burst());
-                        told.cost = Some(cost);
-                        told.remaining = Some(standing.remaining());
-                        let reset = standing.reset_after();
-                        told.whole_in_seconds = (!reset.is_zero()).then(|| whole_seconds(reset));
-                        (standing.remaining() >= cost).then_some(()).ok_or(Rejection::RateLimited)
-                    }
-                    Counts::Concurrency(counts) => {
-                        let left = counts.most().saturating_sub(counts.under_way(key));
-                        told.remaining = Some(left);
-                        (left > 0).then_some(()).ok_or(Rejection::ConcurrencyLimited)
-                    }
-                }
+                self.ask(&mut told, request, limit, key)
             }
             Hold::Exempt | Hold::NoKey => {
                 told.says = "does not hold".to_owned();
@@ -88,11 +73,45 @@ impl Looks<'_> {
         }
         (told, says)
     }
+
+    /// What the limit says of this key; what it has left goes into `told`.
+    fn ask(
+        &self,
+        told: &mut LimitTold,
+        request: &Request<'_>,
+        limit: &Limit,
+        key: KeyHash,
+    ) -> Result<(), Rejection> {
+        match (limit.source(), &limit.counts) {
+            (Some(Source::Cells { cells, terms, .. }), _) => {
+                let standing = cells.standing(key, self.now).under(terms);
+                let cost = request.cost(limit).min(terms.burst());
+                told.cost = Some(cost);
+                told.remaining = Some(standing.remaining());
+                let reset = standing.reset_after();
+                told.whole_in_seconds = (!reset.is_zero()).then(|| whole_seconds(reset));
+                (standing.remaining() >= cost).then_some(()).ok_or(Rejection::RateLimited)
+            }
+            (None, Counts::Concurrency(counts, most)) => {
+                let left = most.get().saturating_sub(counts.under_way(key));
+                told.remaining = Some(left);
+                (left > 0).then_some(()).ok_or(Rejection::ConcurrencyLimited)
+            }
+            (Some(Source::Store), _) => Err(Rejection::RateLimited),
+            (Some(Source::Nobody), _) | (None, Counts::Rate(..) | Counts::Leased(..)) => {
+                told.says = "does not hold".to_owned();
+                Ok(())
+            }
+        }
+    }
 }
 
+/// The most that a key can have.
 fn most(limit: &Limit) -> u32 {
-    match &limit.counts {
-        Counts::Rate(rate) => rate.terms().burst(),
-        Counts::Concurrency(counts) => counts.most(),
+    match (limit.source(), &limit.counts) {
+        (Some(Source::Cells { terms, .. }), _) => terms.burst(),
+        (_, Counts::Rate(_, terms)) => terms.burst(),
+        (_, Counts::Leased(lease, _)) => lease.terms().burst(),
+        (_, Counts::Concurrency(_, most)) => most.get(),
     }
 }

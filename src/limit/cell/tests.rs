@@ -30,7 +30,7 @@ impl<const WAYS: usize> Shared<WAYS> {
     }
 
     fn give_back_old(&self) -> bool {
-        self.set.give_back(OLD, TOKEN, || self.lock.lock().unwrap());
+        self.set.put(OLD, |due| due - TOKEN, || self.lock.lock().unwrap());
         true
     }
 }

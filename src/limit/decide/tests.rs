@@ -19,7 +19,7 @@ fn key(tag: u64) -> KeyHash {
 }
 
 fn ask(limit: &RateLimit, cost: u32) -> Ask<'_> {
-    Ask { limit, key: key(1), cost }
+    Ask { limit, terms: limit.terms(), key: key(1), cost }
 }
 
 fn remaining(limit: &RateLimit) -> u32 {

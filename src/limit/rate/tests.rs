@@ -39,7 +39,7 @@ impl Model {
 
 /// What `decide` says, as the model does.
 fn draw(limit: &RateLimit, key: u64, cost: u32, now: u64) -> (bool, u64, u64, u64) {
-    let verdict = decide(&[Ask { limit, key: hash(key), cost }], Moment(now)).unwrap();
+    let verdict = decide(&[Ask { limit, terms: limit.terms(), key: hash(key), cost }], Moment(now)).unwrap();
     let wait = match &verdict {
         Verdict::Admitted(_) => Duration::ZERO,
         Verdict::Refused { retry_after, .. } => *retry_after,
@@ -160,13 +160,13 @@ fn nothing_overflows_at_the_ends_of_time_and_cost() {
         [Terms::new(u32::MAX, Duration::from_nanos(1), u32::MAX), Terms::new(1, Duration::MAX, u32::MAX)]
     {
         let limit = RateLimit::new(terms, 0);
-        let all = Ask { limit: &limit, key: hash(1), cost: u32::MAX };
+        let all = Ask { limit: &limit, terms, key: hash(1), cost: u32::MAX };
 
         for now in [0, u64::MAX, 1, u64::MAX / 2, u64::MAX] {
             decide(&[all], Moment(now));
             decide(&[all, all], Moment(now));
-            limit.give_back(hash(1), u32::MAX);
-            limit.give_back(hash(1), u32::MAX);
+            limit.give_back(&terms, hash(1), u32::MAX);
+            limit.give_back(&terms, hash(1), u32::MAX);
             assert!(limit.standing(hash(1), Moment(now)).reset_after() <= Duration::MAX);
         }
     }

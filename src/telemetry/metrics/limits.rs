@@ -41,6 +41,10 @@ closed_set! {
         MissingDenied = "missing_denied",
         /// The limit does not hold for who asks.
         Exempt = "exempt",
+        /// The store does not answer, and everybody passes then.
+        StoreAllowed = "store_allowed",
+        /// The store does not answer, and nobody passes then.
+        StoreDenied = "store_denied",
     }
 }
 
