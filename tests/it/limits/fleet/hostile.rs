@@ -24,34 +24,29 @@ async fn a_key_of_any_length_is_a_few_bytes_in_the_store() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_keys_take_bounded_memory_and_nobodys_time() {
+async fn many_keys_take_bounded_memory_and_nobodys_time() {
     let redis = Redis::start().await;
-    let origin = Origin::start().await;
-    let gateway = gateway(&origin, &redis.section(SLOW), "rate: 1/s, burst: 5, memory: 1MiB").await;
+    let yaml = format!(
+        "{}
+limits: [{{ name: shared, key: [{{ header: x-key }}], scope: fleet, global: true, rate: 1/s, burst: 5, memory: 1MiB }}]
+routes: [{{ name: all, respond: {{ status: 200 }} }}]",
+        redis.section(SLOW)
+    );
+    let gateway = Gateway::builder().yaml(&yaml).start().await;
     comes_up(&gateway).await;
 
-    let flood = async |part: u32| {
-        let (mut http, mut slowest) = (gateway.connect().await, Duration::ZERO);
-        for start in (0..KEYS / CLIENTS).step_by(100) {
-            let mut bytes = Vec::new();
-            for nth in start..start + 100 {
-                bytes.extend(of(&format!("flood-{part}-{nth}")).to_http1());
-            }
-            let at = Instant::now();
-            http.write(bytes).await.unwrap();
-            for _ in 0..100 {
-                let answer = http.read_response().await.unwrap();
-                assert_eq!(answer.status, 200, "{answer:?}");
-            }
-            slowest = slowest.max(at.elapsed());
+    let flood = async |client: u32| {
+        let (mut http, mut seen) = (gateway.connect().await, Seen::default());
+        for nth in 0..KEYS / CLIENTS {
+            ask(&mut http, &format!("{client}-{nth}"), &mut seen).await;
         }
-        slowest
+        seen
     };
     let floods = futures::future::join_all((0..CLIENTS).map(flood));
-    let (slowest, polite) = tokio::join!(floods, ask_at(&gateway, "polite", 1, Duration::from_secs(3)));
+    let (floods, polite) = tokio::join!(floods, ask_at(&gateway, "polite", 1, Duration::from_secs(3)));
 
     assert!(polite.refused == 0 && polite.slowest < AT_ONCE, "{polite:?}");
-    assert!(slowest.iter().all(|slowest| *slowest < 4 * AT_ONCE), "{slowest:?}");
+    assert!(floods.iter().all(|seen| seen.refused == 0 && seen.slowest < AT_ONCE), "{floods:?}");
     let metrics = gateway.metrics().await;
     let keys = metrics.metric("tollgate_limit_ledger_keys", &[("limit", "shared")]);
     assert!(keys <= f64::from(1 << 20) / 100.0, "{keys} keys");
@@ -64,5 +59,5 @@ async fn a_hundred_thousand_keys_take_bounded_memory_and_nobodys_time() {
     assert!(used.trim().parse::<u64>().unwrap() < 64 << 20, "{used}");
 }
 
-const KEYS: u32 = 100_000;
-const CLIENTS: u32 = 4;
+const KEYS: u32 = 20_000;
+const CLIENTS: u32 = 16;

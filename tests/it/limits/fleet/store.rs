@@ -10,7 +10,7 @@ use boring::x509::X509;
 use tollgate::{
     config::fleet::StoreSpec,
     limit::{
-        Clock, FleetLive, Freshness, Lease, Terms,
+        Ask, Clock, FleetLive, Freshness, Lease, Terms, decide,
         store::{Store, StoreSettings, StoreView},
     },
     telemetry::Metrics,
@@ -24,6 +24,7 @@ use crate::support::{
 /// A gateway's end of the store, without the gateway.
 struct Follower {
     fleet: Arc<FleetLive>,
+    clock: Clock,
     store: Store,
 }
 
@@ -31,19 +32,21 @@ impl Follower {
     fn of(spec: &str, authority: Option<&str>) -> Self {
         let fleet = Arc::<FleetLive>::default();
         let metrics = Metrics::new().unwrap();
-        let store = Store::start(fleet.clone(), Clock::new(Instant::now()), &metrics).unwrap();
-        let follower = Self { fleet, store };
+        let clock = Clock::new(Instant::now());
+        let store = Store::start(fleet.clone(), clock, &metrics).unwrap();
+        let follower = Self { fleet, clock, store };
         follower.follow(spec, authority);
         follower
     }
 
-    fn follow(&self, spec: &str, authority: Option<&str>) {
+    fn follow(&self, spec: &str, authority: Option<&str>) -> Arc<Lease> {
         let spec: StoreSpec = serde_yaml::from_str(spec).unwrap();
         let authorities = authority.map(|pem| X509::stack_from_pem(pem.as_bytes()).unwrap());
         let settings = StoreSettings::new(&spec, authorities.as_deref()).unwrap();
         let terms = Terms::new(100, Duration::from_secs(1), 20);
-        let lease = Lease::new("a".into(), terms, 1 << 20, self.fleet.clone());
-        self.store.follow(Some(Arc::new(settings)), vec![Arc::new(lease)]);
+        let lease = Arc::new(Lease::new("a".into(), terms, 1 << 20, self.fleet.clone()));
+        self.store.follow(Some(Arc::new(settings)), vec![lease.clone()]);
+        lease
     }
 
     fn view(&self) -> StoreView {
@@ -272,4 +275,34 @@ async fn nobody_at_the_address_is_told() {
     follower.follow("{ addresses: [\"no-such-host.invalid:6379\"], timeout: 5s }", None);
     eventually(PATIENCE, || async { follower.view().up == Some(false) }).await;
     assert_eq!(follower.is_down().await, "unreachable");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_keys_in_a_moment_are_told_as_far_as_there_is_room() {
+    let redis = Redis::start().await;
+    let follower = Follower::of(&spec(&redis, ""), None);
+    let lease = follower.follow(&spec(&redis, ""), None);
+    follower.is_up().await;
+    let seeds = follower.fleet.seeds();
+
+    let began = Instant::now();
+    for number in 0..100_000 {
+        let mut hasher = seeds.hasher();
+        hasher.number(number);
+        let (key, now) = (hasher.finish(), follower.clock.at(Instant::now()));
+        let ask = Ask { limit: lease.cells(), terms: lease.terms(), key, cost: 1 };
+        assert!(decide(&[ask], now).unwrap().is_admitted());
+        lease.spend(key, 1, now);
+    }
+    let took = began.elapsed();
+    let keys = lease.keys();
+
+    // A request notes it in microseconds, whatever the store does.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(keys <= (1 << 20) / 100, "{keys} keys");
+    assert!(lease.untold() > 0);
+    eventually(PATIENCE, || async { lease.keys() == 0 }).await;
+    assert_eq!(follower.view().up, Some(true));
+    let told = redis.cli(&["DBSIZE"]).await.parse::<u64>().unwrap();
+    assert!(told > 1_000, "{told} told");
 }
