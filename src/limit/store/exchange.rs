@@ -134,6 +134,6 @@ fn in_calls(told: Vec<Told>) -> impl Iterator<Item = (u8, Vec<Told>)> {
     })
 }
 
-/// Keys in a call: the store does nothing else for as long as it runs, about a
-/// millisecond.
+/// Keys in a call: the store does nothing else for as long as it runs, a millisecond
+/// or two (6 µs a key).
 const MOST_IN_CALL: usize = 256;

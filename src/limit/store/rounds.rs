@@ -211,7 +211,7 @@ struct Done {
 /// One failure may be a connection that a failover or an idle timeout ended.
 const STALE_AFTER: u32 = 2;
 
-/// Keys in an exchange, about 20 ms of the store's time; and the fewest.
+/// Keys in an exchange, about 25 ms of the store's time; and the fewest.
 const MOST_KEYS: usize = 4_096;
 const FEWEST_KEYS: usize = 256;
 
