@@ -121,7 +121,7 @@ pub(super) fn read_endpoints_files(
                     problems.warn(&Source::file(&path), text);
                 }
                 Ok(endpoints) => take(path, &endpoints),
-                Err(bad) => problems.extend(bad),
+                Err(bad) => problems.extend(bad.problems),
             }
         }
     }

@@ -20,22 +20,34 @@ use super::{
     upstream::EndpointSpec,
 };
 
-/// The endpoints of a file, of which there may be none; or everything that is
-/// wrong with it.
-pub fn read(path: &Path) -> Result<Vec<EndpointSpec>, Problems> {
+/// Why a file has no endpoints.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Everything that is wrong with it.
+    pub problems: Problems,
+    /// Another look may succeed although the file stays as it is: it was the machine
+    /// that could not read it.
+    pub passes: bool,
+}
+
+/// The endpoints of a file, of which there may be none.
+pub fn read(path: &Path) -> Result<Vec<EndpointSpec>, Unusable> {
     let mut problems = Problems::default();
     let text = match files::read(path, MOST_BYTES) {
         Ok(text) => Text { path: path.into(), text },
         Err(why) => {
             let (severity, source) = (Severity::Error, Source::file(path));
             problems.add(Problem { severity, source, line: why.line, text: why.text });
-            return Err(problems);
+            return Err(Unusable { problems, passes: why.passes });
         }
     };
     let endpoints = endpoints(&text, &mut problems);
     load::finish(&mut problems, &[text], &Secrets::default());
     problems.cap(&Source::file(path));
-    if problems.has_errors() { Err(problems) } else { Ok(endpoints) }
+    match problems.has_errors() {
+        true => Err(Unusable { problems, passes: false }),
+        false => Ok(endpoints),
+    }
 }
 
 fn endpoints(text: &Text, problems: &mut Problems) -> Vec<EndpointSpec> {
@@ -82,7 +94,7 @@ mod tests {
         let path = folder.path().join("orders.yaml");
         std::fs::write(&path, text).unwrap();
         let root = format!("{}/", folder.path().display());
-        read(&path).map_err(|problems| problems.to_string().replace(&root, ""))
+        read(&path).map_err(|bad| bad.problems.to_string().replace(&root, ""))
     }
 
     #[test]
@@ -125,7 +137,7 @@ mod tests {
             assert!(told.contains(wanted), "{text}: {told}");
         }
         assert!(read_text(b"endpoints: [caf\xe9]").unwrap_err().contains("not UTF-8"));
-        assert!(read(Path::new("/none")).unwrap_err().to_string().contains("no such file"));
+        assert!(read(Path::new("/none")).unwrap_err().problems.to_string().contains("no such file"));
     }
 
     #[test]
@@ -137,7 +149,7 @@ mod tests {
             let path = folder.path().join("orders.yaml");
             std::fs::write(&path, format!("endpoints:\n- {{ address: \"{written}\" }}\n")).unwrap();
 
-            let told = read(&path).unwrap_err().to_string();
+            let told = read(&path).unwrap_err().problems.to_string();
 
             assert!(
                 told.contains(":2: endpoints[0].address: nothing is filled in here"),

@@ -30,6 +30,8 @@ pub(super) struct Unread {
     pub line: Option<usize>,
     /// What is wrong.
     pub text: String,
+    /// It may pass although the file stays as it is.
+    pub passes: bool,
 }
 
 /// The main file and its fragments, in the order of their names. What cannot
@@ -40,7 +42,7 @@ pub(super) fn read_all(main: &Path, problems: &mut Problems) -> Vec<Text> {
     for path in std::iter::once(main.to_owned()).chain(fragments) {
         match read(&path, MOST_BYTES) {
             Ok(text) => texts.push(Text { path: Arc::from(path), text }),
-            Err(Unread { line, text }) => {
+            Err(Unread { line, text, .. }) => {
                 let source = Source::file(&path);
                 problems.add(Problem { severity: Severity::Error, source, line, text });
             }
@@ -51,9 +53,9 @@ pub(super) fn read_all(main: &Path, problems: &mut Problems) -> Vec<Text> {
 
 /// The text of a regular file of at most `most` bytes.
 pub(super) fn read(path: &Path, most: u64) -> Result<String, Unread> {
-    let told = |text: String| Unread { line: None, text };
-    let file = open(path).map_err(|why| told(reason(&why)))?;
-    let about = file.metadata().map_err(|why| told(reason(&why)))?;
+    let told = |text: String| Unread { line: None, text, passes: false };
+    let file = open(path).map_err(|why| failed(&why))?;
+    let about = file.metadata().map_err(|why| failed(&why))?;
     if !about.is_file() {
         let kind = if about.is_dir() { "a directory" } else { "a device, pipe or socket" };
         return Err(told(format!("this is {kind}; name a regular file")));
@@ -65,7 +67,7 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, Unread> {
 
     let mut bytes = Vec::new();
     // One more than allowed: the file may grow while it is read.
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|why| told(reason(&why)))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|why| failed(&why))?;
     if bytes.len() as u64 > most {
         return Err(too_large());
     }
@@ -83,6 +85,13 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
+// What says that the file is not there, or not for us, changes with the file; what
+// says that there are no descriptors left, or that a disk does not answer, without.
+fn failed(why: &io::Error) -> Unread {
+    let stays = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
+    Unread { line: None, text: reason(why), passes: !stays.contains(&why.kind()) }
+}
+
 fn reason(why: &io::Error) -> String {
     match why.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -97,7 +106,7 @@ fn not_text(bytes: &[u8], at: usize) -> Unread {
     let line = bytes.iter().take(at).filter(|b| **b == b'\n').count() + 1;
     let byte = bytes.get(at).copied().unwrap_or_default();
     let text = format!("byte {at} (0x{byte:02x}) is not UTF-8; save the file as UTF-8");
-    Unread { line: Some(line), text }
+    Unread { line: Some(line), text, passes: false }
 }
 
 fn fragments(main: &Path, problems: &mut Problems) -> Vec<PathBuf> {
@@ -160,6 +169,16 @@ mod tests {
         assert_eq!(told(&folder.path().join("none")), "there is no such file");
         assert_eq!(told(folder.path()), "this is a directory; name a regular file");
         assert_eq!(told(&pipe), "this is a device, pipe or socket; name a regular file");
+    }
+
+    #[test]
+    fn what_is_the_machines_fault_may_pass_and_what_is_the_files_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+
+        assert!(failed(&io::Error::from_raw_os_error(libc::EMFILE)).passes);
+        assert!(failed(&io::Error::from_raw_os_error(libc::EIO)).passes);
+        assert!(!read(&folder.path().join("none"), 10).unwrap_err().passes);
+        assert!(!read(folder.path(), 10).unwrap_err().passes);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
 //! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
 //! `repair` reads each entry through `typed` into its spec and keeps every
-//! `fault`, `rules`, `clashes` and `refers` look at what types cannot say, and `load`
+//! `fault`, `rules`, `clashes`, `refers` and `shares` look at what types cannot say, and `load`
 //! puts lines to everything that was found (`positions`).
 
 pub mod balance;
@@ -48,7 +48,7 @@ mod unknown;
 #[cfg(test)]
 mod golden;
 
-pub use endpoints_file::read as read_endpoints_file;
+pub use endpoints_file::{Unusable, read as read_endpoints_file};
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};

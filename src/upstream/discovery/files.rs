@@ -14,13 +14,18 @@ use super::{
     super::FoundSet,
     history::{Answer, Odd},
 };
-use crate::{config, telemetry::metrics::LookupResult};
+use crate::{
+    config::{self, Unusable, upstream::EndpointSpec},
+    telemetry::metrics::LookupResult,
+};
 
 /// What was seen of a file, last and when it was read last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Seen {
     last: Option<Stamp>,
     read: Option<Stamp>,
+    /// What was wrong then may have passed by now.
+    again: bool,
 }
 
 /// By what a file is told from what it was.
@@ -39,20 +44,33 @@ pub(super) enum FileLook {
     Read(Result<Answer, (LookupResult, Vec<String>)>),
 }
 
-/// Looks, and reads it if it changed. Blocks for as long as the disk takes.
+/// Looks, and reads it if it changed, or if it was the machine that could not read
+/// it. Blocks for as long as the disk takes.
 pub(super) fn look(path: &Path, seen: &mut Seen) -> FileLook {
+    look_by(config::read_endpoints_file, path, seen)
+}
+
+fn look_by(read: impl FnOnce(&Path) -> Contents, path: &Path, seen: &mut Seen) -> FileLook {
     let stamp = stamp(path);
     let is_first = seen.last.is_none();
     let is_still = seen.last.replace(stamp) == Some(stamp);
-    if seen.read == Some(stamp) || !(is_still || is_first) {
+    let is_known = seen.read == Some(stamp);
+    if (is_known && !seen.again) || !(is_still || is_first) {
         return FileLook::Same;
     }
     seen.read = Some(stamp);
-    FileLook::Read(read(path, stamp))
+    let contents = read(path);
+    let had_to_pass = std::mem::replace(&mut seen.again, matches!(&contents, Err(bad) if bad.passes));
+    match is_known && had_to_pass && seen.again {
+        true => FileLook::Same,
+        false => FileLook::Read(answer(contents, stamp)),
+    }
 }
 
-fn read(path: &Path, stamp: Stamp) -> Result<Answer, (LookupResult, Vec<String>)> {
-    let endpoints = config::read_endpoints_file(path).map_err(|problems| {
+type Contents = Result<Vec<EndpointSpec>, Unusable>;
+
+fn answer(contents: Contents, stamp: Stamp) -> Result<Answer, (LookupResult, Vec<String>)> {
+    let endpoints = contents.map_err(|Unusable { problems, .. }| {
         let why = match stamp {
             Stamp::None(io::ErrorKind::NotFound) => LookupResult::MissingFile,
             _ => LookupResult::BadFile,
@@ -117,6 +135,30 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!([look(), look(), look()], ["same", "missing_file", "same"]);
+    }
+
+    #[test]
+    fn what_the_machine_could_not_read_is_told_once_and_read_again_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.yaml");
+        fs::write(&path, "endpoints: [{ address: 10.0.0.1:80 }]").unwrap();
+        let (mut seen, reads) = (Seen::default(), std::cell::Cell::new(0));
+        let mut look = |fails: Option<bool>| {
+            let read = |path: &Path| {
+                reads.set(reads.get() + 1);
+                match fails {
+                    Some(passes) => Err(Unusable { problems: Default::default(), passes }),
+                    None => config::read_endpoints_file(path),
+                }
+            };
+            told(look_by(read, &path, &mut seen))
+        };
+
+        assert_eq!([look(Some(true)), look(Some(true)), look(None)], ["bad_file", "same", "1 endpoints"]);
+        assert_eq!((look(None), reads.get()), ("same".to_owned(), 3));
+        fs::write(&path, "endpoints: {}").unwrap();
+        assert_eq!([look(None), look(Some(true)), look(Some(false))], ["same", "bad_file", "bad_file"]);
+        assert_eq!((look(None), reads.get()), ("same".to_owned(), 5));
     }
 
     #[test]

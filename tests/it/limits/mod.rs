@@ -3,6 +3,8 @@
 
 mod answers;
 mod at_once;
+mod costs;
+mod divided;
 mod fleet;
 mod keys;
 mod telling;
@@ -15,7 +17,7 @@ use crate::support::{Gateway, Origin, PATIENCE, Request, Response, eventually};
 
 #[tokio::test]
 async fn a_burst_at_once_passes_as_far_as_it_goes() {
-    let (_origin, gateway) = orders("").await;
+    let (_origin, gateway) = orders("", "").await;
     let mut clients = Vec::new();
     for _ in 0..25 {
         clients.push(gateway.connect().await);
@@ -37,7 +39,7 @@ async fn a_burst_at_once_passes_as_far_as_it_goes() {
 
 #[tokio::test]
 async fn below_the_rate_all_pass_and_above_it_the_rate_and_the_burst_do() {
-    let (_origin, gateway) = orders("").await;
+    let (_origin, gateway) = orders("", "").await;
 
     let below = ask_at(&gateway, 50, Duration::from_secs(1)).await;
     assert!(below.iter().all(|asked| asked.passed), "{} asked", below.len());
@@ -46,7 +48,7 @@ async fn below_the_rate_all_pass_and_above_it_the_rate_and_the_burst_do() {
     let above = ask_at(&gateway, 150, Duration::from_secs(5)).await;
 
     let passed = above.iter().filter(|asked| asked.passed).count() as f64;
-    let expected = f64::from(gcra(&above));
+    let expected = f64::from(gcra(&above, 20.0, 100.0));
     let (first, last) = (above.first().unwrap().at, above.last().unwrap().at);
     let most = 20.0 + 100.0 * (last - first).as_secs_f64();
     assert!((passed - expected).abs() <= 1.0 + most / 100.0, "{passed} passed, {expected} expected");
@@ -171,10 +173,11 @@ async fn many_keys_at_once_are_forgotten_and_counted_and_nobody_is_refused_for_i
     assert!((400.0 - 256.0..400.0).contains(&overflowed), "{overflowed}");
 }
 
-/// The scenario: 100/s with a burst of 20 on `POST /orders`.
-async fn orders(more: &str) -> (Origin, Gateway) {
+/// The scenario: 100/s with a burst of 20 on `POST /orders`; more sections, and more
+/// keys of the limit.
+async fn orders(more: &str, of_limit: &str) -> (Origin, Gateway) {
     started(&format!(
-        "limits: [{{ name: orders, rate: 100/s, burst: 20 }}]
+        "limits: [{{ name: orders, rate: 100/s, burst: 20{of_limit} }}]
 routes:
   - {{ name: orders, match: {{ path: /orders, methods: [POST] }}, limits: [orders], to: [{{ upstream: origin }}] }}
 {more}"
@@ -207,11 +210,11 @@ async fn ask_at(gateway: &Gateway, per_second: u32, long: Duration) -> Vec<Asked
     asked
 }
 
-/// How many of these pass by the book: a bucket of 20 that gains 100 a second.
-fn gcra(asked: &[Asked]) -> u32 {
-    let (mut tokens, mut last, mut passed) = (20.0_f64, asked[0].at, 0);
+/// How many of these pass by the book: a bucket of a burst that gains a rate a second.
+fn gcra(asked: &[Asked], burst: f64, rate: f64) -> u32 {
+    let (mut tokens, mut last, mut passed) = (burst, asked[0].at, 0);
     for one in asked {
-        tokens = (tokens + 100.0 * (one.at - last).as_secs_f64()).min(20.0);
+        tokens = (tokens + rate * (one.at - last).as_secs_f64()).min(burst);
         last = one.at;
         if tokens >= 1.0 {
             tokens -= 1.0;
