@@ -116,7 +116,9 @@ impl Snapshot {
             problems.sort();
             return Err(problems);
         };
-        let rate_limits = Limits::new(config, live.gateways(config), &live.limits);
+        // Once: the file may change meanwhile, and what both say has to be the same.
+        let gateways = live.gateways(config);
+        let rate_limits = Limits::new(config, gateways, &live.limits);
         let snapshot = Self {
             generation,
             built: Instant::now(),
@@ -125,7 +127,7 @@ impl Snapshot {
             series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
-            gateways: live.gateways(config),
+            gateways,
             rate_limits: Arc::new(rate_limits),
             store,
             place: live.place(&config.location),

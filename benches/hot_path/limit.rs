@@ -22,7 +22,10 @@ use governor::{
     state::keyed::DashMapStateStore,
 };
 use pingora_limits::rate::Rate;
-use tollgate::limit::{Ask, Clock, ConcurrencyLimit, KeyHash, KeySeeds, Moment, RateLimit, Terms, decide};
+use tollgate::limit::{
+    Ask, Clock, ConcurrencyLimit, FleetLive, Freshness, KeyHash, KeySeeds, Lease, Moment, RateLimit, Terms,
+    decide,
+};
 
 use crate::{Bench, allocations, cpu_time, live, promise, spread};
 
@@ -30,9 +33,9 @@ use crate::{Bench, allocations, cpu_time, live, promise, spread};
 pub fn promises() -> bool {
     let (ours, seeds) = (limit(1 << 20), KeySeeds::random());
     let (key, now) = (hash(&seeds, "client"), moment());
-    let asks = [Ask { limit: &ours, key, cost: 1 }; 3];
-    let concurrency = Arc::new(ConcurrencyLimit::new(NonZeroU32::MIN));
-    drop(concurrency.enter(key));
+    let asks = [one(&ours, key); 3];
+    let (concurrency, lease) = (Arc::<ConcurrencyLimit>::default(), lease());
+    drop((concurrency.enter(key, NonZeroU32::MIN), leased(&lease, key, now)));
     let decided = |asks: &[Ask<'_>]| {
         allocations(|| {
             black_box(decide(black_box(asks), now));
@@ -45,7 +48,13 @@ pub fn promises() -> bool {
         promise("limit", decided(&asks[..1])),
         promise("three limits", decided(&asks)),
         promise("limit's key", hashed),
-        promise("permit", allocations(|| drop(black_box(concurrency.enter(key))))),
+        promise("permit", allocations(|| drop(black_box(concurrency.enter(key, NonZeroU32::MIN))))),
+        promise(
+            "lease",
+            allocations(|| {
+                black_box(leased(&lease, key, now));
+            }),
+        ),
     ];
     kept.iter().all(|kept| *kept)
 }
@@ -126,7 +135,7 @@ fn million_keys(criterion: &mut Bench) {
 fn overflow(keys: &[String]) {
     let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * 32), moment());
     for key in keys {
-        decide(&[Ask { limit: &limit, key: hash(&seeds, key), cost: 1 }], now);
+        decide(&[one(&limit, hash(&seeds, key))], now);
     }
     println!("32 bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
 }
@@ -136,13 +145,25 @@ fn rest(criterion: &mut Bench) {
     let (ours, seeds, now) = (limit(1 << 20), KeySeeds::random(), moment());
     let full = RateLimit::new(Terms::new(1, Duration::from_secs(3_600), 1), 1 << 20);
     let key = hash(&seeds, "client");
-    let ask = Ask { limit: &ours, key, cost: 1 };
-    let refused = Ask { limit: &full, key, cost: 1 };
+    let ask = one(&ours, key);
+    let refused = one(&full, key);
     assert!(decide(&[refused], now) != decide(&[refused], now));
     group.bench_function("refused", |bencher| bencher.iter(|| decide(black_box(&[refused]), now)));
     group.bench_function("three limits", |bencher| bencher.iter(|| decide(black_box(&[ask; 3]), now)));
-    let concurrency = Arc::new(ConcurrencyLimit::new(NonZeroU32::MIN));
-    group.bench_function("permit", |bencher| bencher.iter(|| concurrency.enter(black_box(key)).is_some()));
+    let concurrency = Arc::<ConcurrencyLimit>::default();
+    group.bench_function("permit", |bencher| {
+        bencher.iter(|| concurrency.enter(black_box(key), NonZeroU32::MIN).is_some());
+    });
+    let lease = lease();
+    group.bench_function("leased", |bencher| bencher.iter(|| leased(&lease, black_box(key), now)));
+    let fleet = FleetLive::default();
+    group.bench_function("key of a fleet", |bencher| {
+        bencher.iter(|| {
+            let mut hasher = fleet.seeds().hasher();
+            hasher.part(black_box(b"client"));
+            hasher.finish()
+        });
+    });
     let long = "x".repeat(1 << 16);
     group.bench_function("key of 64 KiB", |bencher| bencher.iter(|| hash(&seeds, black_box(&long))));
     group.finish();
@@ -163,8 +184,7 @@ const COUNTERS: [fn() -> Counter; 4] = [tollgate, governor, dashmap, sketch];
 fn tollgate() -> Counter {
     let (limit, seeds, now) = (limit(KEYS * 40), KeySeeds::random(), moment());
     counter("tollgate", move |key| {
-        let ask = Ask { limit: &limit, key: hash(&seeds, key), cost: 1 };
-        decide(&[ask], now).is_some_and(|verdict| verdict.is_admitted())
+        decide(&[one(&limit, hash(&seeds, key))], now).is_some_and(|verdict| verdict.is_admitted())
     })
 }
 
@@ -209,6 +229,26 @@ fn stay_on(core: usize) {
 /// So wide that it never refuses here.
 fn limit(memory: usize) -> RateLimit {
     RateLimit::new(Terms::new(1_000, Duration::from_secs(1), u32::MAX), memory)
+}
+
+fn one(limit: &RateLimit, key: KeyHash) -> Ask<'_> {
+    Ask { limit, terms: limit.terms(), key, cost: 1 }
+}
+
+/// As wide, of a fleet that is there.
+fn lease() -> Lease {
+    let fleet = Arc::<FleetLive>::default();
+    fleet.stand(Freshness::Fresh);
+    Lease::new("fleet".into(), Terms::new(1_000, Duration::from_secs(1), u32::MAX), 1 << 20, fleet)
+}
+
+/// A decision, and the note of it.
+fn leased(lease: &Lease, key: KeyHash, now: Moment) -> bool {
+    let admitted = decide(&[one(lease.cells(), key)], now).is_some_and(|verdict| verdict.is_admitted());
+    if admitted {
+        lease.spend(key, 1, now);
+    }
+    admitted
 }
 
 fn hash(seeds: &KeySeeds, key: &str) -> KeyHash {

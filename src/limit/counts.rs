@@ -206,7 +206,7 @@ mod tests {
 
         // Gateways of two versions must agree on it.
         let own = "{ name: a, rate: 100/s, burst: 20, key: [tenant] }";
-        assert_eq!(&*identity(own), "a-");
+        assert_eq!(&*identity(own), "a-c4219b257bb92274");
         assert_eq!(
             identity("{ name: a, rate: 100/s, burst: 20, key: [tenant], memory: 1MiB }"),
             identity(own)

@@ -173,7 +173,7 @@ mod tests {
         hasher.missing();
         hasher.number(3);
 
-        assert_eq!(hasher.finish().to_string(), "0");
+        assert_eq!(hasher.finish().to_string(), "eeb9c62e08ac6468");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Lease {
 pub struct Told {
     /// Whose.
     pub key: KeyHash,
-    /// The time that the tokens take to come back, in microseconds.
+    /// The time that the tokens take to come back, in microseconds; 0 only asks.
     pub micros: u64,
     /// How long ago that began, at the most; the same for every gateway and key.
     pub age: Duration,
@@ -137,8 +137,8 @@ impl Lease {
         }
         self.ledger.note(key, |entry| {
             entry.spend(ticks, now);
-            // Under the entry's lock: whoever settles sees both or neither.
-            if entry.is_weighed() && !self.has_room(key, now) {
+            if entry.is_weighed() {
+                // Under the entry's lock: whoever settles sees both or neither.
                 let extra = entry.charge(ticks, self.fleet.epoch());
                 self.cells.put(key, |due| due.saturating_add(extra));
             }
@@ -154,21 +154,19 @@ impl Lease {
     /// `lenience` is the longest that anything which a gateway spends takes to be
     /// reckoned: the same on every gateway of the fleet.
     pub fn cut(&self, most: usize, lenience: Duration, now: Moment) -> Vec<Told> {
-        let (terms, mut all) = (self.terms(), Vec::new());
+        let (terms, mut told) = (self.terms(), Vec::new());
         self.ledger.visit(|key, entry| {
             if entry.is_told() {
                 // A key that is held at its limit may just not have been let spend.
                 let held = entry.is_weighed() && !self.has_room(key, now);
                 return Some(if held { Fate::Keep } else { Fate::Remove });
             }
-            if all.len() == most {
+            if told.len() == most {
                 return None;
             }
-            all.push(entry.tell(key, &terms, lenience, now));
+            told.push(entry.tell(key, &terms, lenience, now));
             Some(Fate::Keep)
         });
-        let (told, late): (Vec<_>, Vec<_>) = all.into_iter().partition(|told: &Told| told.micros > 0);
-        late.into_iter().for_each(|told| self.lost(told));
         told
     }
 
@@ -191,10 +189,14 @@ impl Lease {
     }
 
     /// Forgets what was told in an exchange that failed. It may have arrived: telling
-    /// it twice could refuse somebody who is below the limit.
+    /// it twice could refuse somebody who is below the limit. The next cut asks where
+    /// the fleet stands, and tells nothing of it.
     pub fn lost(&self, told: Told) {
-        self.ledger.count_untold();
-        self.ledger.look(told.key, |_| {
+        if told.micros > 0 {
+            self.ledger.count_untold();
+        }
+        self.ledger.note(told.key, |entry| {
+            entry.ask_again();
             self.cells.put(told.key, |due| due.saturating_sub(told.extra));
         });
     }

@@ -1,5 +1,7 @@
 //! What is known of one key of a lease between two exchanges.
 
+use std::time::Duration;
+
 use super::{Reckoned, Told};
 use crate::limit::{key::KeyHash, terms::Terms, time::Moment};
 
@@ -17,6 +19,8 @@ pub(super) struct Entry {
     /// Nanoseconds that were spent and are no whole microsecond yet.
     rest: u16,
     weight: Weight,
+    /// The answer to the last telling was lost.
+    unheard: bool,
     /// In which epoch of the fleet it was weighed.
     epoch: u32,
 }
@@ -43,9 +47,9 @@ impl Entry {
         self.weight > Weight::default()
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether there is nothing to tell, nor to ask.
     pub(super) fn is_told(&self) -> bool {
-        self.spent == 0
+        self.spent == 0 && !self.unheard
     }
 
     /// Ticks that the cell has of what is not told yet.
@@ -55,38 +59,42 @@ impl Entry {
 
     /// Takes out what is to be told. What was spent longer ago than `told` will say is
     /// told with so much less: the key has had that time to gain it.
-    pub(super) fn tell(
-        &mut self,
-        key: KeyHash,
-        terms: &Terms,
-        age: std::time::Duration,
-        now: Moment,
-    ) -> Told {
+    pub(super) fn tell(&mut self, key: KeyHash, terms: &Terms, age: Duration, now: Moment) -> Told {
         let nanos = terms.time(self.spent).as_nanos() + u128::from(self.rest);
         let late = u128::from(now.0.saturating_sub(self.since)).saturating_sub(age.as_nanos());
         let micros = (nanos / 1_000).saturating_sub(late.div_ceil(1_000));
         self.rest = u16::try_from(nanos % 1_000).unwrap_or(0);
         let micros = u64::try_from(micros).unwrap_or(u64::MAX).min(MOST_MICROS);
         let told = Told { key, micros, age, extra: self.extra };
-        (self.spent, self.extra) = (0, 0);
+        (self.spent, self.extra, self.unheard) = (0, 0, false);
         told
+    }
+
+    /// Asks for the store's word though there may be nothing to tell.
+    pub(super) fn ask_again(&mut self) {
+        self.unheard = true;
     }
 
     /// Weighs the key by what the store answered.
     ///
     /// Weighed is only a key of which the fleet spent more than it had: that one was
-    /// above its limit. It stays weighed until there is room for a token, so that what
-    /// holds it at the limit does not let go of it there.
+    /// above its limit. It stays weighed by what part of the fleet's spending is this
+    /// gateway's, until that is all of it; and half as much each time that the key owes
+    /// nothing.
     pub(super) fn weigh(&mut self, micros: u64, reckoned: Reckoned, terms: &Terms, epoch: u32) {
-        let ahead = terms.ticks_in(reckoned.ahead);
+        let weighed = self.epoch == epoch && self.is_weighed();
         let spent = self.total.and_then(|before| reckoned.total.checked_sub(before));
-        let weighed = self.is_weighed() && self.epoch == epoch;
-        self.weight = match spent {
-            _ if terms.remaining(ahead) > 0 => Weight::default(),
-            Some(all) if weighed || terms.exceeds(ahead) => Weight::new(all, micros),
-            _ if weighed => self.weight,
+        let part = spent.filter(|_| micros > 0).map(|all| Weight::new(all, micros));
+        let debt = terms.exceeds(terms.ticks_in(reckoned.ahead));
+        self.weight = match part {
+            Some(part) if weighed => self.weight.following(part),
+            Some(part) if debt => part,
+            None if weighed => self.weight,
             _ => Weight::default(),
         };
+        if reckoned.ahead.is_zero() {
+            self.weight = self.weight.towards(Weight::default());
+        }
         (self.total, self.epoch) = (Some(reckoned.total), epoch);
     }
 }
@@ -108,6 +116,18 @@ impl Weight {
     fn new(all: u64, mine: u64) -> Self {
         let sixteenths = u128::from(all) * u128::from(ONE) / u128::from(mine.max(1));
         Self(u16::try_from(sixteenths).unwrap_or(u16::MAX).clamp(ONE, MOST))
+    }
+
+    /// Half of the way to another: what all gateways do at once, with what they heard
+    /// some time ago, must not swing.
+    fn towards(self, other: Self) -> Self {
+        Self(u16::midpoint(self.0, other.0))
+    }
+
+    /// As [`towards`](Self::towards), but at once where nobody else spends: there is
+    /// nobody to swing with.
+    fn following(self, part: Self) -> Self {
+        if part == Self::default() { part } else { self.towards(part) }
     }
 
     fn extra(self, ticks: u64) -> u64 {

@@ -152,7 +152,7 @@ impl Entries {
 
 /// What a key takes at most, in a map that has just grown, with its place in the
 /// queue.
-const KEY: usize = 160;
+const KEY: usize = 192;
 const KEYS_A_PAGE: usize = 2_048;
 const PAGES: usize = 64;
 const MOST_PAGES: usize = 1 << 14;

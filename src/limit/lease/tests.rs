@@ -89,8 +89,8 @@ fn what_was_spent_longer_ago_than_is_told_is_told_with_so_much_less() {
 
     let told = lease.cut(10, LENIENCE, ms(1_300));
 
-    assert_eq!(told, [Told { key: key(1), micros: 300_000, age: LENIENCE, extra: 0 }]);
-    assert_eq!(lease.untold(), 1);
+    let told = |n| told.iter().find(|told| told.key == key(n)).unwrap().micros;
+    assert_eq!((told(1), told(2)), (300_000, 0));
 }
 
 /// A key in debt at 10 ms, with others that spend three times as much.
@@ -176,7 +176,7 @@ fn a_key_that_lost_its_cell_meanwhile_is_left_alone() {
     let lease = fresh(Terms::new(10, Duration::from_secs(1), 5), 0);
     ask(&lease, 0, 1, ms(0));
     let told = lease.cut(1, LENIENCE, ms(0)).remove(0);
-    (1..=8).for_each(|n| drop(ask(&lease, n, 2, ms(0))));
+    assert!((1..=8).all(|n| ask(&lease, n, 2, ms(0)).is_admitted()));
 
     lease.settle(told, reckoned(9_000, 9_000), ms(0));
 
