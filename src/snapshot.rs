@@ -4,14 +4,16 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod connections;
 mod series;
+mod store;
 mod what_if;
 
 use std::{
     collections::HashSet,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -23,7 +25,7 @@ use crate::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
         upstream::UpstreamSpec,
     },
-    edge::{self, MinRate, ProxyProtocol},
+    edge::{self, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
     limit::{Limits, store::StoreSettings},
@@ -36,7 +38,7 @@ use crate::{
             ZoneSeries,
         },
     },
-    tls::{self, CertificateFacts, TlsTable, UpstreamTls},
+    tls::{CertificateFacts, TlsTable, UpstreamTls},
     upstream::{Place, Upstream, peer::PeerTls},
 };
 
@@ -132,7 +134,7 @@ impl Snapshot {
             store,
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
-            limits: limits(config),
+            limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants: Arc::new(tenants),
             router: Arc::new(router),
@@ -303,7 +305,7 @@ impl Parts {
             encoded_slash: config.requests.encoded_slash,
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
-        let store = store(config, now, problems);
+        let store = store::settings(config, now, problems);
         Self { tls, upstreams, upstream_tls, tenants, router, store }
     }
 }
@@ -395,47 +397,6 @@ fn upstream_tls(
         client: built.client,
         identity: built.identity,
     })
-}
-
-fn store(config: &Config, now: SystemTime, problems: &mut Problems) -> Option<Arc<StoreSettings>> {
-    let spec = config.fleet.store.as_ref()?;
-    let tls = config.main.key("fleet").key("store").key("tls");
-    let path = spec.tls.as_ref().and_then(|tls| tls.ca.as_deref());
-    let resolve = |path: &Path| config.resolve(path);
-    let ca = path.map(|path| tls::authorities(path, &tls.key("ca"), &resolve, now, problems));
-    // Told already.
-    let ca = ca.map_or(Some(None), |read| read.map(Some))?;
-    match StoreSettings::new(spec, ca.as_deref()) {
-        Ok(settings) => Some(Arc::new(settings)),
-        Err(why) => {
-            problems.error(&tls, format!("cannot be set up: {why}; check the authorities in `ca`"));
-            None
-        }
-    }
-}
-
-fn limits(config: &Config) -> edge::Limits {
-    let c = &config.connections;
-    let bytes = |size: crate::config::types::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    edge::Limits {
-        max: c.max,
-        max_per_client: c.max_per_client,
-        max_per_tenant: c.max_per_tenant,
-        handshake_timeout: c.handshake_timeout.duration(),
-        header_timeout: c.header_timeout.duration(),
-        idle: c.idle.duration(),
-        read: c.read.duration(),
-        write: c.write.duration(),
-        max_age: c.max_age.duration(),
-        max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
-        max_header_bytes: bytes(config.requests.max_header_bytes),
-        max_target_bytes: bytes(config.requests.max_target_bytes),
-        max_requests: c.max_requests,
-        min_rate: MinRate {
-            bytes: c.min_rate.bytes.bytes(),
-            grace: c.min_rate.grace.duration().max(Duration::from_secs(1)),
-        },
-    }
 }
 
 #[cfg(test)]
