@@ -65,7 +65,7 @@ async fn a_store_that_is_killed() {
 #[tokio::test]
 async fn a_store_that_hangs() {
     let redis = Redis::start().await;
-    let (_origin, gateway) = started(&redis.section("timeout: 1s")).await;
+    let (_origin, gateway) = started(&redis.section(SLOW)).await;
 
     let hang = async || redis.signal(libc::SIGSTOP);
     assert_unharmed(&gateway, hang, async || redis.signal(libc::SIGCONT)).await;

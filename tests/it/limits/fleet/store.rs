@@ -10,7 +10,7 @@ use boring::x509::X509;
 use tollgate::{
     config::fleet::StoreSpec,
     limit::{
-        Ask, Clock, FleetLive, Freshness, Lease, Terms, decide,
+        Ask, Clock, FleetLive, Freshness, KeyHash, Lease, Terms, decide,
         store::{Store, StoreSettings, StoreView},
     },
     telemetry::Metrics,
@@ -70,6 +70,12 @@ impl Follower {
 
 fn spec(redis: &Redis, more: &str) -> String {
     format!("{{ addresses: [\"{}\"], timeout: 2s, exchange_every: 20ms{more} }}", redis.address)
+}
+
+fn key(follower: &Follower, number: u64) -> KeyHash {
+    let mut hasher = follower.fleet.seeds().hasher();
+    hasher.number(number);
+    hasher.finish()
 }
 
 #[tokio::test]
@@ -203,6 +209,24 @@ async fn a_user_has_to_be_allowed_what_is_asked() {
 }
 
 #[tokio::test]
+async fn a_store_that_lets_in_and_reckons_nothing_is_none() {
+    let redis = Redis::start().await;
+    redis.cli(&["ACL", "SETUSER", "gw", "on", ">pw", "+@all", "~tollgate:*", "~{tollgate:*}:probe"]).await;
+    let spec = spec(&redis, ", username: gw, password: pw");
+    let follower = Follower::of(&spec, None);
+    let lease = follower.follow(&spec, None);
+    follower.is_up().await;
+
+    let goes_down = async || {
+        lease.spend(key(&follower, 1), 1, follower.clock.at(Instant::now()));
+        follower.view().up == Some(false)
+    };
+    eventually(PATIENCE, goes_down).await;
+    assert_eq!(follower.view().error.map(|error| error.word()), Some("unauthorized"));
+    assert!(lease.untold() >= 2, "{}", lease.untold());
+}
+
+#[tokio::test]
 async fn scripts_that_the_store_forgot_are_told_again() {
     let redis = Redis::start().await;
     let follower = Follower::of(&spec(&redis, ""), None);
@@ -283,13 +307,10 @@ async fn a_hundred_thousand_keys_in_a_moment_are_told_as_far_as_there_is_room() 
     let follower = Follower::of(&spec(&redis, ""), None);
     let lease = follower.follow(&spec(&redis, ""), None);
     follower.is_up().await;
-    let seeds = follower.fleet.seeds();
 
     let began = Instant::now();
     for number in 0..100_000 {
-        let mut hasher = seeds.hasher();
-        hasher.number(number);
-        let (key, now) = (hasher.finish(), follower.clock.at(Instant::now()));
+        let (key, now) = (key(&follower, number), follower.clock.at(Instant::now()));
         let ask = Ask { limit: lease.cells(), terms: lease.terms(), key, cost: 1 };
         assert!(decide(&[ask], now).unwrap().is_admitted());
         lease.spend(key, 1, now);
