@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use boring::{error::ErrorStack, x509::X509};
 
 use super::tls::Tls;
-use crate::config::fleet::StoreSpec;
+use crate::{config::fleet::StoreSpec, limit::lease::lenience};
 
 /// How the store is reached. Equal ones reach the same store in the same way.
 pub struct StoreSettings {
@@ -35,10 +35,9 @@ impl StoreSettings {
         self.spec.timeout.duration()
     }
 
-    /// How long it takes at the most until what was spent is reckoned: the pause before
-    /// an exchange, and the exchange.
+    /// How long it takes at the most until what was spent is reckoned.
     pub fn lenience(&self) -> Duration {
-        self.exchange_every() + self.timeout()
+        lenience(self.exchange_every(), self.timeout())
     }
 
     /// The addresses as written, with a comma between them.
