@@ -3,7 +3,7 @@
 //! `rounds` says when, `exchange` what, `script` how it is asked; `client` is the
 //! store as one thing, made of `link`s, which are a `cluster`'s nodes too, with `tls`
 //! or without; `failure` and `state` tell how it goes. Does not own what a gateway may
-//! grant on the strength of it: that is [`Lease`](super::lease::Lease)'s.
+//! grant on the strength of it: that is [`Lease`]'s.
 //!
 //! Always holds: nothing here is on a request's way. It has a thread of its own; a
 //! store that is dead, slow or full makes leases stale, and nothing else.
