@@ -4,14 +4,16 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod connections;
 mod series;
+mod store;
 mod what_if;
 
 use std::{
     collections::HashSet,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -23,10 +25,10 @@ use crate::{
         self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
         upstream::UpstreamSpec,
     },
-    edge::{self, MinRate, ProxyProtocol},
+    edge::{self, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
-    limit::Limits,
+    limit::{Limits, store::StoreSettings},
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
@@ -73,6 +75,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Where leased limits settle up.
+    pub store: Option<Arc<StoreSettings>>,
     limits: edge::Limits,
 }
 
@@ -107,7 +111,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, upstream_tls, tenants, router } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -127,9 +131,10 @@ impl Snapshot {
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
             gateways,
             rate_limits: Arc::new(rate_limits),
+            store,
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
-            limits: limits(config),
+            limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants: Arc::new(tenants),
             router: Arc::new(router),
@@ -278,6 +283,7 @@ struct Parts {
     upstream_tls: Vec<Option<PeerTls>>,
     tenants: Tenants,
     router: Option<Router>,
+    store: Option<Arc<StoreSettings>>,
 }
 
 impl Parts {
@@ -299,7 +305,8 @@ impl Parts {
             encoded_slash: config.requests.encoded_slash,
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router }
+        let store = store::settings(config, now, problems);
+        Self { tls, upstreams, upstream_tls, tenants, router, store }
     }
 }
 
@@ -390,30 +397,6 @@ fn upstream_tls(
         client: built.client,
         identity: built.identity,
     })
-}
-
-fn limits(config: &Config) -> edge::Limits {
-    let c = &config.connections;
-    let bytes = |size: crate::config::types::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    edge::Limits {
-        max: c.max,
-        max_per_client: c.max_per_client,
-        max_per_tenant: c.max_per_tenant,
-        handshake_timeout: c.handshake_timeout.duration(),
-        header_timeout: c.header_timeout.duration(),
-        idle: c.idle.duration(),
-        read: c.read.duration(),
-        write: c.write.duration(),
-        max_age: c.max_age.duration(),
-        max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
-        max_header_bytes: bytes(config.requests.max_header_bytes),
-        max_target_bytes: bytes(config.requests.max_target_bytes),
-        max_requests: c.max_requests,
-        min_rate: MinRate {
-            bytes: c.min_rate.bytes.bytes(),
-            grace: c.min_rate.grace.duration().max(Duration::from_secs(1)),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod limits;
 mod names;
 mod rate;
 mod room;
+pub mod store;
 mod terms;
 mod time;
 mod verdict;

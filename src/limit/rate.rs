@@ -172,8 +172,8 @@ fn zeroed(count: usize) -> Option<Box<[Cells]>> {
     Some(unsafe { Box::from_raw(sets) })
 }
 
-/// Cells a set: with two sets a key enough that a table filled to nine tenths does
-/// not overflow, and still only two lines of cache.
+/// Cells a set: with two sets a key enough that a table filled to half does not
+/// overflow, and still only two lines of cache.
 const WAYS: usize = 8;
 
 /// Locks for newcomers, so many that two of them seldom meet.

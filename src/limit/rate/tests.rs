@@ -197,12 +197,12 @@ fn a_ceiling_is_what_is_allocated() {
 }
 
 #[test]
-fn a_table_that_is_nearly_full_of_keys_forgets_none() {
+fn a_table_with_40_bytes_for_each_of_its_keys_forgets_none() {
     let limit = RateLimit::new(Terms::new(1, Duration::from_secs(1), 1), 64 << 10);
     let seeds = KeySeeds::random();
-    let keys = (0..limit.capacity() as u64 * 4 / 5).map(|n| {
+    let keys = (0..limit.capacity() * 2 / 5).map(|n| {
         let mut hasher = seeds.hasher();
-        hasher.number(n);
+        hasher.number(n as u64);
         hasher.finish()
     });
     let admitted = |now| keys.clone().filter(|key| limit.draw(&limit.terms(), *key, 1, now).granted).count();
