@@ -143,7 +143,8 @@ fn truth(keys: &[String]) {
         let limit = RateLimit::new(terms, KEYS * 40);
         let moments = (1..=rounds).map(|round| clock.at(birth + pause * round));
         let asks = moments.flat_map(|now| keys.iter().map(move |key| (*key, now)));
-        let asks = asks.map(|(key, now)| decide(&[Ask { limit: &limit, terms: limit.terms(), key, cost: 1 }], now));
+        let asks =
+            asks.map(|(key, now)| decide(&[Ask { limit: &limit, terms: limit.terms(), key, cost: 1 }], now));
         asks.filter(|verdict| verdict.is_some_and(|verdict| verdict.is_admitted())).count()
     };
     let below = admitted(10, Duration::from_secs(2));
@@ -173,11 +174,13 @@ fn bucket(rounds: u32, pause: Duration) -> usize {
 
 /// How many of a million keys at once find no room in 32 MiB.
 fn overflow(keys: &[String]) {
-    let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * 32), moment());
-    for key in keys {
-        decide(&[one(&limit, hash(&seeds, key))], now);
+    for bytes in [40, 32, 20] {
+        let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * bytes), moment());
+        for key in keys {
+            decide(&[one(&limit, hash(&seeds, key))], now);
+        }
+        println!("{bytes} bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
     }
-    println!("32 bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
 }
 
 fn rest(criterion: &mut Bench) {

@@ -5,6 +5,7 @@
 //! paths exists there, and no route of the public ones exists here.
 
 mod explain;
+mod fleet;
 mod key_set;
 mod limits;
 mod operator;
@@ -12,6 +13,7 @@ mod pages;
 mod upstreams;
 mod zones;
 
+pub use fleet::{FleetStatus, StoreStatus};
 pub use key_set::PATHS as JWKS_PATHS;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
