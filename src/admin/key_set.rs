@@ -15,12 +15,10 @@ pub(super) fn page(snapshot: &Snapshot, session: &mut ServerSession) -> Option<R
     if !PATHS.contains(&request.uri.path()) {
         return None;
     }
-    let (signers, now) = (&snapshot.signing.signers, Now::read());
-    let page = key_set::page(&signers.key_set(now), &request.method, &request.headers);
-    if key_set::told(&request.method)
-        && let Some(peer) = session.client_addr().and_then(|address| address.as_inet())
-    {
-        signers.fetched(peer.ip(), now);
+    let set = snapshot.signing.signers.key_set(Now::read());
+    let page = key_set::page(&set, &request.method, &request.headers);
+    if let Some(peer) = session.client_addr().and_then(|address| address.as_inet()) {
+        key_set::note(snapshot, &request.method, peer.ip());
     }
     let (is_head, is_old) = (request.method == http::Method::HEAD, request.version == Version::HTTP_10);
     let (mut parts, body) = page.into_parts();

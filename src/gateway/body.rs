@@ -168,9 +168,9 @@ async fn read(session: &mut Session, ctx: &mut RequestContext, max: u64) -> Resu
     if decide::length(headers).is_some_and(|length| length > max) {
         return Err(Rejection::BodyTooLargeToSign);
     }
-    if headers.contains_key(header::EXPECT)
-        && session.as_downstream_mut().write_continue_response().await.is_err()
-    {
+    // HTTP/1.0 knows no interim answers.
+    let waits = headers.contains_key(header::EXPECT) && ctx.head.version != http::Version::HTTP_10;
+    if waits && session.as_downstream_mut().write_continue_response().await.is_err() {
         return Err(Rejection::ClientGone);
     }
     let patience = ctx.upstream().map_or(Duration::ZERO, |upstream| upstream.timeouts.request);

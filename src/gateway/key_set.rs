@@ -3,29 +3,45 @@
 //!
 //! Does not own the set nor who fetched it: the signers do.
 
+use std::{net::IpAddr, time::Duration};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::{Result, http::ResponseHeader};
 use pingora_proxy::Session;
 
 use super::{context::RequestContext, reply};
-use crate::jwt::{KeySet, Now};
+use crate::{
+    jwt::{KeySet, Now},
+    snapshot::Snapshot,
+};
 
 /// Answers a request of a route with `jwks`. Who is told is noted by the verified
 /// address; one of another network, behind a VPC endpoint, is nobody's.
 pub async fn respond(session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
-    let (signing, now) = (ctx.snapshot.signing.clone(), Now::read());
-    let set = signing.signers.key_set(now);
+    let set = ctx.snapshot.signing.signers.key_set(Now::read());
     let (parts, body) = page(&set, &ctx.head.method, &session.req_header().headers).into_parts();
-    if told(&ctx.head.method) && ctx.principal().vpc_endpoint.is_none() {
-        signing.signers.fetched(ctx.client, now);
+    if ctx.principal().vpc_endpoint.is_none() {
+        note(&ctx.snapshot, &ctx.head.method, ctx.client);
     }
     reply::send(session, ctx, ResponseHeader::from(parts), body).await
 }
 
-/// Whether the answer to this method tells the keys.
-pub fn told(method: &Method) -> bool {
-    *method == Method::GET
+/// Notes that whoever is at this address was told of the keys, by the answer to this
+/// method. It counts a little later: a key that signed at once would be met by
+/// verifiers whose answer is still on its way.
+pub fn note(snapshot: &Snapshot, method: &Method, from: IpAddr) {
+    let from = from.to_canonical();
+    let verifiers = snapshot.config().signers.iter().flat_map(|signer| &signer.spec.verifiers);
+    let verifies = verifiers.flat_map(|verifier| &verifier.networks).any(|network| network.contains(&from));
+    if *method != Method::GET || !verifies {
+        return;
+    }
+    let signing = snapshot.signing.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(TAKES_IT).await;
+        signing.signers.fetched(from, Now::read());
+    });
 }
 
 /// The answer to a request with this method and these fields. Whoever writes it leaves
@@ -55,6 +71,9 @@ fn has_same(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let mut tags = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
 }
+
+/// By then an answer has come, and been taken over by who asked for it.
+const TAKES_IT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

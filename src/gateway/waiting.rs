@@ -50,7 +50,7 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
 /// read: it stands in front of the connection's end. Nor is one that only closed
 /// its half: it may well read on (RFC 9112, 9.6).
 async fn leaves(session: &mut Session) {
-    let is_seen = session.as_http2().is_some() || session.is_body_empty();
+    let is_seen = session.as_http2().is_some() || session.is_body_empty() || session.is_body_done();
     if is_seen {
         // Whatever it says, it is no client any more that waits for an answer.
         let _ = session.as_downstream_mut().read_body_or_idle(true).await;

@@ -154,6 +154,7 @@ impl Reloader {
             return Err(Refused::Problems(frozen));
         }
         let mut changes = changes(before.config(), next.config());
+        changes.extend(changed_keys(&before, &next));
         for limit in next.rate_limits.afresh(&before.rate_limits) {
             log::info!("limit counts from zero: limit={limit}");
             changes.push(format!("afresh: limit {limit} counts from zero"));
@@ -258,6 +259,19 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     ];
     lines.extend(sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("changed: {name}")));
     lines
+}
+
+/// Keys of signers that came and went: their files are no part of the configuration.
+fn changed_keys(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let keys = |snapshot: &Snapshot| -> BTreeSet<(String, String)> {
+        let keys = snapshot.signing.signers.keys();
+        keys.map(|(signer, _, key)| (signer.name.to_string(), key.public.kid.to_string())).collect()
+    };
+    let (old, new) = (keys(old), keys(new));
+    let line = |word: &'static str| {
+        move |(signer, kid): &(String, String)| format!("{word}: key {kid} of signer {signer}")
+    };
+    new.difference(&old).map(line("added")).chain(old.difference(&new).map(line("removed"))).collect()
 }
 
 fn named<T: PartialEq>(

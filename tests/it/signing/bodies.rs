@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{base64url_sha256, claims_of, http2, only_token, signing};
 use crate::support::{
-    Gateway, Http1, Origin, PATIENCE, Request, Response, certs, eventually,
+    Gateway, Http1, Origin, PATIENCE, Request, Response, WebSocket, certs, eventually,
     http2::{grpc_frame, grpc_messages},
     request::HOST,
+    websocket::Frame,
 };
 
 const LARGE: usize = 700_000;
@@ -242,4 +243,34 @@ async fn a_body_that_never_ends_is_408() {
 
     assert_eq!((answer.status, &*answer.flag()), (408, "client_timeout"));
     assert_eq!(origin.requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_has_no_body_and_its_messages_are_none() {
+    let origin = Origin::start().await;
+    for mode in ["buffer", "digest", "unsigned"] {
+        let gateway = gateway(&origin, &format!("bind: [body], body: {{ mode: {mode} }}")).await;
+        let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/one")).await.unwrap();
+
+        for _ in 0..3 {
+            socket.send_text("hello").await.unwrap();
+            assert_eq!(socket.receive().await.unwrap(), Frame::Text("hello".into()), "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retry_compares_the_body_from_its_beginning() {
+    let (bad, good) = (Origin::answers(503).await, Origin::start().await);
+    let sections = "upstreams: [{ name: origin, retries: { attempts: 3, on: [503], budget: 100% }, endpoints: [{ address: \"{bad}\" }, { address: \"{origin}\" }] }]";
+    let spec = "bind: [body], body: { mode: digest }";
+    let gateway = signing(&good, spec).origin("bad", &bad).yaml_more(sections).start().await;
+
+    for _ in 0..12 {
+        for request in requests("/", &[9; 20_000]) {
+            assert_bound(&gateway, &gateway.send(&request.method("PUT")).await, &[9; 20_000]).await;
+        }
+    }
+
+    assert!(bad.requests().await > 0, "nothing was tried twice");
 }

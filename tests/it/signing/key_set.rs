@@ -1,7 +1,7 @@
 //! The public keys, as verifiers fetch them.
 
 use super::{jwks, pem, signing};
-use crate::support::{Gateway, Origin, Request};
+use crate::support::{Gateway, Origin, PATIENCE, Request, eventually};
 use tollgate::config::signer::Algorithm;
 
 const ROUTES: &str = "routes: [{ name: all, sign: default, to: [{ upstream: origin }] }, { name: keys, match: { path: { exact: /.well-known/jwks.json } }, jwks: true }]";
@@ -71,7 +71,7 @@ async fn a_new_key_is_told_before_it_signs_and_signs_once_every_verifier_has_it(
 
     assert_eq!(kid().await, old);
     assert_eq!(gateway.get("/.well-known/jwks.json").await.json()["keys"].as_array().unwrap().len(), 2);
-    assert_ne!(kid().await, old);
+    eventually(PATIENCE, || async { kid().await != old }).await;
 }
 
 #[tokio::test]

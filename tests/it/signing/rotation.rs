@@ -59,9 +59,10 @@ async fn load(gateway: &Gateway, verifier: &Verifier, over: &Cell<bool>) {
     }
 }
 
-async fn reload(gateway: &Gateway) {
+async fn reload(gateway: &Gateway) -> String {
     let reloaded = gateway.reload().await;
     assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    reloaded.stdout
 }
 
 #[tokio::test]
@@ -74,11 +75,12 @@ async fn no_token_is_refused_while_keys_change_under_load() {
         let rotation = async {
             verifier.more(20).await;
             gateway.files.write_key("keys/b.pem", &pem(Algorithm::Es256));
-            reload(&gateway).await;
+            let told = reload(&gateway).await;
+            assert!(told.contains("added: key ") && told.contains(" of signer default"), "{told}");
             verifier.more(20).await;
             assert_eq!(verifier.kids.borrow().len(), 1, "a key signed that nobody fetched");
             verifier.fetch(&gateway).await;
-            verifier.more(20).await;
+            eventually(PATIENCE, || async { verifier.kids.borrow().len() == 2 }).await;
             fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
             reload(&gateway).await;
             verifier.fetch(&gateway).await;
