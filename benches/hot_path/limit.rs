@@ -143,7 +143,8 @@ fn truth(keys: &[String]) {
         let limit = RateLimit::new(terms, KEYS * 40);
         let moments = (1..=rounds).map(|round| clock.at(birth + pause * round));
         let asks = moments.flat_map(|now| keys.iter().map(move |key| (*key, now)));
-        let asks = asks.map(|(key, now)| decide(&[Ask { limit: &limit, terms: limit.terms(), key, cost: 1 }], now));
+        let asks =
+            asks.map(|(key, now)| decide(&[Ask { limit: &limit, terms: limit.terms(), key, cost: 1 }], now));
         asks.filter(|verdict| verdict.is_some_and(|verdict| verdict.is_admitted())).count()
     };
     let below = admitted(10, Duration::from_secs(2));

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod drain;
 mod explain;
+mod keys;
 mod limits;
 mod offline;
 mod reload;
@@ -80,6 +81,8 @@ enum Verb {
     /// Rates, keys in use, how often memory was too small, and the keys that have
     /// used most: as their hashes, which `tollgate explain` tells of a request.
     Limits(limits::Limits),
+    /// Make, list and export the keys of signers, and see what they do.
+    Keys(keys::Keys),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Verb::Zone(zone) => zone.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::Limits(limits) => limits.run(),
+        Verb::Keys(keys) => keys.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
