@@ -8,9 +8,12 @@ mod check;
 mod client;
 mod drain;
 mod explain;
+mod http;
+mod jwt;
 mod keys;
 mod limits;
 mod offline;
+mod prove;
 mod reload;
 mod run;
 mod simulate;
@@ -83,6 +86,18 @@ enum Verb {
     Limits(limits::Limits),
     /// Make, list and export the keys of signers, and see what they do.
     Keys(keys::Keys),
+    /// Look at a token as a careful upstream would.
+    Jwt(jwt::Jwt),
+    /// Find out whether an upstream really verifies the tokens that it gets.
+    ///
+    /// Sends one request some 40 times to the upstream's own address, each time with
+    /// another token: good ones, and ones that are expired, forged, for another
+    /// upstream or path, sent twice and so on. Exits 1 when one of them gets in, or a
+    /// good one does not. Only the token differs: choose a --path that reads.
+    ///
+    /// Good tokens are signed with the signer's own key, so that this runs where the
+    /// gateway's files are, as its user.
+    Prove(prove::Prove),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -123,6 +138,8 @@ pub fn main() -> ExitCode {
         Verb::Explain(explain) => explain.run(),
         Verb::Limits(limits) => limits.run(),
         Verb::Keys(keys) => keys.run(),
+        Verb::Jwt(jwt) => jwt.run(),
+        Verb::Prove(prove) => prove.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),

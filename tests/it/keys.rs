@@ -1,0 +1,145 @@
+//! `tollgate keys` and `tollgate jwt verify`: files in, words and exit codes out.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Gateway, process::Exit};
+
+#[tokio::test]
+async fn generated_keys_are_listed_and_exported_under_the_same_name() {
+    let folder = Folder::new();
+
+    for (algorithm, name) in [("ES256", "a"), ("eddsa", "b"), ("RS256", "c")] {
+        let made =
+            folder.run(&["generate", "--algorithm", algorithm, "--name", name, "--out"], &["--json"]).await;
+        let made = json(&made, 0);
+        let pem = fs::metadata(folder.path().join(format!("{name}.pem"))).unwrap();
+        assert_eq!(pem.permissions().mode() & 0o777, 0o600);
+        assert!(made["file"].as_str().unwrap().ends_with(&format!("/{name}.pem")), "{made}");
+    }
+
+    let listed = json(&folder.run(&["list"], &["--json"]).await, 0);
+    let exported = json(&folder.run(&["export"], &["--jwks"]).await, 0);
+    let keys = listed["folders"][0]["keys"].as_array().unwrap();
+    assert_eq!(keys.iter().map(|key| &key["algorithm"]).collect::<Vec<_>>(), ["ES256", "EdDSA", "RS256"]);
+    let mut kids: Vec<_> = keys.iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    kids.sort_unstable();
+    let published = exported["keys"].as_array().unwrap();
+    assert_eq!(published.iter().map(|key| key["kid"].as_str().unwrap()).collect::<Vec<_>>(), kids);
+    assert!(published.iter().all(|key| key.get("d").is_none() && key["use"] == "sig"), "{exported}");
+}
+
+#[tokio::test]
+async fn a_key_is_never_overwritten_and_a_folder_never_made() {
+    let folder = Folder::new();
+    folder.key("a").await;
+    let before = fs::read(folder.path().join("a.pem")).unwrap();
+
+    let again = folder.run(&["generate", "--name", "a", "--out"], &[]).await;
+    let nowhere = folder.path().join("none").display().to_string();
+    let nowhere = Gateway::cli(&["keys", "generate", "--out", &nowhere]).await;
+
+    assert_eq!((again.code, nowhere.code), (Some(1), Some(1)));
+    assert!(again.stderr.contains("is there already"), "{again:?}");
+    assert!(nowhere.stderr.contains("install -d -m 0700"), "{nowhere:?}");
+    assert_eq!(fs::read(folder.path().join("a.pem")).unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_file_is_said_and_the_others_are_listed() {
+    let folder = Folder::new();
+    folder.key("good").await;
+    fs::write(folder.path().join("bad.pem"), "nothing").unwrap();
+    fs::set_permissions(folder.path().join("bad.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::copy(folder.path().join("good.pem"), folder.path().join("open.pem")).unwrap();
+    fs::set_permissions(folder.path().join("open.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+
+    let listed = folder.run(&["list"], &[]).await;
+    let exported = folder.run(&["export"], &["--jwks"]).await;
+
+    assert_eq!((listed.code, exported.code, exported.stdout.as_str()), (Some(1), Some(1), ""));
+    assert!(listed.stdout.contains("good.pem") && listed.stdout.contains("ES256"), "{listed:?}");
+    for told in ["bad.pem holds no private key in PEM", "open.pem can be read or changed by others"] {
+        assert!(listed.stderr.contains(told), "no `{told}` in {}", listed.stderr);
+    }
+}
+
+#[tokio::test]
+async fn with_a_configuration_keys_are_looked_at_as_its_signers_would() {
+    let folder = Folder::new();
+    folder.key("a").await;
+    let yaml = |algorithm: &str| {
+        let keys = folder.path().display();
+        format!(
+            "listeners: [{{ name: plain, address: \"127.0.0.1:8080\" }}]\nsigners: [{{ name: default, issuer: \"https://gw.test\", algorithm: {algorithm}, keys: {keys} }}]"
+        )
+    };
+
+    let fitting = check(&folder, &yaml("ES256")).await;
+    let other = check(&folder, &yaml("EdDSA")).await;
+    let unknown = check(&folder, "signrs: []").await;
+
+    assert_eq!((fitting.code, other.code, unknown.code), (Some(0), Some(1), Some(78)), "{fitting:?}");
+    assert!(fitting.stdout.contains("SIGNER default"), "{fitting:?}");
+    assert!(other.stderr.contains("a.pem is a P-256 key, and EdDSA needs an Ed25519 key"), "{other:?}");
+}
+
+#[tokio::test]
+async fn public_keys_are_exported_as_pem_and_by_name() {
+    let folder = Folder::new();
+    folder.key("a").await;
+    folder.key("b").await;
+    let set = json(&folder.run(&["export"], &["--jwks"]).await, 0);
+    let kid = set["keys"][1]["kid"].as_str().unwrap();
+
+    let one = folder.run(&["export"], &["--pem", &format!("--kid={}", &kid[..10])]).await;
+    let both = folder.run(&["export"], &["--pem"]).await;
+    let none = folder.run(&["export"], &["--pem", "--kid", "nothing"]).await;
+    let certificates = folder.run(&["export"], &["--x5c"]).await;
+
+    assert!(one.stdout.starts_with("-----BEGIN PUBLIC KEY-----"), "{one:?}");
+    assert!(both.stdout.contains(&format!("kid {kid}\n{}", one.stdout)), "{both:?}");
+    assert!(!both.stdout.contains("PRIVATE"), "{both:?}");
+    assert_eq!((none.code, certificates.code), (Some(1), Some(1)), "{none:?} {certificates:?}");
+    assert!(certificates.stderr.contains("has no certificate"), "{certificates:?}");
+}
+
+async fn check(folder: &Folder, yaml: &str) -> Exit {
+    let file = folder.0.path().join("tollgate.yaml");
+    fs::write(&file, yaml).unwrap();
+    Gateway::cli(&["keys", "list", "--config", &file.display().to_string()]).await
+}
+
+/// A folder of keys, `keys/` in a folder of its own.
+struct Folder(TempDir, std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let outer = tempfile::tempdir().unwrap();
+        let keys = outer.path().join("keys");
+        fs::create_dir(&keys).unwrap();
+        Self(outer, keys)
+    }
+
+    fn path(&self) -> &Path {
+        &self.1
+    }
+
+    async fn key(&self, name: &str) {
+        let made = self.run(&["generate", "--name", name, "--out"], &[]).await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+    }
+
+    /// `tollgate keys`, these, the folder, and these.
+    async fn run(&self, before: &[&str], after: &[&str]) -> Exit {
+        let folder = self.path().display().to_string();
+        Gateway::cli(&[&["keys"], before, &[&folder], after].concat()).await
+    }
+}
+
+fn json(told: &Exit, code: i32) -> Value {
+    assert_eq!((told.code, told.stderr.as_str()), (Some(code), ""), "{told:?}");
+    serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {}", told.stdout))
+}
