@@ -37,6 +37,7 @@ mod origins;
 mod outliers;
 mod pace;
 mod protocols;
+mod prove;
 mod proxy_protocol;
 mod proxy_refusals;
 mod proxy_senders;
