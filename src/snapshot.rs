@@ -4,28 +4,33 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod bounds;
 mod series;
+mod signing;
 mod what_if;
 
 use std::{
     collections::HashSet,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
+use bounds::limits;
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
+pub use signing::Signing;
 pub use what_if::{Question, Report};
 
 use crate::{
     config::{
-        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
-        upstream::UpstreamSpec,
+        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, signer::SignerIndex,
+        tenant::TenantIndex, upstream::UpstreamSpec,
     },
-    edge::{self, MinRate, ProxyProtocol},
+    edge::{self, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
+    jwt::{Now, Signers},
     limit::Limits,
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
@@ -73,6 +78,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Who signs for requests, and which fields are theirs.
+    pub signing: Arc<Signing>,
     limits: edge::Limits,
 }
 
@@ -107,7 +114,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, upstream_tls, tenants, router } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, signers } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -130,6 +137,7 @@ impl Snapshot {
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
             limits: limits(config),
+            signing: Arc::new(Signing::new(signers, metrics)),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants: Arc::new(tenants),
             router: Arc::new(router),
@@ -256,6 +264,7 @@ impl Snapshot {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
         metrics.retain_limits(&self.rate_limits.iter().map(|limit| &*limit.name).collect());
+        metrics.retain_signers(&self.signing.signers.iter().map(|signer| &*signer.name).collect());
         let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
             u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()
         };
@@ -278,6 +287,7 @@ struct Parts {
     upstream_tls: Vec<Option<PeerTls>>,
     tenants: Tenants,
     router: Option<Router>,
+    signers: Signers,
 }
 
 impl Parts {
@@ -299,16 +309,20 @@ impl Parts {
             encoded_slash: config.requests.encoded_slash,
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router }
+        let resolve = |path: &Path| config.resolve(path);
+        let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
+        Self { tls, upstreams, upstream_tls, tenants, router, signers }
     }
 }
 
 fn names(config: &Config) -> Names {
     let upstreams = config.upstreams.iter().enumerate();
     let tenants = config.tenants.iter().enumerate();
+    let signers = config.signers.iter().enumerate();
     Names {
         upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
         tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
+        signers: signers.map(|(i, s)| (s.spec.name.clone(), SignerIndex(i))).collect(),
     }
 }
 
@@ -390,30 +404,6 @@ fn upstream_tls(
         client: built.client,
         identity: built.identity,
     })
-}
-
-fn limits(config: &Config) -> edge::Limits {
-    let c = &config.connections;
-    let bytes = |size: crate::config::types::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    edge::Limits {
-        max: c.max,
-        max_per_client: c.max_per_client,
-        max_per_tenant: c.max_per_tenant,
-        handshake_timeout: c.handshake_timeout.duration(),
-        header_timeout: c.header_timeout.duration(),
-        idle: c.idle.duration(),
-        read: c.read.duration(),
-        write: c.write.duration(),
-        max_age: c.max_age.duration(),
-        max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
-        max_header_bytes: bytes(config.requests.max_header_bytes),
-        max_target_bytes: bytes(config.requests.max_target_bytes),
-        max_requests: c.max_requests,
-        min_rate: MinRate {
-            bytes: c.min_rate.bytes.bytes(),
-            grace: c.min_rate.grace.duration().max(Duration::from_secs(1)),
-        },
-    }
 }
 
 #[cfg(test)]

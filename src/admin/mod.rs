@@ -5,12 +5,14 @@
 //! paths exists there, and no route of the public ones exists here.
 
 mod explain;
+mod key_set;
 mod limits;
 mod operator;
 mod pages;
 mod upstreams;
 mod zones;
 
+pub use key_set::PATHS as JWKS_PATHS;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};

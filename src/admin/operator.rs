@@ -1,5 +1,5 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `POST /explain`, `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
+//! `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
 //! key to it.
 
 use std::{
@@ -13,7 +13,7 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
-    explain,
+    explain, key_set,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
@@ -94,12 +94,15 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, POST /explain, POST /simulate, \
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /jwks.json, POST /explain, POST /simulate, \
                              POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if let Some(keys) = key_set::page(&self.current.load(), session) {
+            return keys;
+        }
         let request = session.req_header();
         match (&request.method, request.uri.path()) {
             (&Method::GET, "/status") => json(session, StatusCode::OK, &self.status()),

@@ -71,13 +71,17 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
     let names: HashSet<&Name> = config.signers.iter().map(|signer| &signer.spec.name).collect();
     let broken = problems.iter().any(|problem| problem.source.key.starts_with("signers"));
     for route in &config.routes {
+        if route.spec.jwks && names.is_empty() && !broken {
+            let text = "nobody signs, and there are no keys to tell; write `signers`, or remove the route";
+            problems.error(&route.source.key("jwks"), text);
+        }
         let Some(name) = &route.spec.sign else { continue };
         let source = route.source.key("sign");
         if !broken && !names.contains(name) {
             problems
                 .error(&source, format!("there is no signer `{name}`; write one of `signers`, or add it"));
         }
-        if route.spec.redirect.is_some() || route.spec.respond.is_some() {
+        if route.spec.redirect.is_some() || route.spec.respond.is_some() || route.spec.jwks {
             problems.error(&source, "the gateway answers itself, and nobody gets a token; remove the key");
         }
     }

@@ -3,8 +3,8 @@
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
 //! asks the limits and `limit_names` who is behind their keys,
 //! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
-//! another is tried, `headers` writes what is sent on, `reply` answers ourselves,
-//! `record` writes it down. `explain` tells what all of them would do.
+//! another is tried, `headers` writes what is sent on and `sign` vouches for it, `reply`
+//! and `key_set` answer ourselves, `record` writes it down. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
@@ -17,18 +17,21 @@ pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
+pub mod key_set;
 mod limit_names;
 pub mod limits;
 pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+pub mod sign;
 pub mod waiting;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -97,6 +100,7 @@ impl ProxyHttp for Gateway {
             Action::Forward(_) => Ok(false),
             Action::Redirect(to) => reply::redirect(session, ctx, to).await.map(|()| true),
             Action::Respond(with) => reply::respond(session, ctx, with).await.map(|()| true),
+            Action::KeySet => key_set::respond(session, ctx).await.map(|()| true),
         }
     }
 
@@ -132,7 +136,8 @@ impl ProxyHttp for Gateway {
             if *why.etype() == ErrorType::InvalidHTTPHeader {
                 ctx.rejection = Some(Rejection::Malformed(Refusal::Path));
             }
-        })
+        })?;
+        sign::sign(session, request, ctx).await.map_err(|why| refuse(ctx, why))
     }
 
     async fn request_body_filter(
@@ -180,6 +185,16 @@ impl ProxyHttp for Gateway {
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Box<RequestContext>,
+    ) -> Result<Option<Bytes>> {
+        ctx.snapshot.signing.strip(trailers);
+        Ok(None)
     }
 
     fn fail_to_connect(

@@ -53,6 +53,8 @@ pub enum Rejection {
     /// The connection was cut with the request under way: it was asked to end,
     /// because of its age or a drain, and went on for too long.
     Cut,
+    /// No token could be made for the upstream, and none goes without.
+    SigningFailed,
     /// A fault of the gateway.
     Internal,
 }
@@ -78,7 +80,7 @@ impl Rejection {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::ClientGone | Self::Cut => return None,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::SigningFailed | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         })
     }
 
@@ -106,6 +108,7 @@ impl Rejection {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ClientGone => "client_gone",
             Self::Cut => "cut",
+            Self::SigningFailed => "signing_failed",
             Self::Internal => "internal",
         }
     }
@@ -130,7 +133,7 @@ impl Rejection {
                 "The service did not answer in time."
             }
             Self::ClientGone | Self::Cut => "",
-            Self::Internal => "The gateway failed.",
+            Self::SigningFailed | Self::Internal => "The gateway failed.",
         }
     }
 
@@ -145,7 +148,7 @@ impl Rejection {
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 21] = [
+    pub const OWN: [Self; 22] = [
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
@@ -166,6 +169,7 @@ impl Rejection {
         Self::DeadlineExceeded,
         Self::ClientGone,
         Self::Cut,
+        Self::SigningFailed,
         Self::Internal,
     ];
 }

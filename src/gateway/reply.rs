@@ -91,7 +91,7 @@ pub fn frame(session: &mut Session, answer: &mut ResponseHeader, version: Versio
     client.set_close_on_response_before_downstream_finish(!interim);
 }
 
-async fn send(
+pub(super) async fn send(
     session: &mut Session,
     ctx: &mut RequestContext,
     mut answer: ResponseHeader,

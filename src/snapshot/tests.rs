@@ -1,6 +1,6 @@
 //! What a refreshed snapshot keeps, and what it costs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::*;
 use crate::upstream::{EndpointSource, FoundSet, Outcome, Resolved, Tried};

@@ -48,6 +48,7 @@ mod refused_http2;
 mod reload;
 mod routing;
 mod running;
+mod signing;
 mod simulate;
 mod slow_clients;
 mod smoke;

@@ -39,7 +39,7 @@ async fn a_good_certificate_is_told_with_all_its_names() {
         let print = own.digest(boring::hash::MessageDigest::sha256()).unwrap();
         assert_eq!(&*certificate.subject, "O=Tollgate tests,CN=billing\\,O\\=\\0ax");
         assert_eq!(certificate.fingerprint, print.as_ref());
-        assert_eq!(*certificate.uris, [uri.into()]);
+        assert_eq!(*certificate.uris, [Box::<str>::from(uri)]);
         assert_eq!(certificate.serial.len(), 30);
     }
 }
