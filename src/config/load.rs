@@ -77,6 +77,7 @@ pub(super) fn build(
         clashes::names(config, &texts, &mut problems);
         clashes::vpc_endpoints(config, &texts, &mut problems);
         refers::limits(config, &mut problems);
+        refers::signers(config, &mut problems);
         warn(config, &mut problems);
     }
 

@@ -60,6 +60,9 @@ pub struct RouteSpec {
     /// Limits, asked after the global ones; all of them have to have room.
     #[serde(default)]
     pub limits: Vec<Name>,
+    /// The signer of the token that goes with each request.
+    #[serde(default)]
+    pub sign: Option<Name>,
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,
