@@ -45,11 +45,12 @@ pub struct SignerSpec {
     /// A folder of private keys, a PEM file each: `NAME.pem` or `NAME.key`.
     pub keys: PathBuf,
     /// How long a new key is published before it signs; longer than verifiers keep
-    /// the key set.
+    /// the key set, and than it takes until every gateway has the key.
     #[serde(default = "ten_minutes")]
     pub publish_for: Span,
     /// Who verifies. Once all of them fetched the key set since a key appeared, it
-    /// signs before `publish_for` has passed.
+    /// signs before `publish_for` has passed. Each gateway knows who fetched from it
+    /// alone: where they ask several for the key set, give them the key together.
     #[serde(default)]
     pub verifiers: Vec<VerifierSpec>,
     /// What it says of a request beside `iss`, `aud`, `sub`, `iat`, `nbf`, `exp` and `jti`.

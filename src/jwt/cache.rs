@@ -95,7 +95,7 @@ const WAYS: usize = 4;
 /// With 100 clients a second that differ and 15 s of use each, 1500 are alive.
 pub(super) const PLACES: usize = 4096;
 
-/// 4096 of them with their tokens, a third longer, and the rest take 10 MiB.
+/// 4096 of them with their tokens, a third longer and more, take 13 MiB.
 const MAX_CLAIMS: usize = 1024;
 
 #[cfg(test)]

@@ -144,14 +144,18 @@ fn contents(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
 /// how the gateway itself can: the file is another user's, as root's.
 fn check_rights(data: &Metadata) -> Result<(), String> {
     // SAFETY: it only asks, and always succeeds.
-    let own = unsafe { libc::geteuid() } == data.uid();
-    let (mode, wrong) = (data.mode() & 0o777, if own { 0o077 } else { 0o027 });
-    match mode & wrong {
-        0 => Ok(()),
-        _ => Err(format!(
+    let is_own = unsafe { libc::geteuid() } == data.uid();
+    let mode = data.mode() & 0o777;
+    match is_open(mode, is_own) {
+        false => Ok(()),
+        true => Err(format!(
             "can be read or changed by others (mode {mode:04o}); make a new key, for this one may be known, and `chmod 600` it"
         )),
     }
+}
+
+fn is_open(mode: u32, is_own: bool) -> bool {
+    mode & if is_own { 0o077 } else { 0o027 } != 0
 }
 
 fn private_key(text: &str, bytes: &[u8], algorithm: Algorithm) -> Result<SigningKey, String> {

@@ -25,6 +25,7 @@ use super::{
 
 /// The keys of a signer; at least one.
 pub(super) struct Ring {
+    signer: Arc<str>,
     members: Vec<Member>,
     terms: Terms,
     is_cached: bool,
@@ -54,9 +55,14 @@ pub(super) struct Turn {
 
 impl Ring {
     /// `None` without a key.
-    pub fn new(members: Vec<Member>, terms: Terms, is_cached: bool, now: Instant) -> Option<Self> {
+    pub fn new(
+        signer: Arc<str>,
+        (members, terms): (Vec<Member>, Terms),
+        is_cached: bool,
+        now: Instant,
+    ) -> Option<Self> {
         let turn = ArcSwap::from_pointee(first_turn(&members, &terms, is_cached, now)?);
-        Some(Self { members, terms, is_cached, turn, turning: Mutex::default() })
+        Some(Self { signer, members, terms, is_cached, turn, turning: Mutex::default() })
     }
 
     /// Whose turn it is.
@@ -81,7 +87,8 @@ impl Ring {
         if Arc::ptr_eq(&next.key, &before.key) {
             next.cache = before.cache.clone();
         } else {
-            log::info!("signing key changed: kid={}", next.key.public.kid);
+            let (signer, kid) = (&self.signer, &next.key.public.kid);
+            log::info!("signing key changed: signer={signer} kid={kid}");
         }
         self.turn.store(Arc::new(next));
     }

@@ -18,6 +18,7 @@ use super::{
     claims::Claims,
     folder::{self, Found, Wanted},
     jwk::{Jwk, KeyId},
+    key::SigningKey,
     key_set::KeySet,
     ring::{Member, Record, Ring, locked},
     rotation::{KeyState, Now, Terms},
@@ -31,8 +32,11 @@ use crate::config::{
 /// What outlives snapshots: what is known of every key, as long as a snapshot holds it.
 #[derive(Default)]
 pub struct JwtLive {
-    records: Mutex<HashMap<(Arc<str>, KeyId), Weak<Record>>>,
+    records: Mutex<HashMap<OfSigner, Weak<Record>>>,
 }
+
+/// A key of a signer: two may have the same key, and are not told of each other's use.
+type OfSigner = (Arc<str>, KeyId);
 
 /// Every signer of a configuration.
 #[derive(Default)]
@@ -78,6 +82,7 @@ impl Signers {
             let Some(found) = found else { continue };
             let members = live.members(spec, found, now, (&source, problems));
             if let Some(signer) = signer(spec, members, now) {
+                built.refuse_other_use(&signer, &source, problems);
                 built.signers.push(signer);
                 built.verifiers.push(verifiers(&spec.verifiers));
             }
@@ -94,6 +99,31 @@ impl Signers {
     /// Each signer, in the configuration's order.
     pub fn iter(&self) -> impl Iterator<Item = &Signer> {
         self.signers.iter()
+    }
+
+    /// Each key with its signer and its file's name.
+    pub fn keys<'a>(&'a self) -> impl Iterator<Item = (&'a Signer, &'a str, &'a SigningKey)> {
+        let each =
+            |signer: &'a Signer| signer.ring.members().iter().map(move |key| (signer, &*key.name, &*key.key));
+        self.signers.iter().flat_map(each)
+    }
+
+    /// A key is for one algorithm: verifiers are told of one.
+    fn refuse_other_use(&self, signer: &Signer, source: &Source, problems: &mut Problems) {
+        for member in signer.ring.members() {
+            let own = &member.key.public;
+            let first = self.keys().find(|(_, _, key)| key.public.kid == own.kid);
+            if let Some((other, _, key)) = first.filter(|(_, _, key)| key.algorithm() != own.algorithm) {
+                let text = format!(
+                    "`{}` signs {} for signer `{}` already, and a key is for one algorithm; make another for {}",
+                    member.name,
+                    key.algorithm(),
+                    other.name,
+                    own.algorithm
+                );
+                problems.error(source, text);
+            }
+        }
     }
 
     /// The public keys of all signers, to be told to whoever verifies. Rendered again
@@ -151,7 +181,7 @@ fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     let claims = Claims::new(spec);
     let verifiers = spec.verifiers.iter().map(|verifier| verifier.name.as_str().into()).collect();
     let terms = Terms { publish_for: spec.publish_for.duration(), verifiers };
-    let ring = Ring::new(members, terms, !claims.are_bound(), now.steady)?;
+    let ring = Ring::new(spec.name.as_str().into(), (members, terms), !claims.are_bound(), now.steady)?;
     Some(Signer::new(spec, claims, ring))
 }
 
@@ -171,7 +201,7 @@ impl JwtLive {
         (source, problems): (&Source, &mut Problems),
     ) -> Vec<Member> {
         let signer: Arc<str> = spec.name.as_str().into();
-        let known = |found: &Found| self.record(&signer, &found.key.public.kid);
+        let known = |found: &Found| self.record(&signer, &found.key.public);
         let is_start = found.iter().all(|found| known(found).is_none());
         if is_start && self.knows(&signer) {
             problems.warn(source, format!(
@@ -193,8 +223,9 @@ impl JwtLive {
         found.into_iter().map(member).collect()
     }
 
-    fn record(&self, signer: &Arc<str>, kid: &KeyId) -> Option<Arc<Record>> {
-        locked(&self.records).get(&(signer.clone(), kid.clone())).and_then(Weak::upgrade)
+    fn record(&self, signer: &Arc<str>, key: &Jwk) -> Option<Arc<Record>> {
+        let record = locked(&self.records).get(&(signer.clone(), key.kid.clone())).and_then(Weak::upgrade);
+        record.filter(|record| record.public == *key)
     }
 
     fn knows(&self, signer: &Arc<str>) -> bool {

@@ -89,7 +89,8 @@ impl Folder {
 
 /// A signer's spec; `more` is YAML of a flow mapping.
 pub fn spec(more: &str) -> Sourced<SignerSpec> {
-    let text = format!("{{ name: default, issuer: https://gw.test, keys: keys, {more} }}");
+    let name = if more.starts_with("name: ") { "" } else { "name: default, " };
+    let text = format!("{{ issuer: https://gw.test, keys: keys, {name}{more} }}");
     let source = Source::file("tollgate.yaml").key("signers").entry(0);
     // Through JSON: read directly, `{ token: groups }` would have to be a YAML tag.
     let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();

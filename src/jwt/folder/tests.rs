@@ -162,6 +162,14 @@ fn a_key_that_others_may_read_is_told() {
 }
 
 #[test]
+fn the_gateways_group_may_read_a_key_that_is_anothers() {
+    let open = |is_own| [0o400, 0o600, 0o640, 0o660, 0o604, 0o601].map(|mode| is_open(mode, is_own));
+
+    assert_eq!(open(true), [false, false, true, true, true, true]);
+    assert_eq!(open(false), [false, false, false, true, true, true]);
+}
+
+#[test]
 fn the_plugins_profile_needs_the_keys_own_certificate() {
     let other = text(Rsa::generate(2048).unwrap().private_key_to_pem().unwrap());
     let folder = Folder::new();

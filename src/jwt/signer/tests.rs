@@ -165,6 +165,17 @@ fn the_plugins_token_carries_its_certificate_as_the_plugin_writes_it() {
 }
 
 #[test]
+fn drafts_can_be_signed_on_another_thread() {
+    let gateway = Gateway::new("algorithm: RS256");
+    let Token::Draft(draft) = gateway.signer().token(&facts(), start()).unwrap() else { panic!() };
+
+    let value = std::thread::spawn(|| draft.sign()).join().unwrap().unwrap();
+
+    // And serves here too.
+    assert_eq!(gateway.token(&facts(), start()), value.to_str().unwrap());
+}
+
+#[test]
 fn no_debug_text_shows_a_token() {
     let gateway = Gateway::new("");
     let draft = gateway.signer().token(&facts(), start()).unwrap();

@@ -215,6 +215,22 @@ fn the_key_set_is_the_same_until_a_key_comes_or_goes() {
 }
 
 #[test]
+fn a_key_is_for_one_algorithm() {
+    let folder = Folder::with(Algorithm::Rs256);
+    let specs = ["name: a, algorithm: RS256", "name: b, algorithm: PS256", "name: c, algorithm: RS256"];
+    let specs = specs.map(crate::jwt::testing::spec);
+    let mut problems = Problems::default();
+
+    Signers::build(&specs, &|_| folder.path().to_owned(), &JwtLive::default(), start(), &mut problems);
+
+    assert_eq!(
+        problems.to_string(),
+        "error: tollgate.yaml: signers[0].keys: `a.pem` signs RS256 for signer `a` already, \
+         and a key is for one algorithm; make another for PS256\n"
+    );
+}
+
+#[test]
 fn the_key_set_shows_public_members_alone() {
     for algorithm in Algorithm::ALL {
         let folder = Folder::with(algorithm);
