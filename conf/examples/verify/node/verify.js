@@ -19,6 +19,8 @@ const KINDS = new Map([
   ["PS256", "RSA"],
 ]);
 const PARTS = ["method", "path", "query", "host", "body"];
+// jose overlooks letters that are no base64url.
+const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** Why a token is not good: answer 401. */
 class Refused extends Error {}
@@ -81,6 +83,7 @@ class Verifier {
    * `target` is path and query as they came, neither decoded nor tidied.
    */
   async verify(token, request) {
+    if (!TOKEN.test(token)) throw new Refused("it is no JWT");
     let claims;
     try {
       const { kid } = decodeProtectedHeader(token);
@@ -92,10 +95,11 @@ class Verifier {
     } catch (why) {
       throw why instanceof Refused ? why : new Refused(why.message);
     }
-    // Given, they were checked; jose takes a token without them.
+    // jose takes a token without these, and one of tomorrow.
     for (const name of ["exp", "iat"]) {
       if (typeof claims[name] !== "number") throw new Refused(`\`${name}\` is missing`);
     }
+    if (claims.iat > Date.now() / 1000 + LEEWAY) throw new Refused("it is not valid yet");
     this.checkRequest(claims, request);
     if (this.seen) this.checkOnce(claims); // Last: only a good token is used up.
     return claims;

@@ -8,6 +8,7 @@ it at work, ../README.md says what each check is for.
 """
 import hashlib
 import json
+import re
 import sys
 import threading
 import time
@@ -20,6 +21,8 @@ LEEWAY = 5  # seconds that clocks may differ
 # What kind of key each algorithm takes. No `none`, and nothing with a shared secret.
 KINDS = {"ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519"), "RS256": ("RSA", None), "PS256": ("RSA", None)}
 PARTS = ("method", "path", "query", "host", "body")
+# PyJWT overlooks letters that are no base64url.
+TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 class Refused(Exception):
@@ -75,6 +78,8 @@ class Verifier:
 
         `target` is path and query as they came, neither decoded nor tidied.
         """
+        if not TOKEN.fullmatch(token):
+            raise Refused("it is no JWT")
         try:
             header = jwt.get_unverified_header(token)
             if "crit" in header:
