@@ -42,7 +42,8 @@ pub async fn a_bearer_token_needs_its_word(language: Language) {
     let good = get().header("Authorization", &bearer);
     let refused = [
         get().header("Authorization", &token),
-        get().header("Authorization", &format!("Basic {token}")),
+        // As long as the word that it should be.
+        get().header("Authorization", &format!("Digest {token}")),
         get().header("Authorization", &format!("Bearer Bearer {token}")),
         // Node keeps only the first of two, where it is asked for one.
         get().header("Authorization", &bearer).header("Authorization", &bearer),

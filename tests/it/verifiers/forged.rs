@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate::{
     config::signer::Algorithm,
-    jwt::{forge, forge_hs256},
+    jwt::{decode, forge, forge_hs256},
 };
 
 use super::{
@@ -52,6 +52,24 @@ pub async fn what_is_wrong_with_a_token_refuses_it(language: Language) {
         }
     }
     assert!(!upstream.stderr().contains("Traceback"), "{}", upstream.stderr());
+}
+
+pub async fn a_key_verifies_with_its_own_algorithm_alone(language: Language) {
+    let [.., rs256, ps256] = &*MAKERS;
+    let upstream = Upstream::start(language, &key_set([rs256, ps256]), &[("ALGORITHMS", EVERY)]).await;
+
+    for (maker, other) in [(rs256, Algorithm::Ps256), (ps256, Algorithm::Rs256)] {
+        // It is what its header says, and signed with the key that it names.
+        let token = maker.confused(other);
+        let header = decode(token.split('.').next().unwrap().as_bytes()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!((&header["alg"], &header["kid"]), (&json!(other.name()), &maker.header()["kid"]));
+
+        let verdict = upstream.verdict(&token).await;
+
+        assert!(!verdict.is_good(), "{:?}: {verdict:?}", maker.key);
+    }
+    assert!(upstream.verdict(&rs256.plain()).await.is_good());
 }
 
 pub async fn clocks_may_differ_by_five_seconds(language: Language) {

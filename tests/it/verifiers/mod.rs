@@ -42,6 +42,7 @@ in_every_language! {
     forged::each_algorithm_of_ours_is_accepted,
     forged::a_token_of_a_key_for_an_algorithm_that_is_not_allowed_is_refused,
     forged::what_is_wrong_with_a_token_refuses_it,
+    forged::a_key_verifies_with_its_own_algorithm_alone,
     forged::clocks_may_differ_by_five_seconds,
     keys::a_key_that_is_new_is_accepted_and_one_that_is_gone_is_not,
     keys::made_up_names_make_it_fetch_the_key_set_once,

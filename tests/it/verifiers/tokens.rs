@@ -9,7 +9,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tollgate::{
     config::{
         Problems, Source, Sourced,
@@ -23,7 +22,6 @@ pub struct Maker {
     /// Its key.
     pub key: SigningKey,
     signers: Signers,
-    _folder: TempDir,
 }
 
 impl Maker {
@@ -34,39 +32,24 @@ impl Maker {
 
     /// `more` goes into the signer's YAML, as `bind: [method]`.
     pub fn with(algorithm: Algorithm, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate(algorithm).unwrap();
-        let file = folder.path().join("a.pem");
-        fs::write(&file, key.to_pem().unwrap()).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let yaml = format!(
-            "{{ name: default, issuer: {ISSUER:?}, keys: {:?}, algorithm: {algorithm}, {more} }}",
-            folder.path()
-        );
-        let spec: SignerSpec = serde_yaml::from_str(&yaml).unwrap();
-        let source = Source::file("tollgate.yaml").key("signers").entry(0);
-        let mut problems = Problems::default();
-        let live = JwtLive::default();
-        let specs = [Sourced { source, spec }];
-        let signers = Signers::build(&specs, &|path| path.to_owned(), &live, Now::read(), &mut problems);
-        assert!(problems.is_empty(), "{problems}");
-        Self { key, signers, _folder: folder }
+        let signers = signers(&key, algorithm, more);
+        Self { key, signers }
+    }
+
+    /// A token for `GET /`, as a signer for another algorithm makes it of the same key.
+    pub fn confused(&self, algorithm: Algorithm) -> String {
+        value(&signers(&self.key, algorithm, ""), &facts())
     }
 
     /// The value of the field for a request, as the gateway makes it.
     pub fn token(&self, request: Target<'_>, body: Option<[u8; 32]>) -> String {
-        let facts = Facts { request, body, ..facts() };
-        let signer = self.signers.get(SignerIndex(0)).unwrap();
-        let value = match signer.token(&facts, Now::read()).unwrap() {
-            Token::Ready(value) => value,
-            Token::Draft(draft) => draft.sign().unwrap(),
-        };
-        value.to_str().unwrap().to_owned()
+        value(&self.signers, &Facts { request, body, ..facts() })
     }
 
     /// A token for `GET /`.
     pub fn plain(&self) -> String {
-        self.token(facts().request, None)
+        value(&self.signers, &facts())
     }
 
     /// A token of this key that says something else than the gateway would.
@@ -84,6 +67,33 @@ impl Maker {
     pub fn key_set(&self) -> Value {
         serde_json::from_slice(&self.signers.key_set(Now::read()).body).unwrap()
     }
+}
+
+fn value(signers: &Signers, facts: &Facts<'_>) -> String {
+    let signer = signers.get(SignerIndex(0)).unwrap();
+    let value = match signer.token(facts, Now::read()).unwrap() {
+        Token::Ready(value) => value,
+        Token::Draft(draft) => draft.sign().unwrap(),
+    };
+    value.to_str().unwrap().to_owned()
+}
+
+fn signers(key: &SigningKey, algorithm: Algorithm, more: &str) -> Signers {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.pem");
+    fs::write(&file, key.to_pem().unwrap()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let yaml = format!(
+        "{{ name: default, issuer: {ISSUER:?}, keys: {:?}, algorithm: {algorithm}, {more} }}",
+        folder.path()
+    );
+    let spec: SignerSpec = serde_yaml::from_str(&yaml).unwrap();
+    let source = Source::file("tollgate.yaml").key("signers").entry(0);
+    let mut problems = Problems::default();
+    let (specs, live) = ([Sourced { source, spec }], JwtLive::default());
+    let signers = Signers::build(&specs, &|path| path.to_owned(), &live, Now::read(), &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    signers
 }
 
 /// The key set of all of these.
