@@ -5,7 +5,7 @@ use tollgate::{config::signer::Algorithm, jwt::Target};
 
 use super::{
     language::Language,
-    tokens::Maker,
+    tokens::{MAKERS, Maker},
     upstream::{Upstream, Verdict},
 };
 use crate::support::Request;
@@ -85,6 +85,18 @@ pub async fn a_body_that_nobody_knew_is_enough_only_where_nobody_asks_for_it(lan
 
         assert_eq!(verdict.is_good(), good, "{require}: {verdict:?}");
     }
+}
+
+pub async fn a_body_that_is_too_long_to_be_hashed_is_refused(language: Language) {
+    let maker = &MAKERS[0];
+    let upstream = Upstream::start(language, &maker.key_set(), &[]).await;
+    let (token, most) = (maker.plain(), vec![b'x'; 1 << 20]);
+
+    let fits = upstream.ask(&Request::post("/", &most).header("JWT", &token)).await;
+    let longer = upstream.ask(&Request::post("/", [&most[..], b"x"].concat()).header("JWT", &token)).await;
+    let chunks = upstream.ask(&Request::get("/").chunks(&[&most[..], b"x"]).header("JWT", &token)).await;
+
+    assert_eq!([fits.status, longer.status, chunks.status], [200, 413, 413]);
 }
 
 fn target(query: Option<&[u8]>) -> Target<'_> {

@@ -37,6 +37,7 @@ in_every_language! {
     bound::a_bound_token_is_good_for_exactly_its_request,
     bound::a_token_that_is_bound_to_less_than_is_asked_for_is_refused,
     bound::a_body_that_nobody_knew_is_enough_only_where_nobody_asks_for_it,
+    bound::a_body_that_is_too_long_to_be_hashed_is_refused,
     fields::exactly_one_field_carries_the_token,
     fields::a_bearer_token_needs_its_word,
     forged::each_algorithm_of_ours_is_accepted,
