@@ -57,15 +57,18 @@ pub async fn made_up_names_make_it_fetch_the_key_set_once(language: Language) {
 }
 
 pub async fn what_it_cannot_use_in_a_key_set_spoils_no_other_key(language: Language) {
-    let [es256, eddsa, rs256, _] = &*MAKERS;
+    let [es256, eddsa, rs256, ps256] = &*MAKERS;
     let mut set = key_set([es256]);
     let keys = set["keys"].as_array_mut().unwrap();
-    let mut confused = rs256.key_set()["keys"][0].clone();
-    confused["alg"] = json!("ES256");
+    let confused = [rs256, ps256].map(|maker| {
+        let mut key = maker.key_set()["keys"][0].clone();
+        key["alg"] = json!("ES256");
+        key
+    });
     let mut unnamed = eddsa.key_set()["keys"][0].clone();
     unnamed.as_object_mut().unwrap().remove("kid");
     let mut secret = json!({ "kty": "oct", "k": "c2VjcmV0", "alg": "HS256", "kid": "secret" });
-    keys.splice(0..0, [confused, unnamed, secret.clone()]);
+    keys.splice(0..0, confused.into_iter().chain([unnamed, secret.clone()]));
     secret["alg"] = json!("ES256");
     let of_tomorrow = json!({ "kty": "AKP", "alg": "ML-DSA-65", "pub": "AA", "kid": "tomorrow" });
     let off_the_curve =
@@ -75,6 +78,11 @@ pub async fn what_it_cannot_use_in_a_key_set_spoils_no_other_key(language: Langu
     let upstream = Upstream::start(language, &set, &[("ALGORITHMS", "ES256,EdDSA,RS256")]).await;
 
     assert!(upstream.verdict(&es256.plain()).await.is_good());
-    assert!(!upstream.verdict(&rs256.plain()).await.is_good());
+    for rsa in [rs256, ps256] {
+        let mut header = rsa.header();
+        header["alg"] = json!("ES256");
+        assert!(!upstream.verdict(&rsa.forged(&header, &claims())).await.is_good());
+        assert!(!upstream.verdict(&rsa.plain()).await.is_good());
+    }
     assert!(!upstream.verdict(&eddsa.plain()).await.is_good());
 }
