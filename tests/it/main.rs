@@ -59,6 +59,7 @@ mod tls;
 mod trust;
 mod upstreams;
 mod vanished;
+mod verifiers;
 mod websocket;
 mod zone_drain;
 mod zones;
