@@ -6,6 +6,7 @@
 
 mod explain;
 mod key_set;
+mod keys;
 mod limits;
 mod operator;
 mod pages;
@@ -13,6 +14,7 @@ mod upstreams;
 mod zones;
 
 pub use key_set::PATHS as JWKS_PATHS;
+pub use keys::SigningKeyStatus;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};

@@ -1,11 +1,16 @@
-//! `tollgate keys` and `tollgate jwt verify`: files in, words and exit codes out.
+//! `tollgate keys`: files in, words and exit codes out.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Gateway, process::Exit};
+use tollgate::config::signer::Algorithm;
+
+use crate::{
+    signing::{jwks, pem, signing},
+    support::{Gateway, Origin, Request, process::Exit},
+};
 
 #[tokio::test]
 async fn generated_keys_are_listed_and_exported_under_the_same_name() {
@@ -104,6 +109,50 @@ async fn public_keys_are_exported_as_pem_and_by_name() {
     assert!(!both.stdout.contains("PRIVATE"), "{both:?}");
     assert_eq!((none.code, certificates.code), (Some(1), Some(1)), "{none:?} {certificates:?}");
     assert!(certificates.stderr.contains("has no certificate"), "{certificates:?}");
+}
+
+#[tokio::test]
+async fn status_names_the_laggards_and_says_until_when_a_retired_key_is_told() {
+    let origin = Origin::start().await;
+    let verifiers =
+        "verifiers: [{ name: orders, networks: [127.0.0.0/8] }, { name: stock, networks: [10.9.9.9/32] }]";
+    let gateway = signing(&origin, verifiers).start().await;
+    gateway.get("/").await;
+    let states = async || {
+        let told = json(&gateway.ask(&["keys", "status", "--json"]).await, 0);
+        told.as_array().unwrap().clone()
+    };
+    let first = states().await;
+
+    gateway.files.write_key("keys/b.pem", &pem(Algorithm::Es256));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    let (second, shown) = (states().await, gateway.ask(&["keys", "status"]).await);
+    jwks(&gateway, &Request::get("/jwks.json")).await;
+    let third = states().await;
+    fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
+    assert_eq!(gateway.reload().await.code, Some(0));
+    let last = states().await;
+
+    assert_eq!((&first[0]["state"], &first[0]["file"]), (&"signing".into(), &"a.pem".into()));
+    assert_eq!((&second[0]["state"], &second[1]["state"]), (&"signing".into(), &"published".into()));
+    assert_eq!(second[1]["laggards"], serde_json::json!(["orders", "stock"]));
+    assert!((500..=600).contains(&second[1]["ready_in_seconds"].as_u64().unwrap()), "{second:?}");
+    assert!(shown.stdout.contains("or once these fetched the key set: orders, stock"), "{shown:?}");
+    assert_eq!(third[1]["laggards"], serde_json::json!(["stock"]));
+    let retired = last.iter().find(|key| key["state"] == "retired").unwrap();
+    assert_eq!((&retired["kid"], &retired["file"]), (&first[0]["kid"], &Value::Null));
+    assert!((60..=95).contains(&retired["gone_in_seconds"].as_u64().unwrap()), "{retired}");
+    assert_eq!(last.iter().find(|key| key["file"] == "b.pem").unwrap()["state"], "signing");
+}
+
+#[tokio::test]
+async fn status_without_a_gateway_is_not_now() {
+    let folder = Folder::new();
+    let socket = folder.path().join("none.sock").display().to_string();
+
+    let told = Gateway::cli(&["keys", "status", "--socket", &socket]).await;
+
+    assert_eq!(told.code, Some(75), "{told:?}");
 }
 
 async fn check(folder: &Folder, yaml: &str) -> Exit {

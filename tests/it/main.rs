@@ -29,6 +29,7 @@ mod health_checks;
 mod http2;
 mod hygiene;
 mod idle_connections;
+mod jwt;
 mod keys;
 mod leaving;
 mod limits;

@@ -55,9 +55,9 @@ pub struct Verify {
     /// As if it were then: `2026-11-21T10:00:00Z`, or seconds since 1970.
     #[arg(long, value_name = "TIME")]
     at: Option<Moment>,
-    /// By how much clocks may differ.
-    #[arg(long, default_value = "0s")]
-    leeway: Span,
+    /// By how much clocks may differ, as `5s`. Default: not at all.
+    #[arg(long, value_name = "SPAN")]
+    leeway: Option<Span>,
     /// Whom to trust for https: a PEM file. Default: the system's authorities.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -96,7 +96,7 @@ impl Verify {
         let expected = Expected {
             issuer: self.issuer.as_deref(),
             audience: self.audience.as_deref(),
-            leeway: self.leeway.duration(),
+            leeway: self.leeway.map(|leeway| leeway.duration()).unwrap_or_default(),
         };
         let body = self.body.as_ref().map(fs::read).transpose()?;
         let request = Request {

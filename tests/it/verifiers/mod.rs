@@ -11,6 +11,7 @@ mod forged;
 mod keys;
 mod language;
 mod once;
+mod proved;
 mod starting;
 mod thumbprints;
 mod tokens;
@@ -49,5 +50,6 @@ in_every_language! {
     keys::made_up_names_make_it_fetch_the_key_set_once,
     keys::what_it_cannot_use_in_a_key_set_spoils_no_other_key,
     once::a_token_counts_once_where_that_is_asked_for,
+    proved::prove_finds_no_hole,
     starting::a_setting_that_is_wrong_starts_nothing,
 }

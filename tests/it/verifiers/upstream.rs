@@ -13,7 +13,8 @@ use crate::support::{Http1, PATIENCE, Request, Response, eventually, process::Pr
 
 /// A running example.
 pub struct Upstream {
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     process: Process,
     folder: TempDir,
 }
