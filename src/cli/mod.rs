@@ -96,7 +96,9 @@ enum Verb {
     /// good one does not. Only the token differs: choose a --path that reads.
     ///
     /// Good tokens are signed with the signer's own key, so that this runs where the
-    /// gateway's files are, as its user.
+    /// gateway's files are, as its user. Signed with it too are bad tokens that are of
+    /// no use elsewhere; forgeries are signed with keys made for this run.
+    #[command(after_help = PROVE)]
     Prove(prove::Prove),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
@@ -191,3 +193,12 @@ First steps:
   tollgate status                               what it does now
   tollgate explain --host api.example.com --path /orders
                                                 where a request goes, and why";
+
+const PROVE: &str = "\
+Examples:
+  tollgate prove 10.0.1.10:8080 --route orders --path /orders/7
+  tollgate prove https://orders.internal:8443 --ca mesh-ca.pem --signer default --upstream orders
+  tollgate prove 10.0.1.10:8080 --route orders --method POST --path /echo --body '{}' --json
+
+What counts: 400, 401 and 403 refuse, and so does any answer but success that a good token
+does not get; 429, 5xx and silence are failures. What the signer does not bind is not sent.";

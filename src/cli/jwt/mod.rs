@@ -24,6 +24,7 @@ enum Verb {
     /// and the request that the token is bound to. Prints header and claims also of
     /// a bad token, then marked: nobody vouches for them. Exits 0 for a good token,
     /// 1 for a bad one.
+    #[command(after_help = VERIFY)]
     Verify(verify::Verify),
 }
 
@@ -35,3 +36,9 @@ impl Jwt {
         }
     }
 }
+
+const VERIFY: &str = "\
+Examples:
+  tollgate keys export /etc/tollgate/jwt --jwks > jwks.json
+  tollgate jwt verify - --jwks jwks.json --issuer https://gateway.example.com < token
+  tollgate jwt verify - --jwks http://127.0.0.1:9100/jwks.json --method GET --path /orders/7 < token";

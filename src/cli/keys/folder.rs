@@ -4,17 +4,17 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cli::{BAD_CONFIG, FAILED, tell},
+    cli::{BAD_CONFIG, USAGE, tell},
     config::{self, signer::SignerSpec, types::Name},
     jwt::{SigningKey, Surveyed, survey},
 };
 
 /// Which keys.
 #[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
 pub struct Which {
     /// A folder of keys.
-    #[arg(conflicts_with = "config")]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
     folder: Option<PathBuf>,
     /// The folders of this configuration's signers.
     #[arg(long, short, value_name = "FILE")]
@@ -74,7 +74,11 @@ impl Which {
         let specs = config.signers.iter().map(|signer| &signer.spec).filter(wanted);
         let looked: Vec<_> = specs.map(|spec| Looked::at(config.resolve(&spec.keys), Some(spec))).collect();
         if looked.is_empty() {
-            return Err(tell("error: there is no such signer in `signers`\n", FAILED));
+            let text = match &self.signer {
+                Some(name) => format!("error: there is no signer `{name}`\n"),
+                None => "error: there are no `signers`\n".to_owned(),
+            };
+            return Err(tell(&text, USAGE));
         }
         Ok(looked)
     }

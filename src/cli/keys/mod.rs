@@ -23,9 +23,13 @@ enum Verb {
     /// Make a key: a file of its own, mode 0600, in PKCS#8.
     ///
     /// It appears whole and under no name that is taken, so that a gateway that
-    /// reads the folder in between is not disturbed. A rotation is: generate into
-    /// each gateway's folder the same file, `tollgate reload`, wait until `keys
-    /// status` says that it signs, take the old file away, `tollgate reload`.
+    /// reads the folder in between is not disturbed.
+    ///
+    /// To rotate: make one key, put that file into every gateway's folder, and
+    /// `tollgate reload` there. It is published at once, and signs when `publish_for`
+    /// has passed or every verifier has fetched it. Once `tollgate keys status` says
+    /// that it signs everywhere, take the old file away, and reload again.
+    #[command(after_help = GENERATE)]
     Generate(generate::Generate),
     /// List the keys of a folder, or of every signer of a configuration.
     ///
@@ -57,3 +61,8 @@ impl Keys {
         }
     }
 }
+
+const GENERATE: &str = "\
+Examples:
+  tollgate keys generate --out /etc/tollgate/jwt
+  tollgate keys generate --out /etc/tollgate/jwt --algorithm RS256 --name 2027-spring";

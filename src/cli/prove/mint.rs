@@ -1,9 +1,11 @@
 //! Makes the tokens that probes send.
 //!
 //! A genuine token comes from the signer itself, as traffic's do. What is signed with
-//! its key beside that is of use to nobody else: it is of no time at all, or for a name
-//! under `.invalid`, or says less to the same upstream. Everything else is signed with keys
-//! that were made for this run.
+//! its key beside that is of no more use to anyone than the genuine tokens that the
+//! upstream gets anyway: it expired, or begins after its end, or is for a name under
+//! `.invalid`, or leaves something out. The one without `exp` names this upstream, which
+//! takes it for ever only if it takes every token for ever. Everything else is signed
+//! with keys that were made for this run.
 
 use std::{
     io,

@@ -20,7 +20,7 @@ use request::Sender;
 use setting::Setting;
 
 use super::{
-    FAILED,
+    FAILED, USAGE,
     http::{Client, Url},
     print, tell,
 };
@@ -67,7 +67,10 @@ impl Prove {
             server_name: self.server_name.clone(),
             patience: self.timeout.duration().max(Duration::from_millis(1)),
         };
-        let request = self.request.fill(&self.address, &setting)?;
+        let request = match self.request.fill(&self.address, &setting) {
+            Ok(request) => request,
+            Err(why) => return Ok(tell(&format!("error: {why}\n"), USAGE)),
+        };
         let mint = Mint::new(&setting, request.clone(), self.allow_replay)?;
         let sender = Sender { client, url: &self.address, request: &request };
         let report = match self.probe(&setting, &mint, &sender) {

@@ -139,7 +139,7 @@ impl Must {
             Self::Accept => "accepted",
             Self::Refuse => "refused",
             Self::Either(_) => "either",
-            Self::Skip(_) => "not bound",
+            Self::Skip(_) => "nothing",
         }
     }
 }
