@@ -8,7 +8,9 @@ use std::{
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed};
+use super::{
+    body::BoundBody, limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed,
+};
 use crate::{
     edge::{Connection, Upload},
     identity::{Believed, Principal, Tenancy},
@@ -51,6 +53,8 @@ pub struct RequestContext {
     pub attempt: Attempt,
     /// Its token towards the upstream.
     pub signed: Signed,
+    /// What that says of the body.
+    pub bound: BoundBody,
     /// Bytes of the body that came from the client.
     pub body_in: u64,
     /// Held while more of the body is awaited.
@@ -128,6 +132,7 @@ impl RequestContext {
             limited: Limited::default(),
             attempt: Attempt::default(),
             signed: Signed::default(),
+            bound: BoundBody::default(),
             body_in: 0,
             upload: None,
             status: 0,

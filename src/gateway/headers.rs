@@ -40,6 +40,10 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     }
     forwarded::strip(headers, ctx);
     ctx.snapshot.signing.strip(headers);
+    if ctx.bound.is_held() {
+        // It was answered here.
+        headers.remove(header::EXPECT);
+    }
     if let Some(route) = &ctx.route {
         if let Some(rewrite) = &route.rewrite {
             if let Some(uri) = rewritten(rewrite, ctx)? {

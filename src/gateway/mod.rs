@@ -1,7 +1,7 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
-//! asks the limits and `limit_names` who is behind their keys,
+//! asks the limits and `limit_names` who is behind their keys, `body` reads what is signed,
 //! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
 //! another is tried, `headers` writes what is sent on and `sign` vouches for it, `reply`
 //! and `key_set` answer ourselves, `record` writes it down. `explain` tells what all of them would do.
@@ -10,6 +10,8 @@ pub mod admission;
 pub mod again;
 pub mod attempt;
 pub mod balance_key;
+pub mod body;
+mod content_digest;
 pub mod context;
 pub mod decide;
 pub mod explain;
@@ -78,15 +80,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> Result<bool> {
-        let admitted = match ctx.rejection {
-            Some(refused) => Err(refused),
-            None => admission::admit(session, ctx),
-        };
-        let admitted = match admitted {
-            // Boxed: almost nobody waits, and every request would carry the room.
-            Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
-            told => told,
-        };
+        let admitted = admission::let_in(session, ctx).await;
         if admitted == Err(Rejection::ClientGone) {
             let mut gone = refuse(ctx, Rejection::ClientGone);
             gone.as_down();
@@ -152,7 +146,13 @@ impl ProxyHttp for Gateway {
         }
         ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
-        if ctx.body_in > max { Err(refuse(ctx, Rejection::BodyTooLarge)) } else { Ok(()) }
+        let passed = match ctx.body_in > max {
+            true => Err(Rejection::BodyTooLarge),
+            false => ctx.bound.pass(body, end),
+        };
+        // The client's: after any other error Pingora waits for what an HTTP/2 upstream
+        // has to say of half a body.
+        passed.map_err(|why| refuse(ctx, why).into_down())
     }
 
     async fn upstream_response_filter(

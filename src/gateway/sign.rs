@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 
 use super::{context::RequestContext, rejection::Rejection};
 use crate::{
-    config::signer::{BodyMode, SignerIndex},
+    config::signer::SignerIndex,
     jwt::{Facts, Now, SignError, Signer, Target, Token},
     telemetry::metrics::TokenResult,
     tls::TlsFacts,
@@ -41,9 +41,7 @@ pub async fn sign(
         insert(request, signer, token);
         return Ok(());
     }
-    let body = body_hash(signer, ctx)?;
     let facts = facts(session, request, ctx).ok_or(Rejection::SigningFailed)?;
-    let facts = Facts { body, ..facts };
     let made = match signer.token(&facts, now) {
         Ok(Token::Ready(token)) => Ok((token, TokenResult::Cached)),
         Ok(Token::Draft(draft)) if signer.is_slow() => {
@@ -66,14 +64,6 @@ pub async fn sign(
             log::debug!("no token: signer={} why={why}", signer.name);
             Err(Rejection::SigningFailed)
         }
-    }
-}
-
-/// The hash of the body, as far as the token tells it.
-fn body_hash(signer: &Signer, _ctx: &RequestContext) -> Result<Option<[u8; 32]>, Rejection> {
-    match signer.body.as_ref().map(|body| body.mode) {
-        None | Some(BodyMode::Unsigned) => Ok(None),
-        Some(BodyMode::Buffer | BodyMode::Digest) => Err(Rejection::SigningFailed),
     }
 }
 
@@ -118,7 +108,7 @@ fn facts<'a>(session: &Session, request: &'a RequestHeader, ctx: &'a RequestCont
             path: path(request),
             query: request.uri.query().map(str::as_bytes),
         },
-        body: None,
+        body: ctx.bound.hash(),
     })
 }
 

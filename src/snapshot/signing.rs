@@ -32,7 +32,7 @@ impl Signing {
     }
 
     /// The signer at this place, and what it is counted in.
-    pub fn get(&self, index: SignerIndex) -> Option<(&Signer, &SignerSeries)> {
+    pub fn get(&self, index: SignerIndex) -> Option<(&Signer, &Arc<SignerSeries>)> {
         Some((self.signers.get(index)?, self.series.get(index.0)?))
     }
 

@@ -28,7 +28,7 @@ pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
-pub use signing::{SignerSeries, TokenResult};
+pub use signing::{HeldBytes, SignerSeries, TokenResult};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
 pub use zones::{UpstreamGauges, ZoneGauges, ZoneSeries};

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus::proto::{Metric, MetricType};
@@ -15,16 +18,48 @@ use super::{
 use crate::telemetry::shard::{Sharded, add};
 
 /// Counts the tokens of one signer. Prebuilt; recording takes no lock.
-pub struct SignerSeries(Sharded<[AtomicU64; TokenResult::ALL.len()]>);
+pub struct SignerSeries {
+    tokens: Sharded<[AtomicU64; TokenResult::ALL.len()]>,
+    held: AtomicU64,
+}
 
 impl SignerSeries {
     /// Counts one token.
     #[inline]
     pub fn record(&self, result: TokenResult) {
-        let cell = self.0.mine().and_then(|cells| cells.get(result as usize));
+        let cell = self.tokens.mine().and_then(|cells| cells.get(result as usize));
         if let Some(cell) = cell {
             add(cell, 1);
         }
+    }
+}
+
+/// Bytes of a request's body that are held until it goes on; counted as long as this
+/// lives.
+pub struct HeldBytes {
+    series: Arc<SignerSeries>,
+    bytes: u64,
+}
+
+impl HeldBytes {
+    /// None yet.
+    pub fn none(series: Arc<SignerSeries>) -> Self {
+        Self { series, bytes: 0 }
+    }
+
+    /// Counts so many more, unless all requests of the signer would hold more than
+    /// `most`: false then.
+    #[must_use]
+    pub fn add(&mut self, bytes: u64, most: u64) -> bool {
+        let before = self.series.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        before.saturating_add(bytes) <= most
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.series.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -52,7 +87,7 @@ impl Signing {
     }
 
     pub(super) fn series(&self, name: &str) -> Arc<SignerSeries> {
-        let fresh = || Arc::new(SignerSeries(Sharded::new(self.shards)));
+        let fresh = || Arc::new(SignerSeries { tokens: Sharded::new(self.shards), held: AtomicU64::new(0) });
         lock(&self.series).entry(name.into()).or_insert_with(fresh).clone()
     }
 
@@ -62,18 +97,19 @@ impl Signing {
 }
 
 impl Scrape for Signing {
-    const FAMILIES: &'static [Family] = &[SIGNED];
+    const FAMILIES: &'static [Family] = &[SIGNED, HELD];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let series = lock(&self.series);
-        let used = series.iter().filter(|(_, series)| series.0.is_used());
+        let used = series.iter().filter(|(_, series)| series.tokens.is_used());
         let each = used.flat_map(|(name, series)| {
             TokenResult::ALL.iter().map(move |result| {
-                let n = series.0.sum(|cells| cells.get(*result as usize));
+                let n = series.tokens.sum(|cells| cells.get(*result as usize));
                 SIGNED.count(&[name, result.word()], n)
             })
         });
-        vec![each.collect()]
+        let held = series.iter().map(|(name, s)| HELD.count(&[name], s.held.load(Ordering::Relaxed)));
+        vec![each.collect(), held.collect()]
     }
 }
 
@@ -83,3 +119,26 @@ const SIGNED: Family = Family {
     labels: &["signer", "result"],
     kind: MetricType::COUNTER,
 };
+const HELD: Family = Family {
+    name: "tollgate_jwt_held_body_bytes",
+    help: "Bytes of requests' bodies that are held because their hash goes in front of them.",
+    labels: &["signer"],
+    kind: MetricType::GAUGE,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_bytes_are_counted_until_they_are_gone_and_no_more_than_the_most_are() {
+        let series = Signing::new(1).series("a");
+        let (mut one, mut two) = (HeldBytes::none(series.clone()), HeldBytes::none(series.clone()));
+
+        assert!(one.add(60, 100) && one.add(40, 100));
+        assert!(!two.add(1, 100));
+        drop((one, two));
+
+        assert_eq!(series.held.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! Signed identity, end to end: what upstreams get, what clients cannot do, and what
 //! becomes of keys and bodies.
 
+mod bodies;
 mod forged;
 mod key_set;
 mod secrets;
