@@ -15,11 +15,12 @@ use crate::{
 
 #[tokio::test]
 async fn a_token_of_a_request_is_good_for_it_and_bad_for_another() {
-    let case = Case::new("bind: [method, path, query]").await;
+    let case = Case::new("bind: [method, path, query, body]").await;
     case.write("body", "hello");
-    let body = case.path("body");
+    case.write("other", "hullo");
+    let (body, other) = (case.path("body"), case.path("other"));
     let right = ["--issuer", "https://gw.test", "--audience", "origin", "--method", "POST"];
-    let bound = ["--path", "/orders/7", "--query", "full=yes"];
+    let bound = ["--path", "/orders/7", "--query", "full=yes", "--body", &body];
 
     let good = case.verify(&[&right[..], &bound].concat()).await;
     let told = case.verify(&["--json"]).await;
@@ -37,7 +38,7 @@ async fn a_token_of_a_request_is_good_for_it_and_bad_for_another() {
         (&["--method", "GET"], "it is for another method: `htm` is `POST`"),
         (&["--path", "/orders"], "it is for another path"),
         (&["--query", ""], "it is for another query"),
-        (&["--body", &body], "it is not bound to a body"),
+        (&["--body", &other], "it is for another body"),
         (&["--at", "4102444800"], "it expired"),
         (&["--at", "2026-01-01T00:00:00Z"], "do the clocks agree?"),
     ] {

@@ -112,6 +112,27 @@ async fn public_keys_are_exported_as_pem_and_by_name() {
 }
 
 #[tokio::test]
+async fn a_key_with_its_certificate_is_what_the_plugins_profile_needs() {
+    let folder = Folder::new();
+    let name = ["--name", "a", "--certificate", "gw.test"];
+    let made = folder.run(&["generate", "--algorithm", "RS256", "--out"], &name).await;
+    let eddsa =
+        folder.run(&["generate", "--algorithm", "EdDSA", "--out"], &["--certificate", "gw.test"]).await;
+    let keys = folder.path().display();
+    let signer = format!("signers: [{{ name: kong, profile: kong_upstream_jwt, keys: {keys} }}]");
+
+    let listed =
+        check(&folder, &format!("listeners: [{{ name: a, address: \"127.0.0.1:1\" }}]\n{signer}")).await;
+    let exported = json(&folder.run(&["export"], &["--x5c"]).await, 0);
+
+    assert_eq!((made.code, eddsa.code, listed.code), (Some(0), Some(2), Some(0)), "{eddsa:?} {listed:?}");
+    let der = boring::base64::decode_block(exported["keys"][0]["x5c"][0].as_str().unwrap()).unwrap();
+    let certificate = boring::x509::X509::from_der(&der).unwrap();
+    let pem = String::from_utf8(certificate.public_key().unwrap().public_key_to_pem().unwrap()).unwrap();
+    assert_eq!(pem, folder.run(&["export"], &["--pem"]).await.stdout);
+}
+
+#[tokio::test]
 async fn status_names_the_laggards_and_says_until_when_a_retired_key_is_told() {
     let origin = Origin::start().await;
     let verifiers =

@@ -10,8 +10,9 @@ use std::{
 
 use time::OffsetDateTime;
 
+use super::certificate;
 use crate::{
-    cli::{FAILED, print, tell},
+    cli::{FAILED, USAGE, print, tell},
     config::{signer::Algorithm, types::Name},
     jwt::SigningKey,
 };
@@ -30,6 +31,10 @@ pub struct Generate {
     /// keys that appear together the one whose name sorts last is the newest.
     #[arg(long)]
     name: Option<Name>,
+    /// Write a certificate of this name below the key, signed by itself, for ten
+    /// years: profile `kong_upstream_jwt` sends it. Not with EdDSA.
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
     /// Print file, kid and algorithm as JSON.
     #[arg(long)]
     json: bool,
@@ -40,7 +45,14 @@ impl Generate {
     pub fn run(&self) -> io::Result<ExitCode> {
         let file = self.out.join(self.file_name());
         let key = SigningKey::generate(self.algorithm)?;
-        if let Err(why) = write(&self.out, &file, &key.to_pem()?) {
+        let mut pem = key.to_pem()?;
+        if let Some(name) = &self.certificate {
+            match certificate::of(&pem, name) {
+                Ok(certificate) => pem.extend(certificate),
+                Err(_) => return Ok(tell(NO_CERTIFICATE, USAGE)),
+            }
+        }
+        if let Err(why) = write(&self.out, &file, &pem) {
             return Ok(tell(&self.told(&file, &why), FAILED));
         }
         let (shown, kid) = (file.display(), &key.public.kid);
@@ -117,6 +129,9 @@ pub fn algorithm(text: &str) -> Result<Algorithm, String> {
     let found = Algorithm::ALL.into_iter().find(same);
     found.ok_or_else(|| "write ES256, EdDSA, RS256 or PS256".to_owned())
 }
+
+const NO_CERTIFICATE: &str =
+    "error: no certificate of this name and algorithm can be made; write 1 to 64 letters, and not EdDSA\n";
 
 #[cfg(test)]
 mod tests {

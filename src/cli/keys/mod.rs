@@ -3,6 +3,7 @@
 //! Owns what people do with key files. Which files are keys is [`crate::jwt`]'s to
 //! say, and so is which key signs. Always holds: no private key is ever printed.
 
+mod certificate;
 mod export;
 mod folder;
 mod generate;
@@ -65,4 +66,6 @@ impl Keys {
 const GENERATE: &str = "\
 Examples:
   tollgate keys generate --out /etc/tollgate/jwt
-  tollgate keys generate --out /etc/tollgate/jwt --algorithm RS256 --name 2027-spring";
+  tollgate keys generate --out /etc/tollgate/jwt --algorithm RS256 --name 2027-spring
+  tollgate keys generate --out /etc/tollgate/kong --algorithm RS256 --certificate gateway.example.com
+                                            for a signer with profile kong_upstream_jwt";

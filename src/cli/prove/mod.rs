@@ -6,7 +6,9 @@
 //! address that was given is reached.
 
 mod mint;
+mod must;
 mod probe;
+mod probes;
 mod report;
 mod request;
 mod setting;
@@ -14,7 +16,7 @@ mod setting;
 use std::{io, process::ExitCode, time::Duration};
 
 use mint::Mint;
-use probe::PROBES;
+use probes::PROBES;
 use report::{Report, Row};
 use request::Sender;
 use setting::Setting;

@@ -1,18 +1,12 @@
-//! What is tried: each probe, what should become of it, and what it means if not.
+//! A probe: what is sent, and how it is compared with what should become of it.
 
 use std::io;
 
-use serde::Serialize;
-use serde_json::json;
-
 use super::{
-    mint::{Mint, json as bytes, sign},
+    mint::Mint,
+    must::Must,
     report::{Got, Row},
-    request::{Request, Sender},
-};
-use crate::{
-    config::signer::{BindSpec, ProfileSpec},
-    jwt::{decode, encode, forge, forge_hs256},
+    request::Sender,
 };
 
 /// One request with a token of some kind.
@@ -22,25 +16,11 @@ pub struct Probe {
     /// What the token is, and what to do about an upstream that takes it wrongly.
     pub about: &'static str,
     /// What should become of it.
-    must: fn(&Mint<'_>) -> Must,
+    pub must: fn(&Mint<'_>) -> Must,
     /// The values of the field; one field each.
-    values: fn(&Mint<'_>) -> io::Result<Vec<String>>,
+    pub values: fn(&Mint<'_>) -> io::Result<Vec<String>>,
     /// Whether the same is sent once before.
-    is_replay: bool,
-}
-
-/// What should become of a probe.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Must {
-    /// It is let in.
-    Accept,
-    /// It is not.
-    Refuse,
-    /// Either is right, because of this.
-    Either(&'static str),
-    /// There is nothing to try, because of this.
-    Skip(&'static str),
+    pub is_replay: bool,
 }
 
 impl Probe {
@@ -62,197 +42,9 @@ impl Probe {
         }
         Ok(Row::new(self, must, Got::of(sender.send(&values), &values, good)))
     }
-}
 
-/// Every probe; the first and the last are good, so that refusals in between mean
-/// something.
-pub const PROBES: &[Probe] = &[
-    Probe::new(
-        "valid",
-        "as the gateway sends it; compare issuer, audience, key set and clock",
-        accept,
-        |m| Ok(vec![m.value(&m.genuine()?.token)]),
-    ),
-    Probe::new("none", "no token at all; every way in has to ask for one", refuse, |_| Ok(Vec::new())),
-    Probe::new("empty", "a field with nothing in it; that is no token", refuse, |m| Ok(vec![m.value("")])),
-    Probe::new("not-a-token", "a text that is no token", refuse, |m| Ok(vec![m.value("tollgate-prove")])),
-    Probe::new("expired", "it expired an hour ago; compare `exp` with the clock", refuse, |m| {
-        let genuine = m.genuine()?;
-        Ok(vec![m.value(&genuine.signed(&genuine.header, &genuine.claims_of_the_past())?)])
-    }),
-    Probe::new("not-yet", "it counts in an hour; compare `nbf` and `iat` with the clock", refuse, |m| {
-        let genuine = m.genuine()?;
-        Ok(vec![m.value(&genuine.signed(&genuine.header, &genuine.claims_of_the_future())?)])
-    }),
-    Probe::new("no-expiry", "no `exp`; require it", refuse, |m| without(m, "exp")),
-    Probe::new("other-audience", "for another upstream; compare `aud` with your own name", refuse, |m| {
-        claiming(m, "aud", NOBODY)
-    }),
-    Probe::new("no-audience", "no `aud`; require it", refuse, |m| without(m, "aud")),
-    Probe::new("other-issuer", "by another issuer; compare `iss`", has_issuer, |m| {
-        claiming(m, "iss", NOBODY)
-    }),
-    Probe::new("no-issuer", "no `iss`; require it", has_issuer, |m| without(m, "iss")),
-    Probe::new(
-        "forged",
-        "signed by another key under the gateway's `kid`; verify the signature",
-        refuse,
-        |m| {
-            let genuine = m.genuine()?;
-            Ok(vec![m.value(&sign(&m.stranger, &genuine.header, &genuine.claims)?)])
-        },
-    ),
-    Probe::new("unknown-key", "by a key that is not in the key set; refuse its `kid`", refuse, |m| {
-        let genuine = m.genuine()?;
-        let header = genuine.header_with("kid", json!(m.stranger.public.kid.as_str()));
-        Ok(vec![m.value(&sign(&m.stranger, &header, &genuine.claims)?)])
-    }),
-    Probe::new("no-kid", "by another key, without `kid`; verify the signature", refuse, |m| {
-        let genuine = m.genuine()?;
-        let header = genuine.header_with("kid", json!(null));
-        Ok(vec![m.value(&sign(&m.stranger, &header, &genuine.claims)?)])
-    }),
-    Probe::new("own-key", "it brings its own key (`jwk`); take keys from the key set alone", refuse, |m| {
-        let genuine = m.genuine()?;
-        let mut header = genuine.header_with("kid", json!(m.stranger.public.kid.as_str()));
-        header.insert("jwk".to_owned(), serde_json::from_str(&m.stranger.public.to_json())?);
-        Ok(vec![m.value(&sign(&m.stranger, &header, &genuine.claims)?)])
-    }),
-    Probe::new("alg-none", "`alg: none`; take the algorithm from the key", refuse, |m| unsigned(m, "none")),
-    Probe::new("alg-none-mixed", "`alg: nOnE`; allow algorithms, do not forbid some", refuse, |m| {
-        unsigned(m, "nOnE")
-    }),
-    Probe::new("no-signature", "its signature is cut off", refuse, |m| {
-        let genuine = m.genuine()?;
-        Ok(vec![m.value(&forge(&bytes(&genuine.header), &bytes(&genuine.claims), b""))])
-    }),
-    Probe::new(
-        "hs256-pem",
-        "HS256 with the public key (PEM) as secret; take the algorithm from the key",
-        refuse,
-        |m| {
-            let pem = m.genuine()?.key.public_pem()?;
-            hs256(m, &pem)
-        },
-    ),
-    Probe::new(
-        "hs256-jwk",
-        "HS256 with the public key (JWK) as secret; take the algorithm from the key",
-        refuse,
-        |m| {
-            let jwk = m.genuine()?.key.public.to_json();
-            hs256(m, jwk.as_bytes())
-        },
-    ),
-    Probe::new(
-        "kid-path",
-        "HS256 with an empty secret under a path as `kid`; never open what `kid` names",
-        refuse,
-        |m| {
-            let genuine = m.genuine()?;
-            let mut header = genuine.header_with("alg", json!("HS256"));
-            header.insert("kid".to_owned(), json!("../../../../../../../../dev/null"));
-            Ok(vec![m.value(&forge_hs256(&bytes(&header), &bytes(&genuine.claims), b"")?)])
-        },
-    ),
-    Probe::new(
-        "other-algorithm",
-        "another kind of key under the gateway's `kid` (ES for RS, or RS for ES)",
-        refuse,
-        |m| {
-            let genuine = m.genuine()?;
-            let header = genuine.header_with("alg", json!(m.other_kind.algorithm().name()));
-            Ok(vec![m.value(&sign(&m.other_kind, &header, &genuine.claims)?)])
-        },
-    ),
-    Probe::new("changed-signature", "one bit of its signature is another", refuse, |m| {
-        resigned(m, |signature| signature.iter_mut().skip(9).take(1).for_each(|byte| *byte ^= 1))
-    }),
-    Probe::new("zero-signature", "a signature of zeros; the library has to refuse r = s = 0", refuse, |m| {
-        resigned(m, |signature| signature.fill(0))
-    }),
-    Probe::new("changed-claims", "other claims under the genuine signature", refuse, |m| {
-        let genuine = m.genuine()?;
-        let claims = encode(&bytes(&genuine.claims_with("sub", json!("tollgate-prove"))));
-        let mut parts: Vec<_> = genuine.token.split('.').collect();
-        parts.iter_mut().skip(1).take(1).for_each(|part| *part = &claims);
-        Ok(vec![m.value(&parts.join("."))])
-    }),
-    Probe::new("critical", "it asks for an extension (`crit`) that nobody knows; refuse it", refuse, |m| {
-        let genuine = m.genuine()?;
-        let mut header = genuine.header_with("crit", json!(["tollgate-prove"]));
-        header.insert("tollgate-prove".to_owned(), json!(true));
-        Ok(vec![m.value(&genuine.signed(&header, &genuine.claims)?)])
-    }),
-    Probe::new(
-        "another-method",
-        "for another method; compare `htm`",
-        |m| bound(m, BindSpec::Method, NO_METHOD),
-        |m| {
-            let method = if m.request.method == "PROPFIND" { "REPORT" } else { "PROPFIND" };
-            of_another(m, |request| request.method = method.to_owned())
-        },
-    ),
-    Probe::new(
-        "another-path",
-        "for another path; compare `htu`",
-        |m| bound(m, BindSpec::Path, NO_PATH),
-        |m| of_another(m, |request| request.path.push_str("/tollgate-prove")),
-    ),
-    Probe::new(
-        "another-query",
-        "for another query; compare `qh`",
-        |m| bound(m, BindSpec::Query, NO_QUERY),
-        |m| of_another(m, |request| request.query.get_or_insert_default().push_str("&tollgate-prove")),
-    ),
-    Probe::new(
-        "another-host",
-        "for another host; compare `htu`",
-        |m| bound(m, BindSpec::Host, NO_HOST),
-        |m| of_another(m, |request| request.host = NOBODY.to_owned()),
-    ),
-    Probe::new("another-body", "for another body; hash what came and compare", binds_body, |m| {
-        of_another(m, |request| request.body.extend_from_slice(b"tollgate-prove"))
-    }),
-    Probe::new(
-        "not-bound",
-        "bound to nothing, where tokens are; require each bound claim",
-        is_native_bound,
-        |m| {
-            let genuine = m.genuine()?;
-            let mut claims = genuine.claims.clone();
-            claims.retain(|name, _| !["htm", "htu", "qh", "bh"].contains(&name.as_str()));
-            Ok(vec![m.value(&genuine.signed(&genuine.header, &claims)?)])
-        },
-    ),
-    Probe::new(
-        "twice-good-first",
-        "two fields, a good token and a forged one; take one field alone",
-        refuse,
-        |m| twice(m, false),
-    ),
-    Probe::new(
-        "twice-good-last",
-        "two fields, a forged token and a good one; take one field alone",
-        refuse,
-        |m| twice(m, true),
-    ),
-    Probe {
-        is_replay: true,
-        ..Probe::new("replayed", "the same token again; remember `jti` until it expires", replay, |m| {
-            Ok(vec![m.value(&m.genuine()?.token)])
-        })
-    },
-    Probe::new(
-        "valid-again",
-        "as the gateway sends it, after all of these; good tokens have to get in still",
-        accept,
-        |m| Ok(vec![m.value(&m.genuine()?.token)]),
-    ),
-];
-
-impl Probe {
-    const fn new(
+    /// One that is sent once.
+    pub const fn new(
         name: &'static str,
         about: &'static str,
         must: fn(&Mint<'_>) -> Must,
@@ -261,99 +53,3 @@ impl Probe {
         Self { name, about, must, values, is_replay: false }
     }
 }
-
-fn accept(_: &Mint<'_>) -> Must {
-    Must::Accept
-}
-
-fn refuse(_: &Mint<'_>) -> Must {
-    Must::Refuse
-}
-
-fn has_issuer(mint: &Mint<'_>) -> Must {
-    if mint.setting.signer.issuer.is_some() { Must::Refuse } else { Must::Skip("the signer has no `issuer`") }
-}
-
-fn bound(mint: &Mint<'_>, part: BindSpec, otherwise: &'static str) -> Must {
-    if mint.setting.binds(part) { Must::Refuse } else { Must::Skip(otherwise) }
-}
-
-fn binds_body(mint: &Mint<'_>) -> Must {
-    if mint.setting.binds_body() { Must::Refuse } else { Must::Skip(NO_BODY) }
-}
-
-fn is_native_bound(mint: &Mint<'_>) -> Must {
-    let signer = &mint.setting.signer;
-    match signer.profile == ProfileSpec::Native && !signer.bind.is_empty() {
-        true => Must::Refuse,
-        false => Must::Skip("the signer binds nothing"),
-    }
-}
-
-/// What is not bound is sent again by the gateway itself; so is a bound token, where
-/// an attempt that failed is made again, but only once let in.
-fn replay(mint: &Mint<'_>) -> Must {
-    let is_native = mint.setting.signer.profile == ProfileSpec::Native;
-    match (is_native && mint.setting.signer.bind.is_empty(), mint.allow_replay) {
-        (true, _) => Must::Accept,
-        (false, true) => Must::Either("--allow-replay"),
-        (false, false) if !is_native => Must::Either("that plugin's verifiers need not remember tokens"),
-        (false, false) => Must::Refuse,
-    }
-}
-
-fn claiming(mint: &Mint<'_>, claim: &str, value: &str) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    Ok(vec![mint.value(&genuine.signed(&genuine.header, &genuine.claims_with(claim, json!(value)))?)])
-}
-
-fn without(mint: &Mint<'_>, claim: &str) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    let claims = genuine.claims_with(claim, json!(null));
-    Ok(vec![mint.value(&genuine.signed(&genuine.header, &claims)?)])
-}
-
-fn unsigned(mint: &Mint<'_>, alg: &str) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    let header = genuine.header_with("alg", json!(alg));
-    Ok(vec![mint.value(&forge(&bytes(&header), &bytes(&genuine.claims), b""))])
-}
-
-fn hs256(mint: &Mint<'_>, secret: &[u8]) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    let header = genuine.header_with("alg", json!("HS256"));
-    Ok(vec![mint.value(&forge_hs256(&bytes(&header), &bytes(&genuine.claims), secret)?)])
-}
-
-fn resigned(mint: &Mint<'_>, change: fn(&mut [u8])) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    let (signed, signature) = genuine.token.rsplit_once('.').unwrap_or_default();
-    let mut signature = decode(signature.as_bytes()).unwrap_or_default();
-    change(&mut signature);
-    Ok(vec![mint.value(&format!("{signed}.{}", encode(&signature)))])
-}
-
-fn of_another(mint: &Mint<'_>, change: impl FnOnce(&mut Request)) -> io::Result<Vec<String>> {
-    let mut request = mint.request.clone();
-    change(&mut request);
-    Ok(vec![mint.value(&mint.genuine_for(&request)?.token)])
-}
-
-fn twice(mint: &Mint<'_>, good_last: bool) -> io::Result<Vec<String>> {
-    let genuine = mint.genuine()?;
-    let forged = sign(&mint.stranger, &genuine.header, &genuine.claims)?;
-    let mut values = vec![mint.value(&genuine.token), mint.value(&forged)];
-    if good_last {
-        values.reverse();
-    }
-    Ok(values)
-}
-
-/// RFC 2606: nobody is ever called so.
-const NOBODY: &str = "tollgate-prove.invalid";
-
-const NO_METHOD: &str = "not bound: who sees a token may use it with another method; `bind: [method]`";
-const NO_PATH: &str = "not bound: who sees a token may use it for another path; `bind: [path]`";
-const NO_QUERY: &str = "not bound: who sees a token may use it with another query; `bind: [query]`";
-const NO_HOST: &str = "not bound: who sees a token may use it for another host; `bind: [path, host]`";
-const NO_BODY: &str = "not bound: who sees a token may use it with another body; `bind: [body]`";

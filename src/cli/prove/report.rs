@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::probe::{Must, Probe};
+use super::{must::Must, probe::Probe};
 use crate::cli::http::Answer;
 
 /// Everything that was found.

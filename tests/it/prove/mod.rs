@@ -156,7 +156,7 @@ async fn names_that_nothing_has_and_files_that_cannot_be_used_are_told_apart() {
 }
 
 /// The probes that went wrong in this way.
-fn wrong<'a>(report: &'a Value, got: &str) -> Vec<&'a str> {
+pub fn wrong<'a>(report: &'a Value, got: &str) -> Vec<&'a str> {
     let rows = report["probes"].as_array().unwrap();
     let wrong = rows.iter().filter(|row| row["ok"] == false && row["got"] == got);
     wrong.map(|row| row["probe"].as_str().unwrap()).collect()
@@ -173,6 +173,11 @@ pub struct Fixture {
 impl Fixture {
     /// With more keys of the signer.
     pub async fn new(more: &str) -> Self {
+        Self::with(more, &["--algorithm", "ES256"]).await
+    }
+
+    /// With a key that is made so.
+    pub async fn with(more: &str, made: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys");
         fs::create_dir(&keys).unwrap();
@@ -185,7 +190,7 @@ impl Fixture {
         );
         fs::write(&config, text).unwrap();
         let keys = keys.display().to_string();
-        let made = Gateway::cli(&["keys", "generate", "--out", &keys]).await;
+        let made = Gateway::cli(&[&["keys", "generate", "--out", &keys], made].concat()).await;
         assert_eq!(made.code, Some(0), "{made:?}");
         let set = Gateway::cli(&["keys", "export", &keys, "--jwks"]).await;
         let set = serde_json::from_str(&set.stdout).unwrap();
