@@ -15,7 +15,8 @@ use crate::{
 pub struct Export {
     #[command(flatten)]
     which: Which,
-    /// A key set (RFC 7517), as gateways publish it.
+    /// A key set (RFC 7517), as gateways publish it. Of a FOLDER alone, RSA keys are for
+    /// RS256; with --config for what their signer says.
     #[arg(long, group = "form")]
     jwks: bool,
     /// Public keys in PEM.

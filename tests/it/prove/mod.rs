@@ -192,7 +192,9 @@ impl Fixture {
         let keys = keys.display().to_string();
         let made = Gateway::cli(&[&["keys", "generate", "--out", &keys], made].concat()).await;
         assert_eq!(made.code, Some(0), "{made:?}");
-        let set = Gateway::cli(&["keys", "export", &keys, "--jwks"]).await;
+        let file = config.display().to_string();
+        // Of an RSA key only the signer says for which algorithm it is.
+        let set = Gateway::cli(&["keys", "export", "--config", &file, "--jwks"]).await;
         let set = serde_json::from_str(&set.stdout).unwrap();
         Self { config, set, _folder: folder }
     }
