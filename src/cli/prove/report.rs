@@ -202,3 +202,58 @@ fn hint(probes: &[Row]) -> Option<&'static str> {
         _ => Some("a good token is answered without success: choose a --path that the upstream serves"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn got(status: u16, good: Option<u16>) -> &'static str {
+        Got::of(Ok(Answer { status, body: Vec::new() }), &[], good).word()
+    }
+
+    #[test]
+    fn what_is_no_success_and_not_what_a_good_token_gets_is_a_refusal() {
+        for (status, good, word) in [
+            (200, None, "accepted"),
+            (404, None, "accepted"),
+            (401, None, "refused"),
+            (404, Some(404), "accepted"),
+            (404, Some(200), "refused"),
+            (302, Some(200), "refused"),
+            (204, Some(200), "accepted"),
+            (403, Some(403), "refused"),
+            (500, Some(500), "failed"),
+            (429, Some(200), "failed"),
+        ] {
+            assert_eq!(got(status, good), word, "{status} {good:?}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_repeats_the_token_is_not_quoted() {
+        let token = "a".repeat(30);
+        let refused = |body: &str| {
+            let answer = Answer { status: 401, body: body.as_bytes().to_vec() };
+            Got::of(Ok(answer), &[format!("Bearer {token}")], None)
+        };
+
+        assert_eq!(refused("no\r\n\x1b[31m way"), Got::Refused(401, "no [31m way".to_owned()));
+        assert_eq!(refused(&format!("bad token {token}")), Got::Refused(401, String::new()));
+    }
+
+    #[test]
+    fn where_everything_is_let_in_a_gateway_is_suspected() {
+        let row =
+            |got| Row { probe: "x", about: "", expected: "", got, status: Some(200), ok: true, note: None };
+
+        let all = Report::new(
+            String::new(),
+            String::new(),
+            vec![row("accepted"), row("not sent"), row("accepted")],
+        );
+        let some = Report::new(String::new(), String::new(), vec![row("accepted"), row("refused")]);
+
+        assert!(all.hint.unwrap().contains("gateway's address"));
+        assert_eq!(some.hint, None);
+    }
+}
