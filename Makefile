@@ -56,7 +56,7 @@ compare-instructions: release ## instructions per request, Tollgate against bare
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py --instructions --max-ratio 1.10
 
-# Twice the cost of a limit, by the clock and by callgrind; then a million keys over HTTP.
+# What a limit costs by the clock, then by callgrind; then a million keys over HTTP.
 compare-limits: release ## what a limit costs, beside nginx limit_req and HAProxy's stick-table, with a million keys
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py --limits $(FLAGS)

@@ -75,6 +75,8 @@
 //! request. What is counted is in [`limit::LimitLive`], which outlives snapshots: a
 //! limit keeps it as long as all that it depends on stays. A request's places are in
 //! its context and are given back when that is dropped.
+//! What the gateways of a fleet count together, [`limit::store`] settles up in a Redis,
+//! on a thread of its own: a [`limit::Lease`] is asked like any other limit.
 //!
 //! # A request's way
 //!

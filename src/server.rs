@@ -30,6 +30,7 @@ use crate::{
     lifecycle::{
         self, BindError, Doors, Followers, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place,
     },
+    limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -121,10 +122,12 @@ impl Parts {
         let access_log = AccessLog::open(&log_spec, &metrics)
             .map_err(|why| StartError::AccessLog(log_spec.path.clone(), why))?;
         let current = Arc::new(Current::new(first));
-        admin::watch(&metrics, current.clone());
+        admin::watch(&metrics, current.clone(), live.limits.fleet.clone());
         let access_log = Arc::new(access_log);
         let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
-        let followers = Followers { health, discovery: Arc::new(discovery) };
+        let limits = &live.limits;
+        let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
+        let followers = Followers { health, discovery: Arc::new(discovery), store: Arc::new(store) };
         let (path, drain) = (path.to_owned(), Arc::default());
         Ok(Self { path, current, live, metrics, access_log, drain, followers })
     }
@@ -136,6 +139,7 @@ impl Parts {
         self.followers.health.prove(&now.upstreams);
         self.followers.health.follow(&now.upstreams);
         self.followers.discovery.follow(now.config());
+        self.followers.store.follow(now.store.clone(), now.rate_limits.leases());
     }
 
     fn bind(&self) -> Result<(Sockets, Doors), StartError> {
@@ -195,6 +199,7 @@ impl Parts {
             current: self.current.clone(),
             reloader: reloader.clone(),
             discovery: self.followers.discovery.clone(),
+            store: self.followers.store.clone(),
             shutdown: shutdown.clone(),
             started: Instant::now(),
         };

@@ -4,9 +4,10 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
-mod bounds;
+mod connections;
 mod series;
 mod signing;
+mod store;
 mod what_if;
 
 use std::{
@@ -17,7 +18,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bounds::limits;
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
 pub use what_if::{Question, Report};
@@ -31,7 +31,7 @@ use crate::{
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
     jwt::{Now, Signers},
-    limit::Limits,
+    limit::{Limits, store::StoreSettings},
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     telemetry::{
@@ -80,6 +80,8 @@ pub struct Snapshot {
     pub rate_limits: Arc<Limits>,
     /// Who signs for requests, and which fields are theirs.
     pub signing: Arc<Signing>,
+    /// Where leased limits settle up.
+    pub store: Option<Arc<StoreSettings>>,
     limits: edge::Limits,
 }
 
@@ -114,7 +116,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, upstream_tls, tenants, router, signers } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -134,10 +136,11 @@ impl Snapshot {
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
             gateways,
             rate_limits: Arc::new(rate_limits),
+            store,
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
-            limits: limits(config),
             signing: Arc::new(Signing::new(signers, metrics)),
+            limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants: Arc::new(tenants),
             router: Arc::new(router),
@@ -287,6 +290,7 @@ struct Parts {
     upstream_tls: Vec<Option<PeerTls>>,
     tenants: Tenants,
     router: Option<Router>,
+    store: Option<Arc<StoreSettings>>,
     signers: Signers,
 }
 
@@ -309,9 +313,10 @@ impl Parts {
             encoded_slash: config.requests.encoded_slash,
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
+        let store = store::settings(config, now, problems);
         let resolve = |path: &Path| config.resolve(path);
         let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router, signers }
+        Self { tls, upstreams, upstream_tls, tenants, router, store, signers }
     }
 }
 

@@ -174,11 +174,13 @@ fn bucket(rounds: u32, pause: Duration) -> usize {
 
 /// How many of a million keys at once find no room in 32 MiB.
 fn overflow(keys: &[String]) {
-    let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * 32), moment());
-    for key in keys {
-        decide(&[one(&limit, hash(&seeds, key))], now);
+    for bytes in [40, 32, 20] {
+        let (seeds, limit, now) = (KeySeeds::random(), limit(KEYS * bytes), moment());
+        for key in keys {
+            decide(&[one(&limit, hash(&seeds, key))], now);
+        }
+        println!("{bytes} bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
     }
-    println!("32 bytes a key: {} of {KEYS} keys found no room", limit.overflowed());
 }
 
 fn rest(criterion: &mut Bench) {

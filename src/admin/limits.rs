@@ -13,7 +13,8 @@ use super::{
     pages::text,
 };
 use crate::{
-    limit::{Counts, KeyHash, Limit, Moment, Source, Standing, whole_seconds},
+    config::Share,
+    limit::{Counts, Freshness, KeyHash, Lease, Limit, Moment, Source, Standing, whole_seconds},
     snapshot::Snapshot,
 };
 
@@ -23,6 +24,12 @@ use crate::{
 pub struct LimitStatus {
     pub name: String,
     pub enforced: bool,
+    /// By the gateways of a fleet: `instance` is not at all, `divided` or `leased`.
+    pub share: &'static str,
+    /// Of a leased one whether its store answers.
+    pub store_up: Option<bool>,
+    /// Of a leased one what holds while it does not: `local`, `allow` or `deny`.
+    pub on_store_error: Option<&'static str>,
     /// As it was written; none of a concurrency limit.
     pub rate: Option<String>,
     /// The most at once.
@@ -76,13 +83,29 @@ fn status(snapshot: &Arc<Snapshot>, name: Option<&str>, top: usize, reveal: bool
     let limits = &snapshot.rate_limits;
     let now = limits.clock.at(Instant::now());
     let wanted = limits.iter().filter(|limit| name.is_none_or(|name| *limit.name == *name));
-    wanted.map(|limit| one(limit, top, now, &|key| limit.names.told(key, &limits.seeds, reveal))).collect()
+    let one = |limit| {
+        let share = snapshot.config().share_of(Limit::spec(limit));
+        one(limit, share, now, &Telling { top, name: &|key| limit.names.told(key, &limits.seeds, reveal) })
+    };
+    wanted.map(one).collect()
 }
 
-fn one(limit: &Limit, top: usize, now: Moment, name: &dyn Fn(KeyHash) -> Option<String>) -> LimitStatus {
+/// How much is told of keys.
+struct Telling<'a> {
+    /// So many.
+    top: usize,
+    /// What a key is called.
+    name: &'a dyn Fn(KeyHash) -> Option<String>,
+}
+
+fn one(limit: &Limit, share: Share, now: Moment, telling: &Telling<'_>) -> LimitStatus {
+    let (top, name) = (telling.top, telling.name);
     let told = LimitStatus {
         name: limit.name.to_string(),
         enforced: limit.spec().enforce,
+        share: share.word(),
+        store_up: leased(limit).map(|lease| lease.fleet().freshness() == Freshness::Fresh),
+        on_store_error: leased(limit).map(|_| limit.spec().on_store_error.word()),
         rate: limit.spec().rate.map(|rate| rate.to_string()),
         most: 0,
         keys: 0,
@@ -118,6 +141,13 @@ fn one(limit: &Limit, top: usize, now: Moment, name: &dyn Fn(KeyHash) -> Option<
         overflowed: Some(cells.overflowed()),
         top: cells.busiest(top, now).into_iter().map(key).collect(),
         ..told
+    }
+}
+
+fn leased(limit: &Limit) -> Option<&Lease> {
+    match &limit.counts {
+        Counts::Leased(lease, _) => Some(lease),
+        Counts::Rate(..) | Counts::Concurrency(..) => None,
     }
 }
 

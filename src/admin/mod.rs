@@ -5,6 +5,7 @@
 //! paths exists there, and no route of the public ones exists here.
 
 mod explain;
+mod fleet;
 mod key_set;
 mod keys;
 mod limits;
@@ -13,6 +14,7 @@ mod pages;
 mod upstreams;
 mod zones;
 
+pub use fleet::{FleetStatus, StoreStatus};
 pub use key_set::PATHS as JWKS_PATHS;
 pub use keys::SigningKeyStatus;
 pub use limits::{KeyStatus, LimitStatus};

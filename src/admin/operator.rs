@@ -13,7 +13,9 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
-    explain, key_set, keys,
+    explain,
+    fleet::{self, FleetStatus},
+    key_set, keys,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
@@ -21,6 +23,7 @@ use crate::{
     config,
     jwt::Now,
     lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
+    limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
 };
@@ -33,6 +36,8 @@ pub struct Operator {
     pub reloader: Arc<Reloader>,
     /// What upstreams stand on besides addresses.
     pub discovery: Arc<Discovery>,
+    /// Where leased limits settle up.
+    pub store: Arc<Store>,
     /// What `POST /drain` asks for the end.
     pub shutdown: Arc<Shutdown>,
     /// When the process began.
@@ -68,6 +73,8 @@ pub struct Status {
     pub certificates: Vec<CertificateStatus>,
     /// How many routes there are.
     pub routes: usize,
+    /// Whom it counts limits together with; none where nothing is.
+    pub fleet: Option<FleetStatus>,
 }
 
 /// A listener.
@@ -176,6 +183,7 @@ impl Operator {
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
             routes: config.routes.len(),
+            fleet: fleet::status(&now, &self.store, Instant::now()),
         }
     }
 }

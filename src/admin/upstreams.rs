@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    limit::{Counts, Limit},
+    limit::{Counts, FleetLive, Limit},
     snapshot::{Current, Snapshot},
     telemetry::{
         Metrics,
@@ -139,23 +139,30 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
 }
 
 /// Every scrape looks at the upstreams and limits of the snapshot that serves then.
-pub fn watch(metrics: &Metrics, current: Arc<Current>) {
+pub fn watch(metrics: &Metrics, current: Arc<Current>, fleet: Arc<FleetLive>) {
     let limits = current.clone();
-    metrics.watch_limits(move || limits.load().rate_limits.iter().map(limit).collect());
+    metrics.watch_limits(move || {
+        let snapshot = limits.load();
+        let gateways = snapshot.gateways().or(fleet.gateways());
+        let gateways = gateways.map(|gateways| LimitGauges::Gateways(gateways.into()));
+        snapshot.rate_limits.iter().flat_map(limit).chain(gateways).collect()
+    });
     metrics.watch_upstreams(move || {
         let (snapshot, now) = (current.load(), Instant::now());
         snapshot.upstreams.iter().map(|upstream| gauges(upstream, &upstream.view(now), now)).collect()
     });
 }
 
-fn limit(limit: &Limit) -> LimitGauges {
+fn limit(limit: &Limit) -> Vec<LimitGauges> {
+    let name = || limit.name.to_string();
     match &limit.counts {
-        Counts::Rate(rate, _) => LimitGauges::Overflowed(limit.name.to_string(), rate.overflowed()),
+        Counts::Rate(rate, _) => vec![LimitGauges::Overflowed(name(), rate.overflowed())],
         Counts::Leased(lease, _) => {
             let overflowed = lease.cells().overflowed() + lease.alone().overflowed();
-            LimitGauges::Overflowed(limit.name.to_string(), overflowed)
+            let ledger = LimitGauges::Ledger(name(), lease.untold(), lease.keys() as u64);
+            vec![LimitGauges::Overflowed(name(), overflowed), ledger]
         }
-        Counts::Concurrency(counts, _) => LimitGauges::InFlight(limit.name.to_string(), counts.in_flight()),
+        Counts::Concurrency(counts, _) => vec![LimitGauges::InFlight(name(), counts.in_flight())],
     }
 }
 

@@ -63,16 +63,27 @@ fn table(limits: &Value) -> String {
         let trial = if limit.get("enforced") == Some(&Value::Bool(false)) { "  NOT ENFORCED" } else { "" };
         let rate = limit.get("rate").and_then(Value::as_str).unwrap_or("at once");
         out.push_str(&format!(
-            "{:<24} {rate:>12} {:>9} {:>9} {:>10} {}{trial}\n",
+            "{:<24} {rate:>12} {:>9} {:>9} {:>10} {}{}{trial}\n",
             text(limit, "name"),
             text(limit, "most"),
             text(limit, "keys"),
             text(limit, "capacity"),
             text(limit, "overflowed"),
+            share(limit),
         ));
         list(limit, "top").iter().for_each(|key| out.push_str(&key_line(key)));
     }
     out
+}
+
+/// As `  LEASED` and `  LEASED, STORE DOWN: local`.
+fn share(limit: &Value) -> String {
+    match (limit.get("share").and_then(Value::as_str), limit.get("store_up").and_then(Value::as_bool)) {
+        (Some("leased"), Some(false)) => format!("  LEASED, STORE DOWN: {}", text(limit, "on_store_error")),
+        (Some("leased"), _) => "  LEASED".to_owned(),
+        (Some("divided"), _) => "  DIVIDED".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// As `  key 00c0ffee00c0ffee  3 left  whole in 2 s  tenant=acme`.

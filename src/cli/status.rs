@@ -65,6 +65,7 @@ fn table(status: &Value) -> String {
         let names: Vec<_> = drained.iter().filter_map(Value::as_str).collect();
         out.push_str(&format!("drained zones {}\n", names.join(", ")));
     }
+    out.push_str(&status.get("fleet").map(fleet_lines).unwrap_or_default());
     out.push_str(&format!("\n{:<24} {:<24} TLS\n", "LISTENER", "ADDRESS"));
     for listener in list(status, "listeners") {
         let tls = if listener.get("tls") == Some(&Value::Bool(true)) { "yes" } else { "no" };
@@ -84,6 +85,25 @@ fn table(status: &Value) -> String {
         ));
     }
     out
+}
+
+/// As `fleet  3 gateways` and `store  redis.internal:6379  up 12 s  exchange 0.4 ms`.
+fn fleet_lines(fleet: &Value) -> String {
+    let gateways = fleet.get("gateways").and_then(Value::as_u64);
+    let mut out = gateways.map(|gateways| format!("fleet  {gateways} gateways\n")).unwrap_or_default();
+    if let Some(store) = fleet.get("store").filter(|store| store.is_object()) {
+        out.push_str(&store_line(store));
+    }
+    out
+}
+
+pub(super) fn store_line(store: &Value) -> String {
+    let took = store.get("exchange_ms").and_then(Value::as_f64);
+    let took = took.map(|took| format!("  exchange {took:.1} ms")).unwrap_or_default();
+    let error = store.get("error").and_then(Value::as_str);
+    let error = error.map(|error| format!("  last error {error}")).unwrap_or_default();
+    let (addresses, state) = (text(store, "addresses"), text(store, "state"));
+    format!("store  {addresses}  {state} {} s{took}{error}\n", text(store, "for_seconds"))
 }
 
 fn upstream_table(upstream: &Value) -> String {

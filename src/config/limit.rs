@@ -155,6 +155,17 @@ pub enum OnStoreErrorSpec {
     Deny,
 }
 
+impl OnStoreErrorSpec {
+    /// As it is written and told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// For whom a limit does not hold.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -22,6 +22,17 @@ pub enum Share {
     Leased,
 }
 
+impl Share {
+    /// As it is written and told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Divided => "divided",
+            Self::Leased => "leased",
+        }
+    }
+}
+
 impl Config {
     /// How a limit of this configuration is shared, as written or by default.
     pub fn share_of(&self, limit: &LimitSpec) -> Share {

@@ -12,7 +12,7 @@ pub fn sha256(headers: &HeaderMap) -> Option<[u8; 32]> {
     // No byte sequence has a comma.
     let members = lines.flat_map(|line| line.split(',')).map(|member| member.trim_matches([' ', '\t']));
     let said = members.filter_map(|member| member.strip_prefix("sha-256="));
-    bytes(said.last()?)
+    bytes(said.fold(None, |_, last| Some(last))?)
 }
 
 /// `:` base64 `:`, perhaps with parameters.

@@ -1,26 +1,26 @@
 //! Asks the limits that hold for a request, and remembers what they said.
 //!
-//! Owns where a key's parts are in a request, and the order: first a place among
-//! what is under way, then all rates together, all or none; then what only counts,
-//! each by itself. Does not own what a limit grants (`limit`) nor when it is asked
-//! (`decide`). Finds everything by index, and allocates nothing while few limits
-//! hold (but where a key is new to a concurrency limit).
+//! Owns the order: first a place among what is under way, then all rates together,
+//! all or none; then what only counts, each by itself. A lease is told what it gave
+//! once all have. Does not own where a key's parts are in a request (`hold`), what a
+//! limit grants (`limit`) nor when it is asked (`decide`). Finds everything by index,
+//! and allocates nothing while few limits hold (but where a key is new to a
+//! concurrency limit or a lease).
 
-use std::{
-    hash::Hasher,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+mod hold;
+mod names;
+
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-use super::{balance_key::cookie, context::RequestContext, rejection::Rejection};
+pub use self::hold::Hold;
+use super::{context::RequestContext, rejection::Rejection};
 use crate::{
-    identity::ClientKey,
     limit::{
-        Ask, Counts, KeyHash, KeyHasher, KeyPart, Lease, Limit, Limits, Missing, Moment, Permit, RouteLimits,
-        Source, Standing, Verdict, decide, whole_seconds,
+        Ask, Counts, KeyHash, Lease, Limit, Limits, Moment, Permit, RouteLimits, Source, Standing, Verdict,
+        decide, whole_seconds,
     },
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -106,77 +106,10 @@ pub struct Request<'a> {
     pub facts: &'a Facts<'a>,
 }
 
-/// Whether a limit holds for a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Hold {
-    /// It does, and counts it under this key.
-    For(KeyHash),
-    /// It does not: who asks is exempt.
-    Exempt,
-    /// It does not: the request lacks a part of the key.
-    NoKey,
-    /// It refuses the request, which lacks a part of the key.
-    Denied,
-}
-
 impl Request<'_> {
-    /// Whether this limit holds for it, and per what.
-    pub fn hold(&self, limit: &Limit) -> Hold {
-        let facts = self.facts;
-        if limit.exempts(facts.client, facts.vpc_endpoint.is_some(), facts.tenant) {
-            return Hold::Exempt;
-        }
-        // Keys of a lease are the same on every gateway.
-        match &limit.counts {
-            Counts::Leased(lease, _) => self.hash(limit, lease.fleet().seeds().hasher()),
-            Counts::Rate(..) | Counts::Concurrency(..) => self.hash(limit, self.limits.seeds.hasher()),
-        }
-    }
-
-    fn hash(&self, limit: &Limit, mut hasher: KeyHasher<impl Hasher>) -> Hold {
-        for part in &limit.key.parts {
-            if self.add(part, &mut hasher).is_some() {
-                continue;
-            }
-            match limit.key.missing {
-                Missing::Allow => return Hold::NoKey,
-                Missing::Deny => return Hold::Denied,
-                Missing::Share => hasher.missing(),
-            }
-        }
-        Hold::For(hasher.finish())
-    }
-
     /// What it takes of a rate.
     pub fn cost(&self, limit: &Limit) -> u32 {
         limit.cost(self.facts.method, self.found.route.index)
-    }
-
-    /// Adds a part of a key; `None` when the request has none.
-    fn add(&self, part: &KeyPart, hasher: &mut KeyHasher<impl Hasher>) -> Option<()> {
-        let facts = self.facts;
-        match part {
-            KeyPart::ClientAddress => client(ClientKey::new(facts.vpc_endpoint, facts.client), hasher),
-            KeyPart::Tenant => hasher.part(self.snapshot.tenants.name(facts.tenant?)?.as_bytes()),
-            // Nobody is authenticated yet.
-            KeyPart::Consumer => return None,
-            KeyPart::Header(name) => {
-                let lines = facts.headers.get_all(name);
-                lines.iter().next()?;
-                hasher.number(lines.iter().count() as u64);
-                lines.iter().for_each(|line| hasher.part(line.as_bytes()));
-            }
-            KeyPart::Cookie(name) => hasher.part(cookie(facts.headers, name)?),
-            KeyPart::Query(name) => hasher.part(parameter(facts.query?, name)?.as_bytes()),
-            KeyPart::Route => hasher.part(self.found.route.name.as_bytes()),
-            KeyPart::Method => hasher.part(facts.method.as_str().as_bytes()),
-            KeyPart::PathTemplate => {
-                let (kind, text) = self.found.template();
-                hasher.number(kind.into());
-                hasher.part(text.as_bytes());
-            }
-        }
-        Some(())
     }
 
     /// Takes a place among what is under way, at each limit that counts it.
@@ -336,26 +269,6 @@ fn name(snapshot: &Snapshot, index: usize) -> Option<&str> {
     snapshot.rate_limits.get(index).map(|limit| &*limit.name)
 }
 
-fn client(client: ClientKey<'_>, hasher: &mut KeyHasher<impl Hasher>) {
-    let (vpc_endpoint, network) = client.parts();
-    match vpc_endpoint {
-        Some(endpoint) => hasher.part(endpoint.as_bytes()),
-        None => hasher.missing(),
-    }
-    match network {
-        IpAddr::V4(v4) => hasher.part(&v4.octets()),
-        IpAddr::V6(v6) => hasher.part(&v6.octets()),
-    }
-}
-
-/// The first parameter of this name, as it was sent.
-pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| {
-        let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (own == name).then_some(value)
-    })
-}
-
 /// A list that is on the stack while it is short; more limits rarely hold.
 pub type Few<T> = SmallVec<[T; 4]>;
 
@@ -363,15 +276,4 @@ static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parameter_is_the_first_of_its_name_as_it_was_sent() {
-        let of = |query| parameter(query, "key");
-
-        assert_eq!(of("a=1&key=%41&key=2"), Some("%41"));
-        assert_eq!((of("key"), of("key="), of("key=a=b")), (Some(""), Some(""), Some("a=b")));
-        assert_eq!((of(""), of("keys=1"), of("a=key")), (None, None, None));
-    }
-}
+mod tests;

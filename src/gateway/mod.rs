@@ -1,10 +1,10 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
-//! asks the limits and `limit_names` who is behind their keys, `body` reads what is signed,
-//! `waiting` waits for room, `attempt` tries an endpoint, `again` decides whether
-//! another is tried, `headers` writes what is sent on and `sign` vouches for it, `reply`
-//! and `key_set` answer ourselves, `record` writes it down. `explain` tells what all of them would do.
+//! asks the limits, `body` reads what is signed, `waiting` waits for room, `attempt` tries
+//! an endpoint, `again` decides whether another is tried, `headers` writes what is sent on
+//! and `sign` vouches for it, `reply` and `key_set` answer ourselves, `record` writes it
+//! down. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
@@ -20,7 +20,6 @@ pub mod forwarded;
 pub mod headers;
 pub mod hops;
 pub mod key_set;
-mod limit_names;
 pub mod limits;
 pub mod marks;
 pub mod record;

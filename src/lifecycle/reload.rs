@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::imds;
 use crate::{
     config::{Config, Problems, Source, Sourced},
+    limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
     telemetry::Metrics,
@@ -36,13 +37,15 @@ pub struct Reloader {
     publishing: Mutex<()>,
 }
 
-/// Who follows the upstreams of the snapshot that serves.
+/// Who follows the snapshot that serves.
 #[derive(Clone)]
 pub struct Followers {
     /// Asks their endpoints whether they can serve.
     pub health: Arc<HealthChecks>,
     /// Finds their endpoints.
     pub discovery: Arc<Discovery>,
+    /// Settles its leases up.
+    pub store: Arc<Store>,
 }
 
 /// What a reload did.
@@ -194,10 +197,12 @@ impl Reloader {
 
     fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
+        let (store, leases) = (next.store.clone(), next.rate_limits.leases());
         self.followers.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
         self.followers.health.follow(&upstreams);
+        self.followers.store.follow(store, leases);
         self.live.sweep();
     }
 }

@@ -3,7 +3,7 @@
 //! A cell is two words: `tag` says whose it is (0: nobody's), `due` holds the tick
 //! at which that key owes nothing any more, and an epoch of 4 bits. Taking is
 //! lock-free. Only who holds the set's lock puts a key into it, so that no key is
-//! in a set twice.
+//! in a set twice. Which sets a key can be in is `room`'s.
 //!
 //! Always holds: a change of `due` is a change for the key that `tag` named when
 //! it was made. Who takes reads `due`, then `tag`, then exchanges exactly the `due`
@@ -24,7 +24,7 @@ use std::sync::atomic::{
 
 use super::terms::{END, TICK_BITS, Terms};
 
-/// The cells that a key can be in, in two lines of cache.
+/// Some cells, in two lines of cache.
 #[repr(align(128))]
 pub(super) struct Set<W, const WAYS: usize> {
     cells: [Cell<W>; WAYS],
@@ -56,31 +56,14 @@ pub(super) struct Drawn {
 }
 
 impl<W: Word, const WAYS: usize> Set<W, WAYS> {
-    /// Decides for a key, wherever it is, and makes room for a new one.
-    pub(super) fn draw<G>(&self, tag: u64, draw: Draw<'_>, lock: impl FnOnce() -> G) -> Drawn {
-        match self.take(tag, draw) {
-            Some(drawn) => drawn,
-            None => self.draw_locked(tag, draw, lock),
-        }
-    }
-
-    #[cold]
-    fn draw_locked<G>(&self, tag: u64, draw: Draw<'_>, lock: impl FnOnce() -> G) -> Drawn {
-        let fresh = Drawn { granted: true, ahead: draw.ticks, evicted: false };
-        let _guard = lock();
-        match self.take(tag, draw) {
-            Some(drawn) => drawn,
-            None => Drawn { evicted: self.claim(tag, draw), ..fresh },
-        }
-    }
-
-    fn take(&self, tag: u64, draw: Draw<'_>) -> Option<Drawn> {
+    /// Decides for a key that is here.
+    pub(super) fn take(&self, tag: u64, draw: Draw<'_>) -> Option<Drawn> {
         self.cells.iter().filter(|cell| cell.tag.peek() == tag).find_map(|cell| cell.take(tag, draw))
     }
 
     /// Gives the cell that is due first to a key that has none. Whether its owner
     /// still owed something. The caller holds the lock.
-    fn claim(&self, tag: u64, draw: Draw<'_>) -> bool {
+    pub(super) fn claim(&self, tag: u64, draw: Draw<'_>) -> bool {
         loop {
             let words = self.cells.iter().map(|cell| (cell.due.load(), cell));
             let Some((word, cell)) = words.min_by_key(|(word, _)| *word) else { return true };
@@ -99,16 +82,13 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
         self.cells.iter().filter(|cell| cell.tag.peek() == tag).find_map(|cell| cell.due(tag))
     }
 
-    /// Changes when a key owes nothing any more, unless it lost its cell meanwhile.
-    pub(super) fn put<G>(&self, tag: u64, change: impl Fn(u64) -> u64, lock: impl FnOnce() -> G) {
-        if !self.try_put(tag, &change) {
-            // Perhaps somebody was about to claim its cell, and did not.
-            let _guard = lock();
-            self.try_put(tag, &change);
-        }
+    /// When the first of its cells is due, or was: until then it is full.
+    pub(super) fn full_until(&self) -> u64 {
+        self.cells.iter().map(|cell| due(cell.due.load())).min().unwrap_or(0)
     }
 
-    fn try_put(&self, tag: u64, change: impl Fn(u64) -> u64) -> bool {
+    /// Changes when a key owes nothing any more. Whether it is here.
+    pub(super) fn put(&self, tag: u64, change: impl Fn(u64) -> u64) -> bool {
         self.cells.iter().any(|cell| cell.put(tag, &change))
     }
 

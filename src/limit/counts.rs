@@ -221,7 +221,7 @@ mod tests {
             "{ name: b, rate: 100/s, burst: 20, key: [tenant] }",
             "{ name: a, rate: 101/s, burst: 20, key: [tenant] }",
             "{ name: a, rate: 100/s, burst: 21, key: [tenant] }",
-            "{ name: a, rate: 100/s, burst: 20, key: [{ header: tenant }] }",
+            "{ name: a, rate: 100/s, burst: 20, key: [!header tenant] }",
         ] {
             assert_ne!(identity(other), identity(own), "{other}");
         }

@@ -10,27 +10,35 @@
 //! *Whoever stays below the limit in the whole fleet is never refused by it*, while
 //! [`Freshness::Fresh`]. What the store knows of a key is never more than what one
 //! limit that saw every request at once would know: [`reckon`](reckon::reckon()) lets
-//! all that it is told begin `lenience` ago, and what was spent before that is told
+//! all that it is told begin [`lenience`] ago, and what was spent before that is told
 //! with so much less. A cell is moved to the store's word with what was spent since
 //! on top, or stays where its own gateway's requests alone have brought it.
 //!
-//! *The fleet admits a bounded number beyond.* With `n` gateways that all hear from
-//! the store, in any time `T`, of one key at most
+//! *The fleet admits a bounded number beyond.* With `n` gateways that hear from the
+//! store, in any time `T`, of one key at most
 //!
 //! ```text
 //! burst + rate × (T + lenience) + (n − 1) × (burst + rate × (exchange_every + one exchange))
 //! ```
 //!
-//! and one gateway alone not more than `burst + rate × T`, lenience or not. What is
-//! beyond `burst + rate × (T + lenience)` is debt in the store, which all of them repay
-//! before they admit anybody: over a long time the rate is exact. An exchange that is
-//! lost takes with it what it told.
+//! and a gateway that is alone exactly `burst + rate × T`. What is beyond is debt in
+//! the store, which all of them repay: over a long time the rate is exact. Each lost
+//! exchange adds what it told, and `rate × (exchange_every + one exchange)` for what
+//! its gateway did not hear; each time that nothing was known adds one burst at most
+//! for each gateway. Keys that found no room in a table or a ledger are each gateway's
+//! alone, and counted.
+//!
+//! *Held at its limit, the fleet does not swing.* Without more, n gateways that hear of
+//! room all take it, spend n times as much, and wait until that is repaid. So a key
+//! whose fleet is in debt costs more here, by what part of its spending is this
+//! gateway's; that never touches one that stayed below its limit.
 //!
 //! # What threads can do to each other
 //!
 //! A request draws on the cell, and notes it here afterwards. A cell that is settled
 //! in between can lose that draw until the next exchange, which tells it: at most one
-//! request for each thread, for one exchange. Nothing is told twice.
+//! request for each thread, for one exchange. A decision that takes one limit and then
+//! is refused by another is never noted. Nothing is told twice.
 
 mod entry;
 mod ledger;
@@ -151,8 +159,7 @@ impl Lease {
 
     /// What is to be told: at most `most` keys, those first that waited longest.
     ///
-    /// `lenience` is the longest that anything which a gateway spends takes to be
-    /// reckoned: the same on every gateway of the fleet.
+    /// `lenience` is [that of the fleet](lenience()).
     pub fn cut(&self, most: usize, lenience: Duration, now: Moment) -> Vec<Told> {
         let (terms, mut told) = (self.terms(), Vec::new());
         self.ledger.visit(|key, entry| {
@@ -219,6 +226,14 @@ impl Lease {
     pub fn untold(&self) -> u64 {
         self.ledger.untold()
     }
+}
+
+/// The longest that what any gateway spends takes to be reckoned, if no exchange takes
+/// longer than `exchange`: it waits for one that is under way, for the next, and in it.
+/// Every gateway of a fleet has to say the same, and `exchange` not be less than what a
+/// slow one takes: what arrives later than this can make a key look later by so much.
+pub fn lenience(exchange_every: Duration, exchange: Duration) -> Duration {
+    exchange_every.saturating_add(exchange.saturating_mul(2))
 }
 
 /// Microseconds of so much are exact in a double with the time of day added: a

@@ -8,6 +8,7 @@ use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::{
     Basis, Clock, Counts, Freshness, KeyNames, KeySeeds, Lease, LimitKey, LimitLive, RateLimit, Standing,
@@ -57,6 +58,15 @@ impl Limits {
     /// A limit by its place in [`iter`](Self::iter).
     pub fn get(&self, index: usize) -> Option<&Limit> {
         self.all.get(index)
+    }
+
+    /// Those that settle up with the fleet.
+    pub fn leases(&self) -> Vec<Arc<Lease>> {
+        let lease = |limit: &Limit| match &limit.counts {
+            Counts::Leased(lease, _) => Some(lease.clone()),
+            Counts::Rate(..) | Counts::Concurrency(..) => None,
+        };
+        self.all.iter().filter_map(lease).collect()
     }
 
     /// The limits that hold for a route.
@@ -144,8 +154,15 @@ impl Limit {
 
     /// How a key stands here, as the field `RateLimit` tells it.
     pub fn told(&self, standing: &Standing) -> Option<HeaderValue> {
-        let (left, reset) = (standing.remaining(), whole_seconds(standing.reset_after()));
-        HeaderValue::try_from(format!("\"{}\";r={left};t={reset}", self.name)).ok()
+        let mut number = itoa::Buffer::new();
+        let mut text: SmallVec<[u8; 128]> = SmallVec::new();
+        text.push(b'"');
+        text.extend_from_slice(self.name.as_bytes());
+        text.extend_from_slice(b"\";r=");
+        text.extend_from_slice(number.format(standing.remaining()).as_bytes());
+        text.extend_from_slice(b";t=");
+        text.extend_from_slice(number.format(whole_seconds(standing.reset_after())).as_bytes());
+        HeaderValue::from_bytes(&text).ok()
     }
 }
 

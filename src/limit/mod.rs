@@ -1,13 +1,13 @@
 //! How fast each key may go, and how much of it at once.
 //!
 //! A [`RateLimit`] is a rate and a burst for each key (GCRA), exact and in bounded
-//! memory: `terms` is its arithmetic, `cell` how threads share a key, `rate` the
-//! table. [`decide()`] asks all that hold for a request together. A
-//! [`ConcurrencyLimit`] counts what is under way. A [`Lease`] is a rate that the
-//! gateways of a fleet share. [`key`] says per what they count,
-//! and hashes it; taking the parts from a request is the gateway's. [`Limits`] are
-//! those of a snapshot, [`LimitLive`] is what they counted, and [`KeyNames`] tell
-//! operators who is behind a hash.
+//! memory: `terms` is its arithmetic, `cell` how threads share a key, `room` where
+//! it can be, `rate` the table. [`decide()`] asks all that hold for a request
+//! together. A [`ConcurrencyLimit`] counts what is under way. A [`Lease`] is a rate
+//! that the gateways of a fleet share. [`key`] says per what they count, and hashes
+//! it; taking the parts from a request is the gateway's. [`Limits`] are those of a
+//! snapshot, [`LimitLive`] is what they counted, and [`KeyNames`] tell operators who
+//! is behind a hash.
 //!
 //! Always holds: whoever stays below a limit is never refused by it.
 
@@ -22,6 +22,8 @@ pub mod lease;
 mod limits;
 mod names;
 mod rate;
+mod room;
+pub mod store;
 mod terms;
 mod time;
 mod verdict;

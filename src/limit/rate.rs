@@ -4,8 +4,8 @@
 //! (`decide`) or what a key is made of (`key`).
 //!
 //! Always holds: a key whose requests all fit the rate and the burst is never
-//! refused. A key above them gets not one token beyond, as long as its set has
-//! room for all of its keys that owe something. Where it has not, the key that
+//! refused. A key above them gets not one token beyond, as long as its sets have
+//! room for all of their keys that owe something. Where they have not, the key that
 //! owes least is forgotten, and gets at most that much again; `overflowed` counts
 //! how often.
 
@@ -21,6 +21,7 @@ use std::{
 use super::{
     cell::{Draw, Drawn, Set},
     key::KeyHash,
+    room::Room,
     terms::Terms,
     time::Moment,
     verdict::Standing,
@@ -91,7 +92,7 @@ impl RateLimit {
 
     /// How far ahead of now a key is, in ticks.
     pub(super) fn ahead(&self, key: KeyHash, now: Moment) -> u64 {
-        let due = self.place(key).and_then(|(_, set)| set.due(key.tag()));
+        let due = self.room(key).and_then(|(room, _)| room.due(key.tag()));
         due.unwrap_or(0).saturating_sub(self.terms.now(now))
     }
 
@@ -103,10 +104,10 @@ impl RateLimit {
             return Drawn { granted: true, ahead: self.ahead(key, now), evicted: false };
         }
         let draw = Draw { terms, now: terms.now(now), ticks };
-        let Some((index, set)) = self.place(key) else {
+        let Some((room, places)) = self.room(key) else {
             return Drawn { granted: true, ahead: ticks, evicted: false };
         };
-        let drawn = set.draw(key.tag(), draw, || self.claim(index));
+        let drawn = room.draw(key.tag(), draw, || self.claim(places));
         if drawn.evicted {
             self.overflowed.fetch_add(1, Relaxed);
         }
@@ -121,22 +122,31 @@ impl RateLimit {
 
     /// Changes the tick at which a key owes nothing any more, unless it has no cell.
     pub(super) fn put(&self, key: KeyHash, change: impl Fn(u64) -> u64) {
-        if let Some((index, set)) = self.place(key) {
-            set.put(key.tag(), change, || self.claim(index));
+        if let Some((room, places)) = self.room(key) {
+            room.put(key.tag(), change, || self.claim(places));
         }
     }
 
-    fn place(&self, key: KeyHash) -> Option<(usize, &Cells)> {
-        // The upper half of the product is below the number of sets, whatever that
-        // is: no division, and no power of two.
-        let index = (u128::from(key.tag()) * self.sets.len() as u128) >> u64::BITS;
-        let index = usize::try_from(index).ok()?;
-        Some((index, self.sets.get(index)?))
+    /// The sets that a key can be in, and which they are.
+    fn room(&self, key: KeyHash) -> Option<(Room<'_, AtomicU64, WAYS>, [usize; 2])> {
+        // By different halves of its hash.
+        let places @ [home, spare] = [self.place(key.tag())?, self.place(key.tag().rotate_left(32))?];
+        let spare = if home == spare { None } else { self.sets.get(spare) };
+        Some((Room { home: self.sets.get(home)?, spare }, places))
     }
 
-    fn claim(&self, index: usize) -> Option<MutexGuard<'_, ()>> {
-        let lock = self.claims.get(index % CLAIMS)?;
-        Some(lock.lock().unwrap_or_else(PoisonError::into_inner))
+    fn place(&self, hash: u64) -> Option<usize> {
+        // The upper half of the product is below the number of sets, whatever that
+        // is: no division, and no power of two.
+        usize::try_from((u128::from(hash) * self.sets.len() as u128) >> u64::BITS).ok()
+    }
+
+    /// Locks two sets, in an order that is the same for everybody.
+    fn claim(&self, places: [usize; 2]) -> [Option<MutexGuard<'_, ()>>; 2] {
+        let [a, b] = places.map(|place| place % CLAIMS);
+        let lock =
+            |place: usize| Some(self.claims.get(place)?.lock().unwrap_or_else(PoisonError::into_inner));
+        [lock(a.min(b)), if a == b { None } else { lock(a.max(b)) }]
     }
 }
 
@@ -162,8 +172,8 @@ fn zeroed(count: usize) -> Option<Box<[Cells]>> {
     Some(unsafe { Box::from_raw(sets) })
 }
 
-/// Cells a set: enough that a table filled to two thirds seldom overflows, and
-/// still only two lines of cache.
+/// Cells a set: with two sets a key enough that a table filled to half does not
+/// overflow, and still only two lines of cache.
 const WAYS: usize = 8;
 
 /// Locks for newcomers, so many that two of them seldom meet.

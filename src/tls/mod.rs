@@ -31,7 +31,7 @@ pub use failure::{HandshakeError, HandshakeFailure};
 pub use pair::KeyKind;
 pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
-pub use upstream::UpstreamTls;
+pub use upstream::{UpstreamTls, authorities};
 
 #[cfg(test)]
 mod tests;

@@ -84,6 +84,24 @@ fn check_name(name: &str, source: &Source, problems: &mut Problems) {
     }
 }
 
+/// Reads the authorities that a server's certificate must come from. `source` is the
+/// place of the key that names the file.
+///
+/// `None` when anything stops them from being used; then `problems` says what.
+pub fn authorities(
+    path: &Path,
+    source: &Source,
+    resolve: &dyn Fn(&Path) -> PathBuf,
+    now: SystemTime,
+    problems: &mut Problems,
+) -> Option<Box<[X509]>> {
+    let mut found = Problems::default();
+    let ca = load_ca(path, Files { resolve, now }, source, &mut found);
+    let failed = found.has_errors();
+    problems.extend(found);
+    ca.filter(|_| !failed).map(|ca| ca.certificates.into_boxed_slice())
+}
+
 fn load_ca(path: &Path, files: Files<'_>, source: &Source, problems: &mut Problems) -> Option<Authorities> {
     let ca = Authorities::load(path, files, source, problems)?;
     if !ca.has_root() {

@@ -9,30 +9,47 @@ use loom::{
 };
 
 use super::*;
+use crate::limit::room::Room;
 
 /// A set that is always contended: a newcomer has to take someone's cell.
 struct Shared<const WAYS: usize> {
     set: Set<Modelled, WAYS>,
+    spare: Option<Set<Modelled, WAYS>>,
     lock: Mutex<()>,
     terms: Terms,
 }
 
 impl<const WAYS: usize> Shared<WAYS> {
     fn new(burst: u32) -> Arc<Self> {
-        let cells = std::array::from_fn(|_| Cell { tag: Modelled::new(0), due: Modelled::new(0) });
+        Arc::new(Self::with(burst, None))
+    }
+
+    fn with_spare(burst: u32) -> Self {
+        Self::with(burst, Some(empty()))
+    }
+
+    fn with(burst: u32, spare: Option<Set<Modelled, WAYS>>) -> Self {
         let terms = Terms::new(1, Duration::from_nanos(TOKEN), burst);
-        Arc::new(Self { set: Set { cells }, lock: Mutex::new(()), terms })
+        Self { set: empty(), spare, lock: Mutex::new(()), terms }
     }
 
     fn draw(&self, tag: u64) -> bool {
         let draw = Draw { terms: &self.terms, now: NOW, ticks: TOKEN };
-        self.set.draw(tag, draw, || self.lock.lock().unwrap()).granted
+        self.room().draw(tag, draw, || self.lock.lock().unwrap()).granted
+    }
+
+    fn room(&self) -> Room<'_, Modelled, WAYS> {
+        Room { home: &self.set, spare: self.spare.as_ref() }
     }
 
     fn give_back_old(&self) -> bool {
-        self.set.put(OLD, |due| due - TOKEN, || self.lock.lock().unwrap());
+        self.room().put(OLD, |due| due - TOKEN, || self.lock.lock().unwrap());
         true
     }
+}
+
+fn empty<const WAYS: usize>() -> Set<Modelled, WAYS> {
+    Set { cells: std::array::from_fn(|_| Cell { tag: Modelled::new(0), due: Modelled::new(0) }) }
 }
 
 /// What one thread does, told by whether it was granted.
@@ -70,6 +87,22 @@ fn two_threads_that_bring_a_new_key_share_its_cell() {
             assert_eq!(granted.iter().filter(|granted| **granted).count(), 1);
         },
     );
+}
+
+#[test]
+fn two_threads_that_bring_a_new_key_to_its_spare_set_share_its_cell() {
+    let set_up = || {
+        let shared = Shared::<1>::with_spare(1);
+        assert!(shared.draw(OLD));
+        Arc::new(shared)
+    };
+    let bring: Act<1> = |set| set.draw(NEW);
+
+    race(set_up, [bring, bring, |set| !set.draw(OLD)], |shared, granted| {
+        assert_eq!(granted.iter().filter(|granted| **granted).count(), 2);
+        assert_eq!((shared.set.due(OLD), shared.set.due(NEW)), (Some(NOW + TOKEN), None));
+        assert_eq!(shared.room().due(NEW), Some(NOW + TOKEN));
+    });
 }
 
 #[test]

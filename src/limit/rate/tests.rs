@@ -10,6 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::limit::KeySeeds;
 use crate::limit::{Ask, Verdict, decide};
 
 /// When each key owes nothing any more, in nanoseconds.
@@ -193,6 +194,22 @@ fn a_ceiling_is_what_is_allocated() {
     assert_eq!(size_of::<Cells>(), 128);
     assert_eq!(limit(1 << 20).capacity() * 16, 1 << 20);
     assert_eq!(limit(0).capacity(), WAYS);
+}
+
+#[test]
+fn a_table_with_40_bytes_for_each_of_its_keys_forgets_none() {
+    let limit = RateLimit::new(Terms::new(1, Duration::from_secs(1), 1), 64 << 10);
+    let seeds = KeySeeds::random();
+    let keys = (0..limit.capacity() * 2 / 5).map(|n| {
+        let mut hasher = seeds.hasher();
+        hasher.number(n as u64);
+        hasher.finish()
+    });
+    let admitted = |now| keys.clone().filter(|key| limit.draw(&limit.terms(), *key, 1, now).granted).count();
+
+    let (first, again) = (admitted(Moment(1)), admitted(Moment(2)));
+
+    assert_eq!((first, again, limit.overflowed()), (keys.len(), 0, 0));
 }
 
 /// 64 MiB of newcomers in a table of 64 KiB.

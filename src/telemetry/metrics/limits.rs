@@ -55,6 +55,11 @@ pub enum LimitGauges {
     Overflowed(String, u64),
     /// How many requests are under way.
     InFlight(String, u64),
+    /// What a leased limit spent and could not tell the store, and how many keys it
+    /// has to tell of.
+    Ledger(String, u64, u64),
+    /// How many gateways share what is shared.
+    Gateways(u64),
 }
 
 type Look = Box<dyn Fn() -> Vec<LimitGauges> + Send + Sync>;
@@ -99,17 +104,23 @@ impl Limits {
 }
 
 impl Scrape for Limits {
-    const FAMILIES: &'static [Family] = &[DECISIONS, OVERFLOWED, IN_FLIGHT];
+    const FAMILIES: &'static [Family] = &[DECISIONS, OVERFLOWED, IN_FLIGHT, UNTOLD, LEDGER_KEYS, GATEWAYS];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let (mut overflowed, mut in_flight) = (Vec::new(), Vec::new());
+        let (mut untold, mut ledger_keys, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
         for gauges in self.look.get().map(|look| look()).unwrap_or_default() {
             match gauges {
                 LimitGauges::Overflowed(limit, n) => overflowed.push(OVERFLOWED.count(&[&limit], n)),
                 LimitGauges::InFlight(limit, n) => in_flight.push(IN_FLIGHT.count(&[&limit], n)),
+                LimitGauges::Ledger(limit, n, keys) => {
+                    untold.push(UNTOLD.count(&[&limit], n));
+                    ledger_keys.push(LEDGER_KEYS.count(&[&limit], keys));
+                }
+                LimitGauges::Gateways(n) => gateways.push(GATEWAYS.count(&[], n)),
             }
         }
-        vec![self.decisions(), overflowed, in_flight]
+        vec![self.decisions(), overflowed, in_flight, untold, ledger_keys, gateways]
     }
 }
 
@@ -129,5 +140,23 @@ const IN_FLIGHT: Family = Family {
     name: "tollgate_limit_in_flight",
     help: "Requests under way that a limit with concurrency counts, of all keys.",
     labels: &["limit"],
+    kind: MetricType::GAUGE,
+};
+const UNTOLD: Family = Family {
+    name: "tollgate_limit_untold_total",
+    help: "What was spent of a leased limit and never told the store: no room, or its exchange was lost.",
+    labels: &["limit"],
+    kind: MetricType::COUNTER,
+};
+const LEDGER_KEYS: Family = Family {
+    name: "tollgate_limit_ledger_keys",
+    help: "Keys of a leased limit that have something to tell the store, or had a moment ago.",
+    labels: &["limit"],
+    kind: MetricType::GAUGE,
+};
+const GATEWAYS: Family = Family {
+    name: "tollgate_limit_gateways",
+    help: "Gateways that share the fleet's limits: as configured, else as last seen in the store.",
+    labels: &[],
     kind: MetricType::GAUGE,
 };

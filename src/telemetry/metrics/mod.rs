@@ -17,6 +17,7 @@ mod histogram;
 mod limits;
 mod process;
 mod signing;
+mod store;
 mod tenants;
 mod traffic;
 mod zones;
@@ -29,6 +30,7 @@ pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
 pub use signing::{HeldBytes, SignerSeries, TokenResult};
+pub use store::{ExchangeResult, StoreSeries};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
 pub use zones::{UpstreamGauges, ZoneGauges, ZoneSeries};
@@ -60,6 +62,7 @@ pub struct Metrics {
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     sources: Arc<Sources>,
+    store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
     config_generation: IntGauge,
@@ -84,6 +87,7 @@ impl Metrics {
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
         let sources = Arc::new(Sources::default());
+        let store = Arc::<StoreSeries>::default();
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
@@ -93,6 +97,7 @@ impl Metrics {
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, sources.clone())?;
+        Scraped::register(&registry, Arc::new(store::Store(store.clone())))?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
@@ -120,6 +125,7 @@ impl Metrics {
             connections,
             certificates,
             sources,
+            store,
         }))
     }
 
@@ -167,6 +173,11 @@ impl Metrics {
     /// How limits are looked at at each scrape; the first one stays.
     pub fn watch_limits(&self, look: impl Fn() -> Vec<LimitGauges> + Send + Sync + 'static) {
         self.limits.watch(Box::new(look));
+    }
+
+    /// What exchanges with the store of a fleet's limits are counted in.
+    pub fn store(&self) -> Arc<StoreSeries> {
+        self.store.clone()
     }
 
     /// How names and files are looked at at each scrape; the first one stays.

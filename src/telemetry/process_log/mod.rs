@@ -82,9 +82,10 @@ fn is_same_stream(journal: &str, file: Option<(u64, u64)>) -> bool {
 }
 
 /// Pingora logs each client's faults as errors, one line each: whoever connects
-/// could fill the disk. The gateway counts them by reason.
+/// could fill the disk. The gateway counts them by reason. And `redis` logs every try
+/// to connect, of which the store's own lines tell the first and the last.
 const DEFAULT_FILTERS: &str = "info,pingora=warn,pingora_proxy=off,pingora_core::protocols=off,\
-    pingora_core::apps=off,pingora_core::services=warn";
+    pingora_core::apps=off,pingora_core::services=warn,redis=off";
 
 #[cfg(test)]
 mod tests {

@@ -187,7 +187,7 @@ fn a_table_tells_its_certificates() {
     let table = folder.build("certificate_directory: .").0.unwrap();
     let facts: Vec<_> = table.certificates().collect();
     assert_eq!(facts[0].file, folder.path().join("a.pem"));
-    assert_eq!(*facts[0].names, [Box::<str>::from("a.test"), "*.a.test".into()]);
+    assert_eq!(*facts[0].names, ["a.test", "*.a.test"].map(Box::<str>::from));
     assert_eq!([facts[0].kind, facts[1].kind], [KeyKind::Rsa, KeyKind::P256]);
     let left = facts[1].not_after.duration_since(SystemTime::now()).unwrap().as_secs();
     assert!((89 * 86_400..=90 * 86_400).contains(&left), "{left}");

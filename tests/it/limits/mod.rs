@@ -5,6 +5,7 @@ mod answers;
 mod at_once;
 mod costs;
 mod divided;
+mod fleet;
 mod keys;
 mod telling;
 

@@ -20,6 +20,7 @@ pub mod port;
 pub mod process;
 pub mod proxy_header;
 pub mod puppet;
+pub mod redis;
 pub mod request;
 pub mod response;
 pub mod stream;

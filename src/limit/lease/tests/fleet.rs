@@ -37,9 +37,8 @@ impl Network {
         2 * self.flight
     }
 
-    /// From a spending to its reckoning, at the longest.
-    fn lenience(self) -> u64 {
-        self.every + self.timeout() + self.flight
+    fn lenience(self) -> Duration {
+        lenience(Duration::from_nanos(self.every), Duration::from_nanos(self.timeout()))
     }
 }
 
@@ -99,7 +98,7 @@ impl Sim {
     }
 
     fn cut(&mut self, index: usize) -> (u64, Step) {
-        let lenience = Duration::from_nanos(self.network.lenience());
+        let lenience = self.network.lenience();
         let told = self.gateways[index].lease.cut(99, lenience, Moment(self.now));
         if told.is_empty() {
             // As will be the next ones.
@@ -163,10 +162,11 @@ impl Sim {
     /// The most that the fleet may spend of a key beyond the rate, in nanoseconds.
     fn bound(&self) -> u64 {
         let exchange = self.exchange();
+        let lenience = u64::try_from(self.network.lenience().as_nanos()).unwrap();
         let others = self.gateways.len() as u64 - 1;
         // What is not a whole microsecond is told later, or never.
         let rounding = 2_000 * self.gateways.len() as u64;
-        self.whole() + self.network.lenience() + others * (self.whole() + exchange) + rounding + self.lost
+        self.whole() + lenience + others * (self.whole() + exchange) + rounding + self.lost
     }
 }
 

@@ -1,15 +1,13 @@
 //! Notes down what the keys are called that operators may ask about.
 //!
 //! Owns which those are, and the text of a key's parts. Does not own how they are
-//! hashed (`limits`) nor what of them is shown (`limit`).
+//! hashed (`hold`) nor what of them is shown (`limit`).
 
 use std::borrow::Cow;
 
-use super::{
-    balance_key::cookie,
-    limits::{Request, parameter},
-};
+use super::{Request, hold::parameter};
 use crate::{
+    gateway::balance_key::cookie,
     identity::ClientKey,
     limit::{Ask, KeyHash, KeyName, KeyPart, Limit, Verdict},
 };

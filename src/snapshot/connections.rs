@@ -1,17 +1,17 @@
-//! What a connection may do, out of the sections that say so.
+//! What a connection may do, in the edge's words.
 
 use std::time::Duration;
 
 use crate::{
     config::{Config, types::ByteSize},
-    edge::{self, MinRate},
+    edge::{Limits, MinRate},
 };
 
-/// What a connection may do.
-pub(super) fn limits(config: &Config) -> edge::Limits {
+/// As the sections `connections` and `requests` say.
+pub(super) fn limits(config: &Config) -> Limits {
     let c = &config.connections;
     let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
-    edge::Limits {
+    Limits {
         max: c.max,
         max_per_client: c.max_per_client,
         max_per_tenant: c.max_per_tenant,

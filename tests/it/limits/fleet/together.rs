@@ -1,0 +1,115 @@
+//! Two gateways that count as one.
+
+use super::*;
+use crate::support::redis::{Redis, RedisCluster};
+
+#[tokio::test]
+async fn two_gateways_admit_together_what_the_limit_says() {
+    let redis = Redis::start().await;
+    assert_one_limit(&redis.section("timeout: 1s, exchange_every: 50ms")).await;
+}
+
+#[tokio::test]
+async fn two_gateways_admit_together_what_the_limit_says_through_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    assert_one_limit(&cluster.section("timeout: 1s, exchange_every: 50ms")).await;
+}
+
+/// 100/s and 20 at once, asked for twice as much on two gateways.
+async fn assert_one_limit(fleet: &str) {
+    let origin = Origin::start().await;
+    let limit = "rate: 100/s, burst: 20";
+    let (one, other) = (gateway(&origin, fleet, limit).await, gateway(&origin, fleet, limit).await);
+    comes_up(&one).await;
+    comes_up(&other).await;
+    let long = Duration::from_secs(5);
+
+    let began = Instant::now();
+    let (a, b) = tokio::join!(ask_at(&one, "k", 150, long), ask_at(&other, "k", 150, long));
+    let took = began.elapsed().as_secs_f64();
+
+    let exchanges = async |gateway: &Gateway| {
+        let name = "tollgate_limit_store_exchange_seconds";
+        let took = gateway.metric(&format!("{name}_sum"), &[]).await;
+        let count = gateway.metric(&format!("{name}_count"), &[]).await;
+        (took / count, count)
+    };
+    let ((mean, count), (other_mean, _)) = (exchanges(&one).await, exchanges(&other).await);
+    assert!(count > 20.0, "{count} exchanges");
+    let exchange = 10.0 * mean.max(other_mean);
+    let exact = 20.0 + 100.0 * took;
+    // As the README states it, for two gateways.
+    let most = exact + 100.0 * 2.05 + (20.0 + 100.0 * (0.05 + exchange));
+    let passed = f64::from(a.passed + b.passed);
+    assert!(passed <= most, "{passed} passed, {most} at most; {a:?} {b:?}");
+    assert!(passed >= 0.95 * exact, "{passed} passed, {exact} may; {a:?} {b:?}");
+    assert!(f64::from(a.asked() + b.asked()) > 1.5 * exact, "{a:?} {b:?}");
+    for gateway in [&one, &other] {
+        let failed = gateway.metrics().await;
+        let ok = failed.metric("tollgate_limit_store_exchanges_total", &[("result", "ok")]);
+        assert_eq!(failed.metric("tollgate_limit_store_exchanges_total", &[]), ok);
+        assert_eq!(failed.metric("tollgate_limit_gateways", &[]), 2.0);
+        assert_eq!(failed.metric("tollgate_limit_untold_total", &[]), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn who_spent_all_at_one_gateway_has_none_at_the_other() {
+    let redis = Redis::start().await;
+    let origin = Origin::start().await;
+    let fleet = redis.section(SLOW);
+    let limit = "rate: 1/h, burst: 10";
+    let (one, other) = (gateway(&origin, &fleet, limit).await, gateway(&origin, &fleet, limit).await);
+    comes_up(&one).await;
+    comes_up(&other).await;
+
+    let mut seen = Seen::default();
+    let mut client = one.connect().await;
+    for _ in 0..10 {
+        ask(&mut client, "k", &mut seen).await;
+    }
+    assert_eq!((seen.passed, seen.refused), (10, 0));
+
+    let is_told = async || one.metric("tollgate_limit_ledger_keys", &[]).await == 0.0;
+    eventually(PATIENCE, is_told).await;
+
+    // What one asks for is told, and then the other hears of it when it spends.
+    let mut client = other.connect().await;
+    ask(&mut client, "k", &mut seen).await;
+    assert_eq!(seen.passed, 11);
+    let has_none_left = async || {
+        let told = other.ask(&["limits", "--json"]).await.stdout;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        told[0]["top"][0]["remaining"] == 0
+    };
+    eventually(PATIENCE, has_none_left).await;
+    ask(&mut client, "k", &mut seen).await;
+    assert_eq!((seen.passed, seen.refused), (11, 1));
+    let mut elsewhere = Seen::default();
+    ask(&mut client, "another", &mut elsewhere).await;
+    assert_eq!(elsewhere.passed, 1);
+}
+
+#[tokio::test]
+async fn a_key_below_its_limit_that_moves_between_gateways_is_never_refused() {
+    let redis = Redis::start().await;
+    let origin = Origin::start().await;
+    let fleet = redis.section("timeout: 1s, exchange_every: 20ms");
+    let limit = "rate: 100/s, burst: 5";
+    let (one, other) = (gateway(&origin, &fleet, limit).await, gateway(&origin, &fleet, limit).await);
+    comes_up(&one).await;
+    comes_up(&other).await;
+
+    let (mut here, mut there) = (one.connect().await, other.connect().await);
+    let (mut seen, mut clock) = (Seen::default(), interval(Duration::from_millis(11)));
+    // Never faster than this, however late the machine is.
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for nth in 0..400 {
+        clock.tick().await;
+        // Some at each, in turn; and then one by one.
+        let at_one = if nth < 200 { nth / 20 % 2 == 0 } else { nth % 2 == 0 };
+        ask(if at_one { &mut here } else { &mut there }, "k", &mut seen).await;
+    }
+
+    assert_eq!((seen.passed, seen.refused), (400, 0), "{seen:?}");
+}
