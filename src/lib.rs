@@ -33,7 +33,7 @@
 //!   edge                     a connection's way
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
-//!   limit  tls  identity
+//!   limit  tls  identity  jwt
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -61,6 +61,13 @@
 //! [`upstream::health`] asks endpoints on a thread of its own and writes into
 //! what outlives snapshots; the pick reads it. A start and a reload wait, for 2 s
 //! at most, until endpoints that nobody asked before were asked once.
+//!
+//! # Who vouches
+//!
+//! [`jwt`] signs a token for a request, or finds one that it signed for another with
+//! the same claims. Which key signs follows from what time it is: whoever signs looks.
+//! What is known of keys is in [`jwt::JwtLive`], which outlives snapshots, so that a
+//! reload starts no wait again and a key whose file is gone stays published.
 //!
 //! # How fast, and how much at once
 //!
@@ -93,6 +100,7 @@ pub mod edge;
 pub mod gate;
 pub mod gateway;
 pub mod identity;
+pub mod jwt;
 pub mod lifecycle;
 pub mod limit;
 pub mod live;

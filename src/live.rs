@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
+    jwt::JwtLive,
     limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
@@ -26,6 +27,8 @@ pub struct LiveState {
     pub found: Arc<Found>,
     /// What limits counted.
     pub limits: LimitLive,
+    /// What is known of the keys of signers.
+    pub jwt: JwtLive,
 }
 
 impl Default for LiveState {
@@ -36,6 +39,7 @@ impl Default for LiveState {
             drained: Mutex::default(),
             found: Arc::default(),
             limits: LimitLive::new(Instant::now()),
+            jwt: JwtLive::default(),
         }
     }
 }

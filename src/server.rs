@@ -192,7 +192,7 @@ impl Parts {
             add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
         }
         if let Some(address) = config.admin.metrics {
-            let app = MetricsPage { metrics: self.metrics.clone() };
+            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
             add(&mut server, Lasting(small("metrics", app, &address.to_string())), &sockets);
         }
         let operator = Operator {

@@ -6,6 +6,7 @@
 
 mod connections;
 mod series;
+mod signing;
 mod store;
 mod what_if;
 
@@ -18,16 +19,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
+pub use signing::Signing;
 pub use what_if::{Question, Report};
 
 use crate::{
     config::{
-        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, tenant::TenantIndex,
-        upstream::UpstreamSpec,
+        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, signer::SignerIndex,
+        tenant::TenantIndex, upstream::UpstreamSpec,
     },
     edge::{self, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
+    jwt::{Now, Signers},
     limit::{Limits, store::StoreSettings},
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
@@ -75,6 +78,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Who signs for requests, and which fields are theirs.
+    pub signing: Arc<Signing>,
     /// Where leased limits settle up.
     pub store: Option<Arc<StoreSettings>>,
     limits: edge::Limits,
@@ -111,7 +116,7 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
-        let Parts { tls, upstreams, upstream_tls, tenants, router, store } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -134,6 +139,7 @@ impl Snapshot {
             store,
             place: live.place(&config.location),
             hops: TrustedHops::new(&config.forwarded),
+            signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
             tenants: Arc::new(tenants),
@@ -261,6 +267,7 @@ impl Snapshot {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
         metrics.retain_limits(&self.rate_limits.iter().map(|limit| &*limit.name).collect());
+        metrics.retain_signers(&self.signing.signers.iter().map(|signer| &*signer.name).collect());
         let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
             u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()
         };
@@ -284,6 +291,7 @@ struct Parts {
     tenants: Tenants,
     router: Option<Router>,
     store: Option<Arc<StoreSettings>>,
+    signers: Signers,
 }
 
 impl Parts {
@@ -306,16 +314,20 @@ impl Parts {
         };
         let router = Router::build(&config.routes, &defaults, &names(config), problems);
         let store = store::settings(config, now, problems);
-        Self { tls, upstreams, upstream_tls, tenants, router, store }
+        let resolve = |path: &Path| config.resolve(path);
+        let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
+        Self { tls, upstreams, upstream_tls, tenants, router, store, signers }
     }
 }
 
 fn names(config: &Config) -> Names {
     let upstreams = config.upstreams.iter().enumerate();
     let tenants = config.tenants.iter().enumerate();
+    let signers = config.signers.iter().enumerate();
     Names {
         upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
         tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
+        signers: signers.map(|(i, s)| (s.spec.name.clone(), SignerIndex(i))).collect(),
     }
 }
 

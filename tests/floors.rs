@@ -10,7 +10,7 @@ use std::{fs, path::Path, process::Command};
 const FLOORS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
-    &["route", "upstream", "limit", "tls", "identity"],
+    &["route", "upstream", "limit", "tls", "identity", "jwt"],
     &["gate"],
     &["edge"],
     &["live"],

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod connection;
+mod jwt;
 mod limit;
 mod request;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     request::measure(&mut criterion);
     connection::measure(&mut criterion);
     limit::measure(&mut criterion);
+    jwt::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -63,7 +65,11 @@ fn promises() -> bool {
         ),
         promise("choice of a sticky upstream", choice_allocations()),
     ];
-    kept.iter().all(|kept| *kept) && request::promises() && connection::promises() && limit::promises()
+    kept.iter().all(|kept| *kept)
+        && request::promises()
+        && connection::promises()
+        && limit::promises()
+        && jwt::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {

@@ -6,6 +6,8 @@
 
 mod explain;
 mod fleet;
+mod key_set;
+mod keys;
 mod limits;
 mod operator;
 mod pages;
@@ -13,6 +15,8 @@ mod upstreams;
 mod zones;
 
 pub use fleet::{FleetStatus, StoreStatus};
+pub use key_set::PATHS as JWKS_PATHS;
+pub use keys::SigningKeyStatus;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez`, `/readyz` and `/metrics`, and beside that the public keys.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
-use crate::{lifecycle::Shutdown, telemetry::Metrics};
+use super::key_set;
+use crate::{lifecycle::Shutdown, snapshot::Current, telemetry::Metrics};
 
 /// What the load balancer asks. It answers whatever `Host` says, and never
 /// speaks of upstreams: one dead service must not take the fleet down.
@@ -38,13 +39,18 @@ impl ServeHttp for Readiness {
 pub struct MetricsPage {
     /// Every series of the process.
     pub metrics: Arc<Metrics>,
+    /// Whose public keys stand beside them.
+    pub current: Arc<Current>,
 }
 
 #[async_trait]
 impl ServeHttp for MetricsPage {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if let Some(keys) = key_set::page(&self.current.load(), session) {
+            return keys;
+        }
         if session.req_header().uri.path() != "/metrics" {
-            return text(session, StatusCode::NOT_FOUND, "write /metrics\n");
+            return text(session, StatusCode::NOT_FOUND, "write /metrics or /jwks.json\n");
         }
         let mut page = text(session, StatusCode::OK, &self.metrics.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -79,6 +79,7 @@ pub(super) fn build(
         clashes::vpc_endpoints(config, &texts, &mut problems);
         refers::limits(config, &mut problems);
         shares::check(config, &mut problems);
+        refers::signers(config, &mut problems);
         warn(config, &mut problems);
     }
 

@@ -21,6 +21,7 @@ pub mod location;
 pub mod problems;
 pub mod route;
 pub mod server;
+pub mod signer;
 pub mod tenant;
 pub mod types;
 pub mod upstream;
@@ -69,6 +70,7 @@ use server::{
     AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
     TracingSpec,
 };
+use signer::SignerSpec;
 use tenant::{PrivateLinkSpec, TenantSpec};
 use upstream::UpstreamSpec;
 
@@ -104,6 +106,8 @@ pub struct Config {
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.
     pub privatelink: PrivateLinkSpec,
+    /// Who vouches for requests towards upstreams.
+    pub signers: Vec<Sourced<SignerSpec>>,
     /// How fast and how much at once, of the main file and of every fragment.
     pub limits: Vec<Sourced<LimitSpec>>,
     /// Groups of endpoints, of the main file and of every fragment.

@@ -1,4 +1,4 @@
-//! What limits and routes say of other entries that have to be there.
+//! What limits and routes say of other entries, signers too, that have to be there.
 //!
 //! Upstreams and tenants of routes are the router's to find.
 
@@ -61,6 +61,28 @@ fn check_costs(limit: &Sourced<LimitSpec>, routes: &HashMap<&Name, &RouteSpec>, 
                 limit.spec.name
             );
             problems.warn(&source, text);
+        }
+    }
+}
+
+/// Tells of signers that routes name and nobody wrote, and of routes that have nothing
+/// to sign. Where one of the signers is broken itself, a name may be its own.
+pub(super) fn signers(config: &Config, problems: &mut Problems) {
+    let names: HashSet<&Name> = config.signers.iter().map(|signer| &signer.spec.name).collect();
+    let broken = problems.iter().any(|problem| problem.source.key.starts_with("signers"));
+    for route in &config.routes {
+        if route.spec.jwks && names.is_empty() && !broken {
+            let text = "nobody signs, and there are no keys to tell; write `signers`, or remove the route";
+            problems.error(&route.source.key("jwks"), text);
+        }
+        let Some(name) = &route.spec.sign else { continue };
+        let source = route.source.key("sign");
+        if !broken && !names.contains(name) {
+            problems
+                .error(&source, format!("there is no signer `{name}`; write one of `signers`, or add it"));
+        }
+        if route.spec.redirect.is_some() || route.spec.respond.is_some() || route.spec.jwks {
+            problems.error(&source, "the gateway answers itself, and nobody gets a token; remove the key");
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
-/// `redirect` and `respond` says what.
+/// `redirect`, `respond` and `jwks` says what.
 ///
 /// When several routes match, the most specific wins, whatever their order in
 /// the files: exact host before longest wildcard before any; then exact path
@@ -42,6 +42,9 @@ pub struct RouteSpec {
     /// Answers with a fixed response.
     #[serde(default)]
     pub respond: Option<RespondSpec>,
+    /// Answers with the public keys of every signer, for who verifies tokens.
+    #[serde(default)]
+    pub jwks: bool,
     /// Changes path and host before the request goes upstream.
     #[serde(default)]
     pub rewrite: Option<RewriteSpec>,
@@ -60,6 +63,9 @@ pub struct RouteSpec {
     /// Limits, asked after the global ones; all of them have to have room.
     #[serde(default)]
     pub limits: Vec<Name>,
+    /// The signer of the token that goes with each request.
+    #[serde(default)]
+    pub sign: Option<Name>,
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,

@@ -17,6 +17,7 @@ use super::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
         TracingSpec,
     },
+    signer::SignerSpec,
     tenant::{PrivateLinkSpec, TenantSpec},
     upstream::UpstreamSpec,
 };
@@ -63,6 +64,8 @@ struct Tollgate {
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.
     privatelink: PrivateLinkSpec,
+    /// Who vouches for requests towards upstreams.
+    signers: Vec<SignerSpec>,
     /// How fast and how much at once.
     limits: Vec<LimitSpec>,
     /// Groups of endpoints.

@@ -1,5 +1,5 @@
-//! Lets a request in: gate, server name, route, who may use it, limits, caps, first
-//! pick.
+//! Lets a request in: gate, server name, route, who may use it, limits, caps, the body
+//! where it is signed, first pick.
 //!
 //! Every decision is made by a pure function elsewhere (`decide` puts them in their
 //! order); this file finds what they ask for and remembers what they said.
@@ -11,12 +11,14 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{
+    attempt, body,
     context::RequestContext,
     decide::{self, Outside, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
     limits::{self, Limited},
     marks::Marks,
     rejection::Rejection,
+    waiting,
 };
 use crate::{
     config::server::ForwardedField,
@@ -97,8 +99,25 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
     TraceContext::new(parent, amazon, now, random())
 }
 
-/// Finds the route and the first endpoint. What it finds stands in `ctx`.
-pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+/// Lets a request that was examined in, up to the first endpoint.
+pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+    if let Some(refused) = ctx.rejection {
+        return Err(refused);
+    }
+    admit(session, ctx)?;
+    // Boxed, as the next: few bodies are bound.
+    if body::is_bound(ctx) {
+        Box::pin(body::bind(session, ctx)).await?;
+    }
+    match pick(session, ctx) {
+        // Boxed: almost nobody waits, and every request would carry the room.
+        Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
+        told => told,
+    }
+}
+
+/// Finds the route and the upstream. What it finds stands in `ctx`.
+fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
@@ -131,7 +150,17 @@ pub fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Reje
     if may_be_slow(session, ctx) {
         ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
     }
-    super::attempt::pick(session, ctx, ctx.started)
+    Ok(())
+}
+
+/// Picks the first endpoint, where the request goes to one.
+fn pick(session: &Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+    if ctx.upstream.is_none() {
+        return Ok(());
+    }
+    // The clock costs a call.
+    let now = if ctx.attempt.waited { Instant::now() } else { ctx.started };
+    attempt::pick(session, ctx, now)
 }
 
 /// What counts: limits are taken from, and chance decides.

@@ -85,8 +85,8 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
     ctx.attempt.judged = false;
     ctx.attempt.first_byte = None;
     ctx.attempt.began = Some(now);
-    // A retry sends the body again, from Pingora's buffer.
-    ctx.body_in = 0;
+    // A retry sends the body again, from Pingora's buffer or from ours.
+    ctx.body_in = ctx.bound.begin();
     Ok(peer)
 }
 

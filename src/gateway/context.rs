@@ -8,7 +8,9 @@ use std::{
 
 use http::{HeaderValue, Method, Uri};
 
-use super::{limits::Limited, marks::Marks, record::Recorder, rejection::Rejection};
+use super::{
+    body::BoundBody, limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed,
+};
 use crate::{
     edge::{Connection, Upload},
     identity::{Believed, Principal, Tenancy},
@@ -49,6 +51,10 @@ pub struct RequestContext {
     pub limited: Limited,
     /// Attempts so far, and where they went.
     pub attempt: Attempt,
+    /// Its token towards the upstream.
+    pub signed: Signed,
+    /// What that says of the body.
+    pub bound: BoundBody,
     /// Bytes of the body that came from the client.
     pub body_in: u64,
     /// Held while more of the body is awaited.
@@ -125,6 +131,8 @@ impl RequestContext {
             upstream: None,
             limited: Limited::default(),
             attempt: Attempt::default(),
+            signed: Signed::default(),
+            bound: BoundBody::default(),
             body_in: 0,
             upload: None,
             status: 0,

@@ -39,6 +39,11 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
         join_cookies(headers);
     }
     forwarded::strip(headers, ctx);
+    ctx.snapshot.signing.strip(headers);
+    if ctx.bound.is_held() {
+        // It was answered here.
+        headers.remove(header::EXPECT);
+    }
     if let Some(route) = &ctx.route {
         if let Some(rewrite) = &route.rewrite {
             if let Some(uri) = rewritten(rewrite, ctx)? {
@@ -115,6 +120,8 @@ pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
     let (blank, ()) = http::Response::new(()).into_parts();
     let mut parts = http::response::Parts::from(std::mem::replace(answer, blank.into()));
     hops::clean(&mut parts.headers, parts.status);
+    // An upstream that answers with what it was sent gives no token away.
+    ctx.snapshot.signing.strip(&mut parts.headers);
     if !parts.status.is_informational() {
         limits::tell(&mut parts.headers, ctx);
     }

@@ -1,14 +1,17 @@
 //! `impl ProxyHttp`: what happens to a request, phase by phase.
 //!
 //! This file only delegates. `admission` lets a request in as `decide` says, `limits`
-//! asks the limits, `waiting` waits for room, `attempt` tries an endpoint, `again`
-//! decides whether another is tried, `headers` writes what is sent on, `reply` answers ourselves,
-//! `record` writes it down. `explain` tells what all of them would do.
+//! asks the limits, `body` reads what is signed, `waiting` waits for room, `attempt` tries
+//! an endpoint, `again` decides whether another is tried, `headers` writes what is sent on
+//! and `sign` vouches for it, `reply` and `key_set` answer ourselves, `record` writes it
+//! down. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
 pub mod attempt;
 pub mod balance_key;
+pub mod body;
+mod content_digest;
 pub mod context;
 pub mod decide;
 pub mod explain;
@@ -16,17 +19,20 @@ pub mod fault;
 pub mod forwarded;
 pub mod headers;
 pub mod hops;
+pub mod key_set;
 pub mod limits;
 pub mod marks;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+pub mod sign;
 pub mod waiting;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -73,15 +79,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> Result<bool> {
-        let admitted = match ctx.rejection {
-            Some(refused) => Err(refused),
-            None => admission::admit(session, ctx),
-        };
-        let admitted = match admitted {
-            // Boxed: almost nobody waits, and every request would carry the room.
-            Err(Rejection::Overloaded) => Box::pin(waiting::for_room(session, ctx)).await,
-            told => told,
-        };
+        let admitted = admission::let_in(session, ctx).await;
         if admitted == Err(Rejection::ClientGone) {
             let mut gone = refuse(ctx, Rejection::ClientGone);
             gone.as_down();
@@ -95,6 +93,7 @@ impl ProxyHttp for Gateway {
             Action::Forward(_) => Ok(false),
             Action::Redirect(to) => reply::redirect(session, ctx, to).await.map(|()| true),
             Action::Respond(with) => reply::respond(session, ctx, with).await.map(|()| true),
+            Action::KeySet => key_set::respond(session, ctx).await.map(|()| true),
         }
     }
 
@@ -130,7 +129,8 @@ impl ProxyHttp for Gateway {
             if *why.etype() == ErrorType::InvalidHTTPHeader {
                 ctx.rejection = Some(Rejection::Malformed(Refusal::Path));
             }
-        })
+        })?;
+        sign::sign(session, request, ctx).await.map_err(|why| refuse(ctx, why))
     }
 
     async fn request_body_filter(
@@ -145,7 +145,13 @@ impl ProxyHttp for Gateway {
         }
         ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
-        if ctx.body_in > max { Err(refuse(ctx, Rejection::BodyTooLarge)) } else { Ok(()) }
+        let passed = match ctx.body_in > max {
+            true => Err(Rejection::BodyTooLarge),
+            false => ctx.bound.pass(body, end),
+        };
+        // The client's: after any other error Pingora waits for what an HTTP/2 upstream
+        // has to say of half a body.
+        passed.map_err(|why| refuse(ctx, why).into_down())
     }
 
     async fn upstream_response_filter(
@@ -178,6 +184,16 @@ impl ProxyHttp for Gateway {
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Box<RequestContext>,
+    ) -> Result<Option<Bytes>> {
+        ctx.snapshot.signing.strip(trailers);
+        Ok(None)
     }
 
     fn fail_to_connect(

@@ -28,6 +28,12 @@ pub enum Rejection {
     LimitKeyMissing,
     /// The body is larger than the route allows.
     BodyTooLarge,
+    /// The body is larger than one whose hash is signed in front of it.
+    BodyTooLargeToSign,
+    /// The client does not say the hash of its body, and the route asks for it.
+    DigestMissing,
+    /// The body is not the one whose hash the client said.
+    DigestMismatch,
     /// The client took too long to send its body.
     ClientTimeout,
     /// Every endpoint of the upstream was tried, or none may be picked.
@@ -53,6 +59,8 @@ pub enum Rejection {
     /// The connection was cut with the request under way: it was asked to end,
     /// because of its age or a drain, and went on for too long.
     Cut,
+    /// No token could be made for the upstream, and none goes without.
+    SigningFailed,
     /// A fault of the gateway.
     Internal,
 }
@@ -68,7 +76,8 @@ impl Rejection {
             Self::RateLimited | Self::ConcurrencyLimited | Self::LimitKeyMissing => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::BodyTooLargeToSign => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::DigestMissing | Self::DigestMismatch => StatusCode::BAD_REQUEST,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoEndpoint | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::UpstreamTls | Self::UpstreamReset | Self::UpstreamProtocol => {
@@ -78,7 +87,7 @@ impl Rejection {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::ClientGone | Self::Cut => return None,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::SigningFailed | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         })
     }
 
@@ -94,6 +103,9 @@ impl Rejection {
             Self::ConcurrencyLimited => "concurrency_limited",
             Self::LimitKeyMissing => "limit_key_missing",
             Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooLargeToSign => "body_too_large_to_sign",
+            Self::DigestMissing => "digest_missing",
+            Self::DigestMismatch => "digest_mismatch",
             Self::ClientTimeout => "client_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::Overloaded => "overloaded",
@@ -106,6 +118,7 @@ impl Rejection {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ClientGone => "client_gone",
             Self::Cut => "cut",
+            Self::SigningFailed => "signing_failed",
             Self::Internal => "internal",
         }
     }
@@ -121,7 +134,9 @@ impl Rejection {
             Self::RateLimited => "Too many requests; try again later.",
             Self::ConcurrencyLimited => "Too many requests at a time; try again when some are done.",
             Self::LimitKeyMissing => "The request does not say by what it is limited.",
-            Self::BodyTooLarge => "The request's body is too large.",
+            Self::BodyTooLarge | Self::BodyTooLargeToSign => "The request's body is too large.",
+            Self::DigestMissing => "The request does not say the SHA-256 of its body in Content-Digest.",
+            Self::DigestMismatch => "The request's body is not what its Content-Digest says.",
             Self::ClientTimeout => "The request took too long to arrive.",
             Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamTls => "The service cannot be reached.",
             Self::Overloaded => "The service has too much to do; try again later.",
@@ -130,7 +145,7 @@ impl Rejection {
                 "The service did not answer in time."
             }
             Self::ClientGone | Self::Cut => "",
-            Self::Internal => "The gateway failed.",
+            Self::SigningFailed | Self::Internal => "The gateway failed.",
         }
     }
 
@@ -139,13 +154,14 @@ impl Rejection {
     pub fn closes(self) -> bool {
         match self {
             Self::Malformed(refusal) => refusal.closes(),
-            Self::BodyTooLarge | Self::ClientTimeout | Self::ClientGone | Self::Cut | Self::Internal => true,
+            Self::BodyTooLarge | Self::BodyTooLargeToSign | Self::ClientTimeout => true,
+            Self::ClientGone | Self::Cut | Self::Internal => true,
             _ => false,
         }
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 21] = [
+    pub const OWN: [Self; 25] = [
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
@@ -154,6 +170,9 @@ impl Rejection {
         Self::ConcurrencyLimited,
         Self::LimitKeyMissing,
         Self::BodyTooLarge,
+        Self::BodyTooLargeToSign,
+        Self::DigestMissing,
+        Self::DigestMismatch,
         Self::ClientTimeout,
         Self::NoEndpoint,
         Self::Overloaded,
@@ -166,6 +185,7 @@ impl Rejection {
         Self::DeadlineExceeded,
         Self::ClientGone,
         Self::Cut,
+        Self::SigningFailed,
         Self::Internal,
     ];
 }

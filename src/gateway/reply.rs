@@ -91,7 +91,7 @@ pub fn frame(session: &mut Session, answer: &mut ResponseHeader, version: Versio
     client.set_close_on_response_before_downstream_finish(!interim);
 }
 
-async fn send(
+pub(super) async fn send(
     session: &mut Session,
     ctx: &mut RequestContext,
     mut answer: ResponseHeader,
@@ -133,7 +133,9 @@ fn is_body_small(session: &mut Session, method: &Method) -> bool {
     let headers = &session.req_header().headers;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
     let expects = headers.contains_key(header::EXPECT);
-    session.is_body_empty() || (!expects && length.is_some_and(|length| length <= WORTH_READING))
+    session.is_body_empty()
+        || session.is_body_done()
+        || (!expects && length.is_some_and(|length| length <= WORTH_READING))
 }
 
 fn problem(status: StatusCode, why: Rejection, ctx: &RequestContext) -> Bytes {

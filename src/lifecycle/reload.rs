@@ -241,6 +241,7 @@ fn frozen(old: &Config, new: &Config) -> Problems {
 fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     named("tenant", &old.tenants, &new.tenants, |s| s.name.as_str(), &mut lines);
+    named("signer", &old.signers, &new.signers, |s| s.name.as_str(), &mut lines);
     named("limit", &old.limits, &new.limits, |s| s.name.as_str(), &mut lines);
     named("upstream", &old.upstreams, &new.upstreams, |s| s.name.as_str(), &mut lines);
     named("route", &old.routes, &new.routes, |s| s.name.as_str(), &mut lines);

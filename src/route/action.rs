@@ -17,16 +17,20 @@ pub enum Action {
     Redirect(Redirect),
     /// It is answered here.
     Respond(Respond),
+    /// It is answered with the public keys of every signer.
+    KeySet,
 }
 
 impl Action {
     /// `None` when there is not exactly one, or it is not usable.
     pub(super) fn build(spec: &RouteSpec, site: &mut Site<'_>) -> Option<Self> {
-        let given = [!spec.to.is_empty(), spec.redirect.is_some(), spec.respond.is_some()];
+        let given = [!spec.to.is_empty(), spec.redirect.is_some(), spec.respond.is_some(), spec.jwks];
         let one = match given.iter().filter(|given| **given).count() {
             1 => true,
-            0 => site.error("", "it says nothing to do; write one of `to`, `redirect` and `respond`"),
-            _ => site.error("", "`to`, `redirect` and `respond` exclude each other; keep one of them"),
+            0 => site.error("", "it says nothing to do; write one of `to`, `redirect`, `respond` and `jwks`"),
+            _ => {
+                site.error("", "`to`, `redirect`, `respond` and `jwks` exclude each other; keep one of them")
+            }
         };
         // Each that is there, so that everything wrong is told at once.
         let forward = if spec.to.is_empty() { None } else { Split::build(spec, site) };
@@ -36,7 +40,7 @@ impl Action {
             refuse_what_nothing_reads(spec, site);
         }
         let forward = forward.map(Self::Forward).or(redirect.map(Self::Redirect));
-        forward.or(respond.map(Self::Respond)).filter(|_| one)
+        forward.or(respond.map(Self::Respond)).or(spec.jwks.then_some(Self::KeySet)).filter(|_| one)
     }
 }
 
@@ -112,7 +116,10 @@ mod tests {
         ]));
 
         assert!(told.contains("routes[0]: it says nothing to do"), "{told}");
-        assert!(told.contains("routes[1]: `to`, `redirect` and `respond` exclude each other"), "{told}");
+        assert!(
+            told.contains("routes[1]: `to`, `redirect`, `respond` and `jwks` exclude each other"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
 use crate::config::{
     Problems, Source, Sourced,
     route::RouteSpec,
+    signer::SignerIndex,
     tenant::TenantIndex,
     types::{ByteSize, Name},
 };
@@ -23,6 +24,7 @@ use crate::config::{
 pub struct Names {
     pub upstreams: HashMap<Name, UpstreamIndex>,
     pub tenants: HashMap<Name, TenantIndex>,
+    pub signers: HashMap<Name, SignerIndex>,
 }
 
 impl Router {
@@ -72,6 +74,8 @@ impl Route {
             },
             request_headers: request_headers?,
             response_headers: response_headers?,
+            // A name that nobody has was told where all names of signers are known.
+            signer: spec.sign.as_ref().and_then(|name| site.names.signers.get(name).copied()),
             retry_non_idempotent: spec.retry_non_idempotent,
             max_body: spec.max_body.map_or(site.defaults.max_body, ByteSize::bytes),
             source: sourced.source.clone(),

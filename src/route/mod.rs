@@ -43,7 +43,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-use crate::config::{Source, server::EncodedSlash, tenant::TenantIndex};
+use crate::config::{Source, server::EncodedSlash, signer::SignerIndex, tenant::TenantIndex};
 pub use access::Access;
 pub use action::{Action, Respond};
 pub use build::Names;
@@ -147,6 +147,8 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// The largest request body, in bytes; above it 413.
     pub max_body: u64,
+    /// Who signs for its requests.
+    pub signer: Option<SignerIndex>,
     /// Whether requests of every method may be sent twice.
     pub retry_non_idempotent: bool,
     /// Where it was written.

@@ -21,6 +21,7 @@ pub(super) fn names() -> Names {
     Names {
         upstreams: upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect(),
         tenants: tenants.map(|(i, name)| (name.parse().unwrap(), TenantIndex(i))).collect(),
+        ..Names::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lower-case hexadecimal, in fixed arrays.
 
 /// Writes each byte as two digits; what does not fit is left out.
-pub(super) fn write(out: &mut [u8], bytes: &[u8]) {
+pub(crate) fn write(out: &mut [u8], bytes: &[u8]) {
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
     }

@@ -7,7 +7,7 @@
 
 /// Appends the text, without quotes around it.
 #[inline]
-pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     if is_plain(text) {
         out.extend_from_slice(text);
     } else {

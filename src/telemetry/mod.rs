@@ -12,8 +12,8 @@ pub mod random;
 pub mod request_id;
 pub mod trace;
 
-mod hex;
-mod json;
+pub(crate) mod hex;
+pub(crate) mod json;
 mod shard;
 mod timestamp;
 

@@ -115,6 +115,7 @@ fn act(out: &mut Lines, action: &ActionTold) {
         ActionTold::Respond { status, body_bytes, content_type } => {
             out.add("action", &format!("respond with {status} and {body_bytes} bytes of {content_type}"));
         }
+        ActionTold::KeySet => out.add("action", "respond with the public keys of every signer"),
         ActionTold::Forward(told) => forward(out, told),
     }
 }

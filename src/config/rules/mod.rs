@@ -12,6 +12,7 @@ mod limit;
 mod listener;
 mod location;
 mod server;
+mod signer;
 mod tenant;
 mod upstream;
 

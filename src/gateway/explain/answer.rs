@@ -142,6 +142,8 @@ pub enum ActionTold {
     /// It answers itself.
     #[allow(missing_docs)]
     Respond { status: u16, body_bytes: usize, content_type: String },
+    /// It answers with the public keys of every signer.
+    KeySet,
     /// It sends the request upstream.
     Forward(ForwardTold),
 }

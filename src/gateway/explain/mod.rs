@@ -135,6 +135,7 @@ impl Asked<'_> {
         match &route.action {
             Action::Redirect(to) => (Some(self.redirect(to)), Vec::new()),
             Action::Respond(with) => (Some(respond(with)), Vec::new()),
+            Action::KeySet => (Some(ActionTold::KeySet), Vec::new()),
             Action::Forward(split) => {
                 let (told, chances) = self.forward(route, split);
                 let chances = chances.into_iter().filter(|_| goes_on);
@@ -201,6 +202,7 @@ impl Asked<'_> {
         match action {
             Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
             Some(ActionTold::Respond { status, .. }) => answered(*status, "by the route".to_owned()),
+            Some(ActionTold::KeySet) => answered(200, "with the public keys of every signer".to_owned()),
             Some(ActionTold::Forward(told)) => forwarded(told, upstreams),
             None => refused(Rejection::Internal, Rejection::Internal.detail().to_owned()),
         }

@@ -16,6 +16,7 @@ mod health;
 mod histogram;
 mod limits;
 mod process;
+mod signing;
 mod store;
 mod tenants;
 mod traffic;
@@ -28,6 +29,7 @@ pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
+pub use signing::{HeldBytes, SignerSeries, TokenResult};
 pub use store::{ExchangeResult, StoreSeries};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
@@ -43,8 +45,8 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, T
 
 use self::{
     certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
-    family::Scraped, health::HealthFamilies, limits::Limits, process::Process, tenants::Tenants,
-    traffic::Traffic, zones::Zones,
+    family::Scraped, health::HealthFamilies, limits::Limits, process::Process, signing::Signing,
+    tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
 
@@ -54,6 +56,7 @@ pub struct Metrics {
     traffic: Arc<Traffic>,
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
+    signing: Arc<Signing>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
@@ -78,6 +81,7 @@ impl Metrics {
         let traffic = Arc::new(Traffic::new(shards));
         let tenants = Arc::new(Tenants::new(shards));
         let limits = Arc::new(Limits::new(shards));
+        let signing = Arc::new(Signing::new(shards));
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
@@ -87,6 +91,7 @@ impl Metrics {
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
+        Scraped::register(&registry, signing.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
@@ -114,6 +119,7 @@ impl Metrics {
             traffic,
             tenants,
             limits,
+            signing,
             zones,
             cross_zone,
             connections,
@@ -142,6 +148,11 @@ impl Metrics {
     /// What decisions of this limit are counted in; the same for the same name.
     pub fn limit(&self, name: &str) -> Arc<LimitSeries> {
         self.limits.series(name)
+    }
+
+    /// What tokens of this signer are counted in; the same for the same name.
+    pub fn signer(&self, name: &str) -> Arc<SignerSeries> {
+        self.signing.series(name)
     }
 
     /// What attempts towards this zone's endpoints of this upstream are counted in.
@@ -189,6 +200,11 @@ impl Metrics {
     /// Forgets the series of every limit but these, as [`retain`](Self::retain).
     pub fn retain_limits(&self, names: &HashSet<&str>) {
         self.limits.retain(names);
+    }
+
+    /// Forgets the series of every signer but these, as [`retain`](Self::retain).
+    pub fn retain_signers(&self, names: &HashSet<&str>) {
+        self.signing.retain(names);
     }
 
     /// Forgets every series but those of these (route, upstream) pairs, of

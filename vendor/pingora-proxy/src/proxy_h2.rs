@@ -527,10 +527,13 @@ where
         let mut downstream_state = DownstreamStateMachine::new(session.as_mut().is_body_done());
 
         // retry, send buffer if it exists
-        if let Some(buffer) = session.as_mut().get_retry_buffer() {
+        let buffer = session.as_mut().get_retry_buffer();
+        // Tollgate: or if the body was read before; then `request_body_filter` has it
+        let was_read = downstream_state.is_done() && !session.as_mut().is_body_empty();
+        if buffer.is_some() || was_read {
             self.send_body_to2(
                 session,
-                Some(buffer),
+                buffer,
                 downstream_state.is_done(),
                 client_body,
                 ctx,

@@ -1,0 +1,214 @@
+//! The keys of a signer at work: whose turn it is, as time passes.
+//!
+//! Whoever signs looks whether the turn is over; no task has to. What is known of a
+//! key is in its [`Record`], which outlives snapshots.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{
+    base64url,
+    cache::Cache,
+    folder::Found,
+    jwk::Jwk,
+    key::SigningKey,
+    rotation::{KeyState, Known, Now, Terms},
+};
+
+/// The keys of a signer; at least one.
+pub(super) struct Ring {
+    signer: Arc<str>,
+    members: Vec<Member>,
+    terms: Terms,
+    is_cached: bool,
+    turn: ArcSwap<Turn>,
+    /// One at a time finds out whose turn is next.
+    turning: Mutex<()>,
+}
+
+/// A key and what is known of it.
+pub(super) struct Member {
+    pub name: Arc<str>,
+    pub key: Arc<SigningKey>,
+    pub record: Arc<Record>,
+    /// The encoded header of its tokens, with the dot behind it.
+    pub header: Arc<[u8]>,
+}
+
+/// The key that signs, while it does.
+pub(super) struct Turn {
+    pub key: Arc<SigningKey>,
+    pub record: Arc<Record>,
+    pub header: Arc<[u8]>,
+    /// The tokens of this turn.
+    pub cache: Arc<Cache>,
+    until: Option<Instant>,
+}
+
+impl Ring {
+    /// `None` without a key.
+    pub fn new(
+        signer: Arc<str>,
+        (members, terms): (Vec<Member>, Terms),
+        is_cached: bool,
+        now: Instant,
+    ) -> Option<Self> {
+        let turn = ArcSwap::from_pointee(first_turn(&members, &terms, is_cached, now)?);
+        Some(Self { signer, members, terms, is_cached, turn, turning: Mutex::default() })
+    }
+
+    /// Whose turn it is.
+    #[inline]
+    pub fn turn(&self, now: Instant) -> Guard<Arc<Turn>> {
+        let turn = self.turn.load();
+        match turn.until {
+            Some(until) if now >= until => {
+                self.look(now);
+                self.turn.load()
+            }
+            _ => turn,
+        }
+    }
+
+    /// Looks whose turn it is. A turn that goes on keeps its tokens.
+    #[cold]
+    pub fn look(&self, now: Instant) {
+        let _alone = locked(&self.turning);
+        let before = self.turn.load();
+        let Some(mut next) = first_turn(&self.members, &self.terms, self.is_cached, now) else { return };
+        if Arc::ptr_eq(&next.key, &before.key) {
+            next.cache = before.cache.clone();
+        } else {
+            let (signer, kid) = (&self.signer, &next.key.public.kid);
+            log::info!("signing key changed: signer={signer} kid={kid}");
+        }
+        self.turn.store(Arc::new(next));
+    }
+
+    /// Each key and what it does.
+    pub fn states(&self, now: Instant) -> impl Iterator<Item = (&Member, KeyState)> {
+        self.members.iter().zip(self.terms.states(&known(&self.members), now))
+    }
+
+    /// Each key.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Notes that a verifier fetched all of these keys.
+    pub fn fetched(&self, verifier: &Arc<str>, now: Instant) {
+        for member in &self.members {
+            locked(&member.record.fetched_by).insert(verifier.clone());
+        }
+        self.look(now);
+    }
+}
+
+impl Member {
+    pub fn new(found: Found, record: Arc<Record>) -> Self {
+        let header = header(&found.key);
+        Self { name: found.name, key: found.key, record, header }
+    }
+}
+
+/// What is known of a signer's key while this process lives.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub public: Jwk,
+    since: Instant,
+    /// Seconds that its tokens count.
+    ttl: u64,
+    fetched_by: Mutex<BTreeSet<Arc<str>>>,
+    /// When the last token that it signed expires, seconds since 1970.
+    last_expiry: AtomicU64,
+    /// When its file was gone, seconds since 1970; 0 while it is there.
+    retired: AtomicU64,
+}
+
+impl Record {
+    pub fn new(public: Jwk, since: Instant, ttl: u64) -> Self {
+        let (fetched_by, last_expiry, retired) = Default::default();
+        Self { public, since, ttl, fetched_by, last_expiry, retired }
+    }
+
+    /// Notes when a token expires that it signed.
+    pub fn signed(&self, expires: u64) {
+        self.last_expiry.fetch_max(expires, Ordering::Relaxed);
+    }
+
+    /// Notes that its file is gone; the first time counts.
+    pub fn retire(&self, now: Now) {
+        let now = (now.unix_millis() / 1000).max(1);
+        self.retired.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).ok();
+    }
+
+    /// Notes that its file is there.
+    pub fn revive(&self) {
+        self.retired.store(0, Ordering::Relaxed);
+    }
+
+    /// Until when a retired key stays published, in seconds since 1970: until its last
+    /// token has expired, also for verifiers with some patience. A request that began
+    /// before it retired may still sign with it.
+    pub fn published_until(&self) -> u64 {
+        let at_least = self.retired.load(Ordering::Relaxed) + self.ttl;
+        self.last_expiry.load(Ordering::Relaxed).max(at_least) + PATIENCE
+    }
+
+    /// Whether a retired key is published still.
+    pub fn is_published(&self, now: Now) -> bool {
+        now.unix_millis() / 1000 <= self.published_until()
+    }
+}
+
+fn first_turn(members: &[Member], terms: &Terms, is_cached: bool, now: Instant) -> Option<Turn> {
+    let known = known(members);
+    let member = members.get(terms.signing(&known, now)?)?;
+    Some(Turn {
+        key: member.key.clone(),
+        record: member.record.clone(),
+        header: member.header.clone(),
+        cache: Arc::new(if is_cached { Cache::new() } else { Cache::none() }),
+        until: terms.next_change(&known, now),
+    })
+}
+
+fn known(members: &[Member]) -> Vec<Known> {
+    let known = |member: &Member| Known {
+        name: member.name.clone(),
+        since: member.record.since,
+        fetched_by: locked(&member.record.fetched_by).clone(),
+    };
+    members.iter().map(known).collect()
+}
+
+/// The encoded header of a key's tokens and a dot. `typ` is `JWT`: libraries look at
+/// another only where they were told to.
+fn header(key: &SigningKey) -> Arc<[u8]> {
+    let (alg, kid) = (key.algorithm(), &key.public.kid);
+    // The plugin writes base64url where RFC 7515 has base64; who verifies its tokens
+    // reads that.
+    let certificate = key.certificate.as_ref().map(|der| format!(r#","x5c":["{}"]"#, base64url::encode(der)));
+    let certificate = certificate.unwrap_or_default();
+    let json = format!(r#"{{"typ":"JWT","alg":"{alg}","kid":"{kid}"{certificate}}}"#);
+    let mut header = Vec::new();
+    base64url::push(&mut header, json.as_bytes());
+    header.push(b'.');
+    header.into()
+}
+
+/// A panic elsewhere breaks no promise of these values.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seconds that verifiers take a token longer than it counts; most allow a minute.
+const PATIENCE: u64 = 60;

@@ -1,0 +1,259 @@
+//! Every signer of a configuration, and the set of their public keys.
+//!
+//! Owns what a reload does to keys: a folder is read as a whole, what was known of its
+//! keys stays known, and keys whose files are gone stay in the set for as long as
+//! their tokens may be met. A configuration that is refused changes nothing of what
+//! serves.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+};
+
+use ipnet::IpNet;
+
+use super::{
+    claims::Claims,
+    folder::{self, Found, Wanted},
+    jwk::{Jwk, KeyId},
+    key::SigningKey,
+    key_set::KeySet,
+    ring::{Member, Record, Ring, locked},
+    rotation::{KeyState, Now, Terms},
+    signer::Signer,
+};
+use crate::config::{
+    Problems, Source, Sourced,
+    signer::{Algorithm, SignerIndex, SignerSpec, VerifierSpec},
+};
+
+/// What outlives snapshots: what is known of every key, as long as a snapshot holds it.
+#[derive(Default)]
+pub struct JwtLive {
+    records: Mutex<HashMap<OfSigner, Weak<Record>>>,
+}
+
+/// A key of a signer: two may have the same key, and are not told of each other's use.
+type OfSigner = (Arc<str>, KeyId);
+
+/// Every signer of a configuration.
+#[derive(Default)]
+pub struct Signers {
+    signers: Vec<Signer>,
+    verifiers: Vec<Vec<(Arc<str>, Vec<IpNet>)>>,
+    retired: Vec<(Arc<str>, Arc<Record>)>,
+    set: Mutex<Option<Arc<KeySet>>>,
+}
+
+/// What there is to say of a key.
+#[derive(Clone, Debug)]
+pub struct KeyStatus {
+    /// Whose it is.
+    pub signer: Arc<str>,
+    /// Its file's name; `None` once that is gone.
+    pub file: Option<Arc<str>>,
+    /// Its name.
+    pub kid: KeyId,
+    /// What it signs with.
+    pub algorithm: Algorithm,
+    /// What it does; `None` when it is retired.
+    pub state: Option<KeyState>,
+    /// When the set of public keys loses a retired one, in seconds since 1970.
+    pub published_until: Option<u64>,
+}
+
+impl Signers {
+    /// Reads every signer's folder. With a problem there may be fewer signers than
+    /// specs; then nobody may use them.
+    pub fn build(
+        specs: &[Sourced<SignerSpec>],
+        resolve: &dyn Fn(&Path) -> PathBuf,
+        live: &JwtLive,
+        now: Now,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut built = Self::default();
+        for spec in specs {
+            let (spec, source) = (&spec.spec, spec.source.key("keys"));
+            let wanted = Wanted::of(spec.profile, spec.algorithm(), now.wall);
+            let found = folder::load(&resolve(&spec.keys), wanted, &source, problems);
+            let Some(found) = found else { continue };
+            let members = live.members(spec, found, now, (&source, problems));
+            if let Some(signer) = signer(spec, members, now) {
+                built.refuse_other_use(&signer, &source, problems);
+                built.signers.push(signer);
+                built.verifiers.push(verifiers(&spec.verifiers));
+            }
+        }
+        built.retired = live.retired(&built.signers, now);
+        built
+    }
+
+    /// The signer at a place of the configuration.
+    pub fn get(&self, index: SignerIndex) -> Option<&Signer> {
+        self.signers.get(index.0)
+    }
+
+    /// Each signer, in the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Signer> {
+        self.signers.iter()
+    }
+
+    /// Each key with its signer and its file's name.
+    pub fn keys<'a>(&'a self) -> impl Iterator<Item = (&'a Signer, &'a str, &'a SigningKey)> {
+        let each =
+            |signer: &'a Signer| signer.ring.members().iter().map(move |key| (signer, &*key.name, &*key.key));
+        self.signers.iter().flat_map(each)
+    }
+
+    /// A key is for one algorithm: verifiers are told of one.
+    fn refuse_other_use(&self, signer: &Signer, source: &Source, problems: &mut Problems) {
+        for member in signer.ring.members() {
+            let own = &member.key.public;
+            let first = self.keys().find(|(_, _, key)| key.public.kid == own.kid);
+            if let Some((other, _, key)) = first.filter(|(_, _, key)| key.algorithm() != own.algorithm) {
+                let text = format!(
+                    "`{}` signs {} for signer `{}` already, and a key is for one algorithm; make another for {}",
+                    member.name,
+                    key.algorithm(),
+                    other.name,
+                    own.algorithm
+                );
+                problems.error(source, text);
+            }
+        }
+    }
+
+    /// The public keys of all signers, to be told to whoever verifies. Rendered again
+    /// only when it is another set.
+    pub fn key_set(&self, now: Now) -> Arc<KeySet> {
+        let members = self.signers.iter().flat_map(|signer| signer.ring.members());
+        let retired = self.retired.iter().filter(|(_, record)| record.is_published(now));
+        let keys = members.map(|member| &member.key.public).chain(retired.map(|(_, record)| &record.public));
+        let keys: BTreeMap<&KeyId, &Jwk> = keys.map(|key| (&key.kid, key)).collect();
+
+        let mut set = locked(&self.set);
+        match &*set {
+            Some(same) if same.kids.iter().eq(keys.keys().copied()) => same.clone(),
+            _ => set.insert(Arc::new(KeySet::new(keys.into_values()))).clone(),
+        }
+    }
+
+    /// Notes that someone at this address was told of [`key_set`](Self::key_set),
+    /// also by a 304: it has the keys that this snapshot has.
+    pub fn fetched(&self, from: IpAddr, now: Now) {
+        let from = from.to_canonical();
+        for (signer, verifiers) in self.signers.iter().zip(&self.verifiers) {
+            let here = |(_, networks): &&(_, Vec<IpNet>)| networks.iter().any(|net| net.contains(&from));
+            verifiers.iter().filter(here).for_each(|(name, _)| signer.ring.fetched(name, now.steady));
+        }
+    }
+
+    /// Every key that is published, by signer.
+    pub fn status(&self, now: Now) -> Vec<KeyStatus> {
+        let active = self.signers.iter().flat_map(|signer| {
+            let status = |(member, state): (&Member, KeyState)| KeyStatus {
+                signer: signer.name.clone(),
+                file: Some(member.name.clone()),
+                kid: member.key.public.kid.clone(),
+                algorithm: member.key.algorithm(),
+                state: Some(state),
+                published_until: None,
+            };
+            signer.ring.states(now.steady).map(status).collect::<Vec<_>>()
+        });
+        let published = self.retired.iter().filter(|(_, record)| record.is_published(now));
+        let retired = published.map(|(signer, record)| KeyStatus {
+            signer: signer.clone(),
+            file: None,
+            kid: record.public.kid.clone(),
+            algorithm: record.public.algorithm,
+            state: None,
+            published_until: Some(record.published_until()),
+        });
+        active.chain(retired).collect()
+    }
+}
+
+fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
+    let claims = Claims::new(spec);
+    let verifiers = spec.verifiers.iter().map(|verifier| verifier.name.as_str().into()).collect();
+    let terms = Terms { publish_for: spec.publish_for.duration(), verifiers };
+    let ring = Ring::new(spec.name.as_str().into(), (members, terms), !claims.are_bound(), now.steady)?;
+    Some(Signer::new(spec, claims, ring))
+}
+
+fn verifiers(specs: &[VerifierSpec]) -> Vec<(Arc<str>, Vec<IpNet>)> {
+    specs.iter().map(|spec| (spec.name.as_str().into(), spec.networks.clone())).collect()
+}
+
+impl JwtLive {
+    /// The keys of a folder with what is known of them. Of none that is known all are
+    /// as old as their files: this is a start, or a signer's. A file that comes later
+    /// may have any date; it appears now.
+    fn members(
+        &self,
+        spec: &SignerSpec,
+        found: Vec<Found>,
+        now: Now,
+        (source, problems): (&Source, &mut Problems),
+    ) -> Vec<Member> {
+        let signer: Arc<str> = spec.name.as_str().into();
+        let known = |found: &Found| self.record(&signer, &found.key.public);
+        let is_start = found.iter().all(|found| known(found).is_none());
+        if is_start && self.knows(&signer) {
+            problems.warn(source, format!(
+                "no key of signer `{signer}` is one that it had, so that one signs which verifiers were not told of; put the former beside them for `{}`",
+                spec.publish_for
+            ));
+        }
+        let member = |found: Found| {
+            let age = if is_start { found.age } else { Default::default() };
+            let since = now.steady.checked_sub(age).unwrap_or(now.steady);
+            let record = known(&found).unwrap_or_else(|| {
+                let record = Record::new(found.key.public.clone(), since, spec.ttl().duration().as_secs());
+                Arc::new(record)
+            });
+            let key = (signer.clone(), found.key.public.kid.clone());
+            locked(&self.records).insert(key, Arc::downgrade(&record));
+            Member::new(found, record)
+        };
+        found.into_iter().map(member).collect()
+    }
+
+    fn record(&self, signer: &Arc<str>, key: &Jwk) -> Option<Arc<Record>> {
+        let record = locked(&self.records).get(&(signer.clone(), key.kid.clone())).and_then(Weak::upgrade);
+        record.filter(|record| record.public == *key)
+    }
+
+    fn knows(&self, signer: &Arc<str>) -> bool {
+        locked(&self.records).iter().any(|((name, _), record)| name == signer && record.strong_count() > 0)
+    }
+
+    /// What is known of keys that are in no folder any more.
+    fn retired(&self, signers: &[Signer], now: Now) -> Vec<(Arc<str>, Arc<Record>)> {
+        let members = signers.iter().flat_map(|signer| {
+            signer.ring.members().iter().map(|member| (signer.name.clone(), member.key.public.kid.clone()))
+        });
+        let members: HashSet<_> = members.collect();
+        let mut retired = Vec::new();
+        let mut records = locked(&self.records);
+        records.retain(|key, record| {
+            let Some(record) = record.upgrade() else { return false };
+            if members.contains(key) {
+                record.revive();
+            } else {
+                record.retire(now);
+                retired.extend(record.is_published(now).then(|| (key.0.clone(), record)));
+            }
+            true
+        });
+        retired.sort_by(|a, b| (&a.0, &a.1.public.kid).cmp(&(&b.0, &b.1.public.kid)));
+        retired
+    }
+}
+
+#[cfg(test)]
+mod tests;
