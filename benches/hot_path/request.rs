@@ -144,6 +144,7 @@ fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
         upstream: Some("orders"),
         endpoint: Some(([10, 0, 1, 10], 8080).into()),
         zone: Some("use1-az1"),
+        signer: None,
         attempts: 1,
         reused: Some(true),
         status: 200,

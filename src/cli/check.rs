@@ -66,6 +66,13 @@ impl Check {
                 config.routes.len(),
                 snapshot.certificates().count()
             ))?;
+            let slow = config.signers.iter().filter(|signer| signer.spec.algorithm().is_slow());
+            for signer in slow {
+                let (name, algorithm) = (&signer.spec.name, signer.spec.algorithm());
+                print(&format!(
+                    "note: signer {name} pays about 630 us of a core for each {algorithm} token; ES256 takes 23\n"
+                ))?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::Version;
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, rejection::Rejection};
+use super::{context::RequestContext, rejection::Rejection, sign};
 use crate::{
     gate::Refusal,
     telemetry::{
@@ -134,6 +134,7 @@ fn line<'a>(
         upstream: ctx.upstream().map(|upstream| &*upstream.name),
         endpoint: endpoint.map(|endpoint| endpoint.address),
         zone: endpoint.and_then(|endpoint| endpoint.zone.as_deref()),
+        signer: sign::signer(ctx),
         attempts: ctx.attempt.count.into(),
         reused: (ctx.attempt.count > 0).then_some(ctx.attempt.reused),
         status,

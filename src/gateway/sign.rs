@@ -67,6 +67,12 @@ pub async fn sign(
     }
 }
 
+/// The name of who signed for the request.
+pub fn signer(ctx: &RequestContext) -> Option<&str> {
+    ctx.signed.token.as_ref()?;
+    ctx.snapshot.signing.get(ctx.route.as_ref()?.signer?).map(|(signer, _)| &*signer.name)
+}
+
 /// The token of an attempt before, while it has half of its life left.
 fn kept(ctx: &RequestContext, index: SignerIndex, now: Instant) -> Option<HeaderValue> {
     let (token, since) = ctx.signed.token.as_ref()?;

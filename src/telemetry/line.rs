@@ -52,6 +52,8 @@ pub struct Line<'a> {
     pub endpoint: Option<SocketAddr>,
     /// That endpoint's zone.
     pub zone: Option<&'a str>,
+    /// Who signed for it towards the upstream.
+    pub signer: Option<&'a str>,
     /// How many attempts there were; 0 when the gateway answered itself.
     pub attempts: u32,
     /// Whether the last attempt's connection had served before.
@@ -131,6 +133,7 @@ impl Line<'_> {
             push_endpoint(out, endpoint);
         }
         option(out, r#"","zone":""#, self.zone.map(str::as_bytes));
+        option(out, r#"","signer":""#, self.signer.map(str::as_bytes));
         number(out, r#"","attempts":"#, u64::from(self.attempts));
         match self.reused {
             Some(true) => out.extend_from_slice(br#","reused":true"#),

@@ -125,6 +125,12 @@ fn forward(out: &mut Lines, told: &ForwardTold) {
     out.add("action", &format!("forward as {}{path}", told.host));
     let shares = told.split.iter().map(|part| format!("{} {}", part.upstream, percent(part.share)));
     out.add("", &format!("split: {}", shares.collect::<Vec<_>>().join(", ")));
+    if let Some(signed) = &told.signed {
+        let claims = signed.claims.join(" ");
+        let text =
+            format!("signed by {} with {} in {}: {claims}", signed.signer, signed.algorithm, signed.header);
+        out.add("", &text);
+    }
     // The first that applies decides.
     let mut decided = false;
     for one in &told.overrides {

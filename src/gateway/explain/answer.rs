@@ -161,6 +161,22 @@ pub struct ForwardTold {
     pub path: Option<String>,
     /// The host that the upstream gets.
     pub host: String,
+    /// The token that the upstream gets; absent where nobody signs.
+    #[serde(default)]
+    pub signed: Option<SignedTold>,
+}
+
+/// Who signs for a request.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct SignedTold {
+    /// The signer's name.
+    pub signer: String,
+    /// The field that carries the token.
+    pub header: String,
+    /// How it is signed.
+    pub algorithm: String,
+    /// Which claims it has, as far as they are known of the request.
+    pub claims: Vec<String>,
 }
 
 /// A part of a split.

@@ -13,6 +13,7 @@ mod answer;
 mod limits;
 mod question;
 mod routes;
+mod signing;
 mod upstreams;
 
 use std::{
@@ -182,6 +183,7 @@ impl Asked<'_> {
             sticky: choice.sticky.map(|(by, has_key)| StickyTold { by, has_key }),
             path: path.ok().map(std::borrow::Cow::into_owned),
             host: host.unwrap_or(text(self.facts.headers)).to_owned(),
+            signed: signing::told(self.snapshot, route),
         };
         let drawn = choice.weights.iter().map(|(index, weight)| (*index, part(*weight)));
         let chances = choice.decided.map_or_else(|| drawn.collect(), |decided| vec![(decided, 1.0)]);

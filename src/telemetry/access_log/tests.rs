@@ -51,6 +51,7 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
         upstream: None,
         endpoint: None,
         zone: None,
+        signer: None,
         attempts: 0,
         reused: None,
         status: 404,

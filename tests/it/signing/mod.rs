@@ -4,6 +4,7 @@
 mod bodies;
 mod forged;
 mod key_set;
+mod rotation;
 mod secrets;
 
 use std::time::SystemTime;
@@ -160,6 +161,28 @@ async fn bad_keys_stop_a_start_and_a_reload_keeps_the_good_ones() {
     assert!(refused.code != Some(0) && refused.stderr.contains("b.pem"), "{refused:?}");
     let echo = gateway.get("/").await.echo();
     claims_of(&gateway, only_token(&echo)).await;
+}
+
+#[tokio::test]
+async fn explain_says_who_would_sign_and_what_the_token_tells() {
+    let origin = Origin::start().await;
+    let gateway = signing(&origin, "claims: [zone, { token: groups }], bind: [path, body]").start().await;
+
+    let told = gateway.ask(&["explain", "--host", "a.test", "--path", "/"]).await;
+
+    let line = "signed by default with ES256 in jwt: iss aud sub iat nbf exp jti zone groups htu bh";
+    assert!(told.stdout.contains(line), "{told:?}");
+}
+
+#[tokio::test]
+async fn check_tells_what_rsa_costs() {
+    let origin = Origin::start().await;
+    let builder =
+        signing_with(&origin, "algorithm: RS256").key("keys/a.pem", &pem(Algorithm::Rs256)).yaml_done();
+
+    let told = builder.check(&[]).await;
+
+    assert!(told.stdout.contains("note: signer default pays about 630 us"), "{told:?}");
 }
 
 /// A signed gateway to be started.

@@ -56,7 +56,7 @@ async fn the_usual_logs_have_none_though_an_answer_tells_it() {
 
     let token = only_token(&answer.echo()).to_owned();
     let line = gateway.line_of(&answer).await;
-    assert_eq!(line["status"], 200);
+    assert_eq!((&line["status"], &line["signer"]), (&200.into(), &"default".into()));
     for part in token.split('.') {
         assert!(!gateway.stderr().contains(part) && !gateway.stdout().contains(part), "{part}");
     }
