@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test lint advisories bench fuzz release compare compare-instructions compare-limits loadtest-edge loadtest-faults loadtest-limits
+.PHONY: help packages build run test test-verifiers lint advisories bench fuzz release compare compare-instructions compare-limits loadtest-edge loadtest-faults loadtest-limits
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -21,9 +21,13 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets
-	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server
+test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens
+	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose
 	$(CARGO) test --locked
+
+test-verifiers: packages ## the verifiers of conf/examples/verify in all four languages; Go and Rust are built first, 80 MB and 6 minutes
+	@.ci/packages python3-jwt python3-cryptography nodejs node-jose golang-go
+	$(CARGO) test --locked --test it -- verifiers:: --include-ignored
 
 lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) fmt --check

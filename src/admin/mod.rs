@@ -7,6 +7,7 @@
 mod explain;
 mod fleet;
 mod key_set;
+mod keys;
 mod limits;
 mod operator;
 mod pages;
@@ -15,6 +16,7 @@ mod zones;
 
 pub use fleet::{FleetStatus, StoreStatus};
 pub use key_set::PATHS as JWKS_PATHS;
+pub use keys::SigningKeyStatus;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};

@@ -1,6 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and what `zones` has. The socket's mode is the only
-//! key to it.
+//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and
+//! what `zones` has. The socket's mode is the only key to it.
 
 use std::{
     sync::Arc,
@@ -15,12 +15,13 @@ use serde::Serialize;
 use super::{
     explain,
     fleet::{self, FleetStatus},
-    key_set,
+    key_set, keys,
     pages::text,
     upstreams::{self, UpstreamStatus},
 };
 use crate::{
     config,
+    jwt::Now,
     lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
     limit::store::Store,
     snapshot::{Current, Snapshot},
@@ -101,8 +102,8 @@ struct DrainStatus {
     max_drain_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /jwks.json, POST /explain, POST /simulate, \
-                             POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
+const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
+                             POST /simulate, POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -121,6 +122,9 @@ impl ServeHttp for Operator {
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::GET, "/limits") => self.limits(session).await,
+            (&Method::GET, "/keys") => {
+                json(session, StatusCode::OK, &keys::status(&self.current.load(), Now::read()))
+            }
             (&Method::POST, "/zone/drain") => self.change_zone(session, true).await,
             (&Method::POST, "/zone/restore") => self.change_zone(session, false).await,
             (&Method::POST, "/simulate") => self.simulate(session).await,

@@ -8,8 +8,12 @@ mod check;
 mod client;
 mod drain;
 mod explain;
+mod http;
+mod jwt;
+mod keys;
 mod limits;
 mod offline;
+mod prove;
 mod reload;
 mod run;
 mod simulate;
@@ -80,6 +84,22 @@ enum Verb {
     /// Rates, keys in use, how often memory was too small, and the keys that have
     /// used most: as their hashes, which `tollgate explain` tells of a request.
     Limits(limits::Limits),
+    /// Make, list and export the keys of signers, and see what they do.
+    Keys(keys::Keys),
+    /// Look at a token as a careful upstream would.
+    Jwt(jwt::Jwt),
+    /// Find out whether an upstream really verifies the tokens that it gets.
+    ///
+    /// Sends one request some 40 times to the upstream's own address, each time with
+    /// another token: good ones, and ones that are expired, forged, for another
+    /// upstream or path, sent twice and so on. Exits 1 when one of them gets in, or a
+    /// good one does not. Only the token differs: choose a --path that reads.
+    ///
+    /// Good tokens are signed with the signer's own key, so that this runs where the
+    /// gateway's files are, as its user. Signed with it too are bad tokens that are of
+    /// no use elsewhere; forgeries are signed with keys made for this run.
+    #[command(after_help = PROVE)]
+    Prove(prove::Prove),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print completions for a shell.
@@ -119,6 +139,9 @@ pub fn main() -> ExitCode {
         Verb::Zone(zone) => zone.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::Limits(limits) => limits.run(),
+        Verb::Keys(keys) => keys.run(),
+        Verb::Jwt(jwt) => jwt.run(),
+        Verb::Prove(prove) => prove.run(),
         Verb::Schema => schema(),
         Verb::Completions { shell } => completions(shell),
         Verb::Version => print(&format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))),
@@ -170,3 +193,12 @@ First steps:
   tollgate status                               what it does now
   tollgate explain --host api.example.com --path /orders
                                                 where a request goes, and why";
+
+const PROVE: &str = "\
+Examples:
+  tollgate prove 10.0.1.10:8080 --route orders --path /orders/7
+  tollgate prove https://orders.internal:8443 --ca mesh-ca.pem --signer default --upstream orders
+  tollgate prove 10.0.1.10:8080 --route orders --method POST --path /echo --body '{}' --json
+
+What counts: 400, 401 and 403 refuse, and so does any answer but success that a good token
+does not get; 429, 5xx and silence are failures. What the signer does not bind is not sent.";

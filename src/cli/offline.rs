@@ -18,6 +18,7 @@ use crate::{
         types::EndpointAddress,
         upstream::{EndpointSpec, UpstreamSpec},
     },
+    limit::Freshness,
     live::LiveState,
     snapshot::Snapshot,
     telemetry::Metrics,
@@ -39,6 +40,8 @@ impl Offline {
     pub(super) fn load(file: &Path) -> Result<Self, Problems> {
         let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
         let live = LiveState::default();
+        // As every endpoint is taken to be healthy.
+        live.limits.fleet.stand(Freshness::Fresh);
         let (mut names, mut problems) = (BTreeMap::new(), Problems::default());
         let learn = |config: &Config| {
             names = stand_ins(config, &live);

@@ -174,12 +174,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(u64::try_from(value).map_or(Node::Signed(value), Node::Unsigned))
     }
 
-    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
-        Ok(Node::Refused(format!("`{value}` is larger than any number can be")))
+    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
+        Ok(Node::Refused(NO_NUMBER.to_owned()))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
-        Ok(Node::Refused(format!("`{value}` is larger than any number can be")))
+    fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
+        Ok(Node::Refused(NO_NUMBER.to_owned()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
@@ -259,6 +259,8 @@ impl Serialize for Node {
 const MOST_UNITS: usize = 4_000_000;
 const UNIT_BYTES: usize = 16;
 
+/// Which is not told: it may be a password without quotes.
+const NO_NUMBER: &str = "this is larger than any number can be; write text in quotes";
 const NOTHING: &str = "the file is empty; write the configuration, or remove the file";
 const SEVERAL: &str = "the file has more than one document; remove the second `---` and what follows it";
 const TOO_LARGE: &str =

@@ -4,7 +4,10 @@
 //! it keeps what serde would only print, and where. What a value has to be is
 //! the types' business; how that is said is this file's.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 use serde::de::{Error, Expected, Unexpected};
 
@@ -84,21 +87,30 @@ impl Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
+        let sentence = match &self.what {
             What::UnknownKey(key, _) if key == MERGE => {
-                f.write_str("merge keys are not read; write the keys out")
+                "merge keys are not read; write the keys out".to_owned()
             }
-            What::UnknownKey(key, known) => {
-                write!(f, "`{key}` is not a key here; {}", instead(key, known))
-            }
-            What::MissingKey(key) => write!(f, "`{key}` is missing"),
+            What::UnknownKey(key, known) => format!("`{key}` is not a key here; {}", instead(key, known)),
+            What::MissingKey(key) => format!("`{key}` is missing"),
             What::UnknownChoice(given, known) => {
-                write!(f, "`{given}` is not known here; {}", instead(given, known))
+                format!("`{given}` is not known here; {}", instead(given, known))
             }
-            What::Wrong(given, wanted) => f.write_str(&wrong(given, wanted)),
-            What::Told(sentence) => f.write_str(sentence),
-        }
+            What::Wrong(given, wanted) => wrong(given, wanted),
+            What::Told(sentence) => sentence.clone(),
+        };
+        f.write_str(&without_logins(&sentence))
     }
+}
+
+/// A sentence without what stands before the host of a URL in it: many write a
+/// store's password there, and what is wrong with a configuration is logged.
+fn without_logins(sentence: &str) -> Cow<'_, str> {
+    let Some((before, after)) = sentence.split_once("://") else { return sentence.into() };
+    let end = after.find(['`', ' ', ',']).unwrap_or(after.len());
+    let (url, rest) = after.split_at(end);
+    let url = url.rsplit_once('@').map_or(url.to_owned(), |(_, host)| format!("…@{host}"));
+    format!("{before}://{url}{}", without_logins(rest)).into()
 }
 
 impl std::error::Error for Fault {}
@@ -166,6 +178,11 @@ fn instead(given: &str, known: &[&str]) -> String {
 fn wrong(given: &Given, wanted: &str) -> String {
     let needed = needed(wanted);
     match given {
+        // Of a secret nothing is told.
+        Given::Scalar(_) if wanted == SECRET => {
+            "what stands here is not text to YAML; write it in quotes".to_owned()
+        }
+        Given::Text(_) if wanted == SECRET => format!("this cannot stand here; write {needed}"),
         Given::Nothing => format!("nothing is written here; write {needed}, or remove the key"),
         Given::Text(text) if is_number(wanted) && text.parse::<u64>().is_ok() => {
             format!("`{text}` is text here; write {needed}, without quotes")
@@ -201,6 +218,9 @@ fn is_number(wanted: &str) -> bool {
 /// How YAML 1.1 wrote "and the keys of that mapping too".
 pub(super) const MERGE: &str = "<<";
 
+/// What is said to be wanted where nothing of what is given may be told.
+pub(in crate::config) const SECRET: &str = "a secret, as text";
+
 // How serde calls them.
 const TEXT: &str = "a string";
 const PATH: &str = "path string";
@@ -209,6 +229,17 @@ const LIST: &str = "a sequence";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_before_a_host_in_a_url_is_not_told() {
+        for (given, told) in [
+            ("`redis://u:pass@h:1` is no address", "`redis://…@h:1` is no address"),
+            ("`rediss://u:p@ss@h:1` or `https://x@y`", "`rediss://…@h:1` or `https://…@y`"),
+            ("see https://example.com, a@b", "see https://example.com, a@b"),
+        ] {
+            assert_eq!(without_logins(given), told);
+        }
+    }
 
     #[test]
     fn a_slip_is_answered_with_the_word_that_was_meant() {

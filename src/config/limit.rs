@@ -55,7 +55,9 @@ pub struct LimitSpec {
     #[serde(default)]
     pub exempt: ExemptSpec,
     /// The most that a limit with `rate` takes: 16 bytes a key, and twice that to
-    /// have room for all. Beyond it the keys that owe least are forgotten.
+    /// have room for all. Beyond it the keys that owe least are forgotten. Of a leased
+    /// limit a quarter is for that, and half for what is to be told the store: 192
+    /// bytes for each key that is in use between two exchanges.
     #[serde(default = "memory")]
     pub memory: ByteSize,
 }

@@ -152,6 +152,8 @@ impl Request<'_> {
                     self.count(index, LimitDecision::StoreAllowed);
                     continue;
                 }
+                // What costs nothing always passes.
+                Source::Store if self.cost(limit) == 0 => continue,
                 Source::Store => {
                     // It may answer at any moment.
                     limited.refuse(index, Some(Duration::from_secs(1)));
@@ -196,7 +198,7 @@ impl Request<'_> {
                     let lease: Few<_> = lease.map(|lease| (lease, ask)).into_iter().collect();
                     self.decide_leased(&[ask], &lease).is_none_or(|verdict| verdict.is_admitted())
                 }
-                Some(Source::Store) => false,
+                Some(Source::Store) => self.cost(limit) == 0,
                 Some(Source::Nobody) => return self.count(index, LimitDecision::StoreAllowed),
                 None => return,
             },

@@ -24,6 +24,10 @@ use crate::config::{
     signer::{Algorithm, ProfileSpec},
 };
 
+mod survey;
+
+pub use survey::{Surveyed, survey};
+
 /// A key of a folder.
 #[derive(Clone, Debug)]
 pub(super) struct Found {

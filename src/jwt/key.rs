@@ -157,7 +157,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn of(key: &PKeyRef<Private>) -> Self {
+    /// What kind `key` is.
+    pub fn of(key: &PKeyRef<Private>) -> Self {
         match key.id() {
             Id::ED25519 => Self::Ed25519,
             Id::RSA => Self::Rsa(key.bits()),

@@ -92,14 +92,15 @@ pub struct Reckoned {
 }
 
 impl Lease {
-    /// A limit of these terms. `identity` names it in the store; a ledger of at most
-    /// `memory` bytes comes on top of the cells, which take as much each.
+    /// A limit of these terms that takes at most `memory` bytes: half of it what is to
+    /// be told (192 bytes a key), a quarter each the cells that the store's word is
+    /// for, and those for while there is none. `identity` names it in the store.
     pub fn new(identity: Arc<str>, terms: Terms, memory: usize, fleet: Arc<FleetLive>) -> Self {
         Self {
             identity,
-            cells: RateLimit::new(terms, memory),
-            alone: RateLimit::new(terms, memory),
-            ledger: Ledger::new(memory),
+            cells: RateLimit::new(terms, memory / 4),
+            alone: RateLimit::new(terms, memory / 4),
+            ledger: Ledger::new(memory / 2),
             fleet,
         }
     }
@@ -171,6 +172,9 @@ impl Lease {
             if told.len() == most {
                 return None;
             }
+            if entry.is_late(lenience, now) {
+                self.ledger.count_untold();
+            }
             told.push(entry.tell(key, &terms, lenience, now));
             Some(Fate::Keep)
         });
@@ -221,8 +225,8 @@ impl Lease {
         self.ledger.keys()
     }
 
-    /// How often something that was spent could not be told: there was no room to note
-    /// it, or its exchange was lost.
+    /// How often something that was spent was not told, or as less than it was: there was
+    /// no room to note it, its exchange was lost, or it waited longer than is told.
     pub fn untold(&self) -> u64 {
         self.ledger.untold()
     }

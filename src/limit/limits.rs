@@ -8,7 +8,6 @@ use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use super::{
     Basis, Clock, Counts, Freshness, KeyNames, KeySeeds, Lease, LimitKey, LimitLive, RateLimit, Standing,
@@ -155,7 +154,8 @@ impl Limit {
     /// How a key stands here, as the field `RateLimit` tells it.
     pub fn told(&self, standing: &Standing) -> Option<HeaderValue> {
         let mut number = itoa::Buffer::new();
-        let mut text: SmallVec<[u8; 128]> = SmallVec::new();
+        // Exactly as long as it can become: a name, and two numbers.
+        let mut text = Vec::with_capacity(self.name.len() + 2 * LONGEST_NUMBER + 8);
         text.push(b'"');
         text.extend_from_slice(self.name.as_bytes());
         text.extend_from_slice(b"\";r=");
@@ -264,6 +264,9 @@ fn policy<'a>(rates: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
 pub fn whole_seconds(span: Duration) -> u64 {
     span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1)
 }
+
+/// Of 64 bits, in digits.
+const LONGEST_NUMBER: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -98,8 +98,25 @@ async fn the_schema_knows_every_section() {
 
 #[tokio::test]
 async fn every_verb_has_help_that_fits_a_terminal() {
-    for verb in ["", "run", "check", "reload", "status", "explain", "schema", "completions", "version"] {
-        let arguments: Vec<_> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+    for verb in [
+        "",
+        "run",
+        "check",
+        "reload",
+        "status",
+        "explain",
+        "keys",
+        "keys generate",
+        "keys list",
+        "keys export",
+        "keys status",
+        "jwt verify",
+        "prove",
+        "schema",
+        "completions",
+        "version",
+    ] {
+        let arguments: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
         let told = Gateway::cli(&arguments).await;
 
         assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{told:?}");

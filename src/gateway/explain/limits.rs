@@ -50,7 +50,7 @@ impl Looks<'_> {
         let mut told = LimitTold {
             name: limit.name.to_string(),
             enforced: limit.spec().enforce,
-            says: "admits".to_owned(),
+            says: ADMITS.to_owned(),
             key: None,
             cost: None,
             remaining: None,
@@ -68,7 +68,7 @@ impl Looks<'_> {
             }
             Hold::Denied => Err(Rejection::LimitKeyMissing),
         };
-        if let Err(why) = says {
+        if let (Err(why), ADMITS) = (says, &*told.says) {
             told.says = why.flag().to_owned();
         }
         (told, says)
@@ -97,7 +97,11 @@ impl Looks<'_> {
                 told.remaining = Some(left);
                 (left > 0).then_some(()).ok_or(Rejection::ConcurrencyLimited)
             }
-            (Some(Source::Store), _) => Err(Rejection::RateLimited),
+            (Some(Source::Store), _) if request.cost(limit) == 0 => Ok(()),
+            (Some(Source::Store), _) => {
+                told.says = "the store does not answer, and it denies".to_owned();
+                Err(Rejection::RateLimited)
+            }
             (Some(Source::Nobody), _) | (None, Counts::Rate(..) | Counts::Leased(..)) => {
                 told.says = "does not hold".to_owned();
                 Ok(())
@@ -105,6 +109,8 @@ impl Looks<'_> {
         }
     }
 }
+
+const ADMITS: &str = "admits";
 
 /// The most that a key can have.
 fn most(limit: &Limit) -> u32 {

@@ -61,13 +61,22 @@ impl Entry {
     /// told with so much less: the key has had that time to gain it.
     pub(super) fn tell(&mut self, key: KeyHash, terms: &Terms, age: Duration, now: Moment) -> Told {
         let nanos = terms.time(self.spent).as_nanos() + u128::from(self.rest);
-        let late = u128::from(now.0.saturating_sub(self.since)).saturating_sub(age.as_nanos());
-        let micros = (nanos / 1_000).saturating_sub(late.div_ceil(1_000));
+        let micros = (nanos / 1_000).saturating_sub(self.late(age, now).div_ceil(1_000));
         self.rest = u16::try_from(nanos % 1_000).unwrap_or(0);
         let micros = u64::try_from(micros).unwrap_or(u64::MAX).min(MOST_MICROS);
         let told = Told { key, micros, age, extra: self.extra };
         (self.spent, self.extra, self.unheard) = (0, 0, false);
         told
+    }
+
+    /// Whether something that was spent so long ago is told as less than it was.
+    pub(super) fn is_late(&self, age: Duration, now: Moment) -> bool {
+        self.spent > 0 && self.late(age, now) > 0
+    }
+
+    /// By how much the first of it is older than what will be told of it.
+    fn late(&self, age: Duration, now: Moment) -> u128 {
+        u128::from(now.0.saturating_sub(self.since)).saturating_sub(age.as_nanos())
     }
 
     /// Asks for the store's word though there may be nothing to tell.

@@ -91,6 +91,9 @@ fn what_was_spent_longer_ago_than_is_told_is_told_with_so_much_less() {
 
     let told = |n| told.iter().find(|told| told.key == key(n)).unwrap().micros;
     assert_eq!((told(1), told(2)), (300_000, 0));
+    assert_eq!(lease.untold(), 2);
+    ask(&lease, 3, 1, ms(1_300));
+    assert_eq!((lease.cut(10, LENIENCE, ms(1_400)).len(), lease.untold()), (1, 2));
 }
 
 /// A key in debt at 10 ms, with others that spend three times as much.

@@ -144,7 +144,7 @@ const IN_FLIGHT: Family = Family {
 };
 const UNTOLD: Family = Family {
     name: "tollgate_limit_untold_total",
-    help: "What was spent of a leased limit and never told the store: no room, or its exchange was lost.",
+    help: "What was spent of a leased limit and not told the store in full: no room, its exchange was lost, or it came too late.",
     labels: &["limit"],
     kind: MetricType::COUNTER,
 };

@@ -1,0 +1,3 @@
+module tollgate.example/verify
+
+go 1.19

@@ -1,0 +1,59 @@
+//! `GET /keys`: what each key of the signers does, and who waits for what.
+
+use serde::Serialize;
+
+use crate::{
+    jwt::{KeyState, KeyStatus, Now},
+    snapshot::Snapshot,
+};
+
+/// A key that verifiers are told of.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct SigningKeyStatus {
+    pub signer: String,
+    /// None once it is gone.
+    pub file: Option<String>,
+    pub kid: String,
+    pub algorithm: &'static str,
+    /// `published`, `signing`, `resting` or `retired`.
+    pub state: &'static str,
+    /// Of one that is published only: until it may sign, if nobody fetches it.
+    pub ready_in_seconds: Option<u64>,
+    /// Who did not fetch it yet; when nobody is left, it may sign.
+    pub laggards: Vec<String>,
+    /// Of a retired one: seconds since 1970.
+    pub published_until: Option<u64>,
+    /// The same, from now on.
+    pub gone_in_seconds: Option<u64>,
+}
+
+/// Every key, by signer.
+pub(super) fn status(snapshot: &Snapshot, now: Now) -> Vec<SigningKeyStatus> {
+    let wall = now.wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    snapshot.signing.signers.status(now).into_iter().map(|key| told(key, wall)).collect()
+}
+
+fn told(key: KeyStatus, wall: u64) -> SigningKeyStatus {
+    let (state, ready, laggards) = match key.state {
+        Some(KeyState::Signing) => ("signing", None, Vec::new()),
+        Some(KeyState::Resting) => ("resting", None, Vec::new()),
+        Some(KeyState::Published { waits, laggards }) => {
+            // Rounded up: by then it may, and not a second before.
+            let waits = waits.as_secs() + u64::from(waits.subsec_nanos() > 0);
+            ("published", Some(waits), laggards)
+        }
+        None => ("retired", None, Vec::new()),
+    };
+    SigningKeyStatus {
+        signer: key.signer.to_string(),
+        file: key.file.map(|file| file.to_string()),
+        kid: key.kid.to_string(),
+        algorithm: key.algorithm.name(),
+        state,
+        ready_in_seconds: ready,
+        laggards: laggards.iter().map(ToString::to_string).collect(),
+        published_until: key.published_until,
+        gone_in_seconds: key.published_until.map(|until| until.saturating_sub(wall)),
+    }
+}

@@ -1,0 +1,85 @@
+//! Which folders of keys a verb looks at: one by its path, or those of a
+//! configuration's signers.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use crate::{
+    cli::{BAD_CONFIG, USAGE, tell},
+    config::{self, signer::SignerSpec, types::Name},
+    jwt::{SigningKey, Surveyed, survey},
+};
+
+/// Which keys.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Which {
+    /// A folder of keys.
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    folder: Option<PathBuf>,
+    /// The folders of this configuration's signers.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// This signer's alone.
+    #[arg(long, requires = "config", value_name = "NAME")]
+    signer: Option<Name>,
+}
+
+/// A folder as it is.
+pub struct Looked {
+    /// Whose it is.
+    pub signer: Option<String>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What lies in it, in order; or why it cannot be listed.
+    pub files: io::Result<Vec<Surveyed>>,
+}
+
+impl Looked {
+    fn at(path: PathBuf, signer: Option<&SignerSpec>) -> Self {
+        let files = survey(&path, signer);
+        Self { signer: signer.map(|spec| spec.name.to_string()), path, files }
+    }
+
+    /// What keeps a gateway from using it, each as a line.
+    pub fn problems(&self) -> Vec<String> {
+        match &self.files {
+            Err(why) => vec![format!("{} cannot be listed: {why}", self.path.display())],
+            Ok(files) if files.is_empty() => {
+                let folder = self.path.display();
+                vec![format!("{folder} holds no key; make one: `tollgate keys generate --out {folder}`")]
+            }
+            Ok(files) => {
+                let bad = files.iter().filter_map(|file| Some((file, file.key.as_ref().err()?)));
+                bad.map(|(file, why)| format!("{} {why}", file.path.display())).collect()
+            }
+        }
+    }
+
+    /// The good keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.files.iter().flatten().filter_map(|file| file.key.as_ref().ok())
+    }
+}
+
+impl Which {
+    /// The folders, or the exit code of who was told why there are none.
+    pub fn look(&self) -> Result<Vec<Looked>, std::process::ExitCode> {
+        if let Some(folder) = &self.folder {
+            return Ok(vec![Looked::at(folder.clone(), None)]);
+        }
+        let file = self.config.clone().unwrap_or_default();
+        let loaded = config::load(&file).map_err(|problems| tell(&problems.to_string(), BAD_CONFIG))?;
+        let config = &loaded.config;
+        let wanted = |spec: &&SignerSpec| self.signer.as_ref().is_none_or(|name| spec.name == *name);
+        let specs = config.signers.iter().map(|signer| &signer.spec).filter(wanted);
+        let looked: Vec<_> = specs.map(|spec| Looked::at(config.resolve(&spec.keys), Some(spec))).collect();
+        if looked.is_empty() {
+            let text = match &self.signer {
+                Some(name) => format!("error: there is no signer `{name}`\n"),
+                None => "error: there are no `signers`\n".to_owned(),
+            };
+            return Err(tell(&text, USAGE));
+        }
+        Ok(looked)
+    }
+}
