@@ -29,8 +29,9 @@ async fn the_script_reckons_as_the_gateway_does() {
     let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
 
     let told = (proptest::array::uniform3(found()), proptest::collection::vec(spent(), 1..20), 1_u64..1 << 40);
-    let run = |(found, spent, most)| run(&mut connection.borrow_mut(), &found, &spent, most);
-    runner.run(&told, run).unwrap();
+    runner
+        .run(&told, |(found, spent, most)| run(&mut connection.borrow_mut(), &found, &spent, most))
+        .unwrap();
 }
 
 fn spent() -> impl Strategy<Value = Spent> {
