@@ -21,6 +21,7 @@ mod tls;
 
 use std::{io, sync::Arc, thread};
 
+pub use failure::StoreError;
 use rounds::Rounds;
 pub use settings::StoreSettings;
 use state::Shared;

@@ -21,6 +21,7 @@ use super::{
     Followed, StoreSettings,
     client::Client,
     exchange::{Exchange, Fleet},
+    failure::StoreError,
     script::Scripts,
     state::Shared,
 };
@@ -82,7 +83,7 @@ impl Rounds {
                 continue;
             };
             let round = AssertUnwindSafe(self.round(&settings, &followed)).catch_unwind().await;
-            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken));
+            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken.into()));
             let wake = Instant::now() + wait;
             tokio::select! {
                 changed = self.followed.changed() => if changed.is_err() { return },
@@ -111,7 +112,7 @@ impl Rounds {
         let took = began.elapsed();
         match outcome {
             Err(why) => {
-                self.shared.series.exchanged(why, took);
+                self.shared.series.exchanged(why.result(), took);
                 self.failed(why)
             }
             Ok(done) => {
@@ -130,7 +131,7 @@ impl Rounds {
 
     /// Connects, and sees whether all of it can be written to; and to more than that, if
     /// it was settling up that failed.
-    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, ExchangeResult> {
+    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, StoreError> {
         // Once leases are stale nobody waits for it: a cluster's many handshakes may
         // take their time.
         let patience = if self.failures < STALE_AFTER { 1 } else { 4 };
@@ -155,7 +156,7 @@ impl Rounds {
         client: Client,
         settings: &StoreSettings,
         followed: &Followed,
-    ) -> Result<Done, ExchangeResult> {
+    ) -> Result<Done, StoreError> {
         let exchange = self.exchange(&client, settings, followed);
         let present = self.present_at <= Instant::now();
         let (settled, fleet) = tokio::join!(exchange.settle_up(self.most_keys), async {
@@ -165,7 +166,7 @@ impl Rounds {
             }
         });
         if let Some(why) = settled.failure {
-            return Err(why);
+            return Err(why.into());
         }
         if let Some(fleet) = fleet? {
             self.met(&fleet);
@@ -194,13 +195,13 @@ impl Rounds {
     }
 
     /// Says when to try again.
-    fn failed(&mut self, why: ExchangeResult) -> Duration {
+    fn failed(&mut self, why: StoreError) -> Duration {
         let was_let_in = self.client.take().is_some();
         self.failures = self.failures.saturating_add(1);
         let again = if was_let_in { &mut self.unsettled } else { &mut self.retries };
         let wait = wait(*again, if was_let_in { LONGEST_UNSETTLED } else { LONGEST });
         *again = again.saturating_add(1);
-        if why == ExchangeResult::Timeout {
+        if why.result() == ExchangeResult::Timeout {
             self.most_keys = (self.most_keys / 2).max(FEWEST_KEYS);
         }
         log::debug!("exchange with the store failed: result={} failures={}", why.word(), self.failures);

@@ -264,6 +264,18 @@ async fn what_somebody_else_wrote_harms_no_key() {
 }
 
 #[tokio::test]
+async fn seeds_that_are_none_are_named_as_what_is_wrong() {
+    let redis = Redis::start().await;
+    redis.cli(&["SET", "tollgate:seeds", "nonsense"]).await;
+    let follower = Follower::of(&spec(&redis, ""), None);
+    assert_eq!(follower.is_down().await, "seeds");
+
+    redis.cli(&["DEL", "tollgate:seeds"]).await;
+
+    follower.is_up().await;
+}
+
+#[tokio::test]
 async fn scripts_that_the_store_forgot_are_told_again() {
     let redis = Redis::start().await;
     let follower = Follower::of(&spec(&redis, ""), None);
