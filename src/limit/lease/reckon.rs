@@ -17,6 +17,20 @@ pub struct Cell {
     pub total: u64,
 }
 
+impl Cell {
+    /// What stands there, as the store writes it; what somebody else wrote is none.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let (due, total) = str::from_utf8(text).ok()?.split_once(' ')?;
+        Some(Self { due: number(due)?, total: number(total)? })
+    }
+}
+
+/// Decimal digits; what is too large is the most that is exact.
+fn number(digits: &str) -> Option<u64> {
+    let is_one = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_one.then(|| digits.parse().unwrap_or(MOST).min(MOST))
+}
+
 /// Adds what was spent since `age_us` ago. All in microseconds.
 pub fn reckon(
     cell: Option<Cell>,
@@ -28,14 +42,38 @@ pub fn reckon(
     let Cell { due, total } = cell.unwrap_or_default();
     let begun = due.max(now_us.saturating_sub(age_us));
     let due = begun.saturating_add(spent_us).min(now_us.saturating_add(most_ahead_us));
-    let total = total.saturating_add(spent_us);
+    let total = total.saturating_add(spent_us).min(MOST);
     let ahead = Duration::from_micros(due.saturating_sub(now_us));
     (Cell { due, total }, Reckoned { ahead, total })
 }
 
+/// What the store adds up is a double, exact up to 2^53: of this and of what is told
+/// at once the sum is.
+const MOST: u64 = 1 << 52;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_store_has_of_a_key_is_two_numbers_or_nothing() {
+        let read = |text: &str| Cell::read(text.as_bytes());
+
+        assert_eq!(read("12 0"), Some(Cell { due: 12, total: 0 }));
+        let most = Some(Cell { due: 1, total: MOST });
+        assert_eq!((read("1 99999999999999999999"), read(&format!("1 {}", 1_u64 << 60))), (most, most));
+        for bad in ["", " ", "1", "1 ", " 1", "1  1", "-1 1", "+1 1", "1 1 ", "1 1\n", "1e3 1"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+        assert_eq!(Cell::read(b"\xff 1"), None);
+    }
+
+    #[test]
+    fn a_total_has_an_end_that_is_exact() {
+        let (cell, told) = reckon(Cell::read(b"0 99999999999999999999"), 10_000, 500, 0, 700);
+
+        assert_eq!((cell.due, cell.total, told.total), (10_500, MOST, MOST));
+    }
 
     #[test]
     fn what_is_spent_begins_so_long_ago_and_is_added_to_what_is_owed() {

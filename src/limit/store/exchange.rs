@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     StoreSettings,
     client::Client,
-    failure,
+    failure::{self, StoreError},
     script::{BUCKETS, Bucket, Scripts, bucket_of, seeds},
 };
 use crate::{
@@ -51,13 +51,14 @@ impl Exchange<'_> {
     }
 
     /// Says that this gateway is there.
-    pub(super) async fn present(&self, id: u64, own: FleetSeeds) -> Result<Fleet, ExchangeResult> {
+    pub(super) async fn present(&self, id: u64, own: FleetSeeds) -> Result<Fleet, StoreError> {
         let prefix = self.settings.spec.prefix.as_str();
         let word = async {
             let gateways = self.scripts.present(self.client, prefix, id).await?;
-            Ok(Fleet { gateways, seeds: seeds(self.client, prefix, own).await? })
+            Ok((gateways, seeds(self.client, prefix, own).await?))
         };
-        self.in_time(word).await
+        let (gateways, seeds) = self.in_time(word).await?;
+        Ok(Fleet { gateways, seeds: seeds? })
     }
 
     /// Settles up what was spent, oldest first: at most so many keys of all leases.

@@ -2,7 +2,46 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::telemetry::metrics::ExchangeResult;
+use crate::{limit::NoSeeds, telemetry::metrics::ExchangeResult};
+
+/// Why the store is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StoreError {
+    /// An exchange ended so.
+    Exchange(ExchangeResult),
+    /// It answers, and what it has in the place of seeds is none.
+    Seeds,
+}
+
+impl StoreError {
+    /// What operators call it: the word of the exchange, or `seeds`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exchange(result) => result.word(),
+            Self::Seeds => "seeds",
+        }
+    }
+
+    /// What the exchange is counted as.
+    pub(super) fn result(self) -> ExchangeResult {
+        match self {
+            Self::Exchange(result) => result,
+            Self::Seeds => ExchangeResult::Broken,
+        }
+    }
+}
+
+impl From<ExchangeResult> for StoreError {
+    fn from(result: ExchangeResult) -> Self {
+        Self::Exchange(result)
+    }
+}
+
+impl From<NoSeeds> for StoreError {
+    fn from(_: NoSeeds) -> Self {
+        Self::Seeds
+    }
+}
 
 /// How an exchange ended that ended with this.
 pub(super) fn of(why: &RedisError) -> ExchangeResult {

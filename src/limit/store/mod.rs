@@ -21,6 +21,7 @@ mod tls;
 
 use std::{io, sync::Arc, thread};
 
+pub use failure::StoreError;
 use rounds::Rounds;
 pub use settings::StoreSettings;
 use state::Shared;
@@ -43,6 +44,15 @@ struct Followed {
     leases: Arc<[Arc<Lease>]>,
 }
 
+impl Followed {
+    fn is_like(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Arc<Lease>, &Arc<Lease>)| Arc::ptr_eq(one, other);
+        self.settings == other.settings
+            && self.leases.len() == other.leases.len()
+            && self.leases.iter().zip(other.leases.iter()).all(same)
+    }
+}
+
 impl Store {
     /// Begins without a store; `fleet` is told what is heard of the fleet, `clock` is
     /// the one that leases count in. Fails when the system gives no thread.
@@ -62,7 +72,13 @@ impl Store {
     /// From now on these leases are settled up in this store, and no others anywhere.
     pub fn follow(&self, settings: Option<Arc<StoreSettings>>, leases: Vec<Arc<Lease>>) {
         let settings = settings.filter(|_| !leases.is_empty());
-        self.followed.send_replace(Followed { settings, leases: leases.into() });
+        let next = Followed { settings, leases: leases.into() };
+        // Whoever waits before another try, waits on when nothing is other than before.
+        self.followed.send_if_modified(|now| {
+            let differs = !now.is_like(&next);
+            *now = next;
+            differs
+        });
     }
 
     /// How the store is; `None` when no limit needs one.
@@ -73,3 +89,41 @@ impl Store {
 
 /// Look-ups of names that hang wait in threads; more than these wait for those.
 const MOST_LOOKUPS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::limit::Terms;
+
+    #[test]
+    fn only_what_is_other_than_before_wakes_who_waits() {
+        let fleet = Arc::<FleetLive>::default();
+        let store =
+            Store::start(fleet.clone(), Clock::new(Instant::now()), &Metrics::new().unwrap()).unwrap();
+        let settings = |prefix: &str| {
+            let spec = format!("{{ addresses: [\"127.0.0.1:1\"], prefix: {prefix} }}");
+            Some(Arc::new(StoreSettings::new(&serde_yaml::from_str(&spec).unwrap(), None).unwrap()))
+        };
+        let lease = || {
+            let terms = Terms::new(100, Duration::from_secs(1), 20);
+            Arc::new(Lease::new("a".into(), terms, 1 << 12, fleet.clone()))
+        };
+        let (one, other) = (lease(), lease());
+        store.follow(settings("a"), vec![one.clone()]);
+        let mut waits = store.followed.subscribe();
+        let mut wakes = |prefix: &str, leases: &[&Arc<Lease>]| {
+            store.follow(settings(prefix), leases.iter().map(|lease| Arc::clone(lease)).collect());
+            let wakes = waits.has_changed().unwrap();
+            waits.mark_unchanged();
+            wakes
+        };
+
+        assert!(!wakes("a", &[&one]));
+        assert!(wakes("a", &[&one, &other]));
+        assert!(wakes("a", &[&other]));
+        assert!(wakes("b", &[&other]));
+        assert!(wakes("b", &[]));
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Owns when: an exchange every `exchange_every`, a word of presence each second, and
 //! trying again after a failure. Always holds: two failures in a row make leases
-//! stale, and nothing but a store that answers makes them fresh.
+//! stale, and nothing but a store that answers makes them fresh: one that settles up,
+//! if it was that which failed.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -20,6 +21,7 @@ use super::{
     Followed, StoreSettings,
     client::Client,
     exchange::{Exchange, Fleet},
+    failure::StoreError,
     script::Scripts,
     state::Shared,
 };
@@ -39,8 +41,11 @@ pub(super) struct Rounds {
     client: Option<Client>,
     /// In a row, of exchanges: a store that lets us in and answers nothing else is none.
     failures: u32,
-    /// Since the last exchange that settled up: the wait grows with them.
+    /// Ways in that failed, since the last one that did not: the wait grows with them.
     retries: u32,
+    /// Exchanges that failed though the store let us in, since the last one that
+    /// settled up. While there are any, to be let in again says nothing.
+    unsettled: u32,
     /// Keys in an exchange: fewer for a store that is too slow for more.
     most_keys: usize,
     /// When the next word of presence is due.
@@ -59,6 +64,7 @@ impl Rounds {
             client: None,
             failures: 0,
             retries: 0,
+            unsettled: 0,
             most_keys: MOST_KEYS,
             present_at: Instant::now(),
             clock,
@@ -77,7 +83,7 @@ impl Rounds {
                 continue;
             };
             let round = AssertUnwindSafe(self.round(&settings, &followed)).catch_unwind().await;
-            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken));
+            let wait = round.unwrap_or_else(|_| self.failed(ExchangeResult::Broken.into()));
             let wake = Instant::now() + wait;
             tokio::select! {
                 changed = self.followed.changed() => if changed.is_err() { return },
@@ -89,7 +95,8 @@ impl Rounds {
     /// Begins afresh with another store; what is the same stays connected.
     fn take_over(&mut self, settings: Option<Arc<StoreSettings>>) {
         if settings != self.settings {
-            (self.client, self.failures, self.retries, self.most_keys) = (None, 0, 0, MOST_KEYS);
+            (self.client, self.failures, self.most_keys) = (None, 0, MOST_KEYS);
+            (self.retries, self.unsettled) = (0, 0);
             self.shared.begin(settings.as_deref());
         }
         self.settings = settings;
@@ -105,7 +112,7 @@ impl Rounds {
         let took = began.elapsed();
         match outcome {
             Err(why) => {
-                self.shared.series.exchanged(why, took);
+                self.shared.series.exchanged(why.result(), took);
                 self.failed(why)
             }
             Ok(done) => {
@@ -122,8 +129,9 @@ impl Rounds {
         }
     }
 
-    /// Connects, and sees whether all of it can be written to.
-    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, ExchangeResult> {
+    /// Connects, and sees whether all of it can be written to; and to more than that, if
+    /// it was settling up that failed.
+    async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, StoreError> {
         // Once leases are stale nobody waits for it: a cluster's many handshakes may
         // take their time.
         let patience = if self.failures < STALE_AFTER { 1 } else { 4 };
@@ -133,9 +141,13 @@ impl Rounds {
         exchange.probe().await?;
         let fleet = exchange.present(self.id, self.shared.fleet.seeds()).await?;
         self.met(&fleet);
-        self.client = Some(client);
+        self.client = Some(client.clone());
         // The next exchange shows whether it was more than a greeting.
         self.failures = self.failures.min(STALE_AFTER - 1);
+        self.retries = 0;
+        if self.unsettled > 0 {
+            return self.settle_up(client, settings, followed).await;
+        }
         Ok(Done { asked: true, is_all: true })
     }
 
@@ -144,7 +156,7 @@ impl Rounds {
         client: Client,
         settings: &StoreSettings,
         followed: &Followed,
-    ) -> Result<Done, ExchangeResult> {
+    ) -> Result<Done, StoreError> {
         let exchange = self.exchange(&client, settings, followed);
         let present = self.present_at <= Instant::now();
         let (settled, fleet) = tokio::join!(exchange.settle_up(self.most_keys), async {
@@ -154,14 +166,14 @@ impl Rounds {
             }
         });
         if let Some(why) = settled.failure {
-            return Err(why);
+            return Err(why.into());
         }
         if let Some(fleet) = fleet? {
             self.met(&fleet);
         }
-        let asked = settled.asked || present;
+        let asked = settled.asked || present || self.unsettled > 0;
         if asked {
-            (self.failures, self.retries) = (0, 0);
+            (self.failures, self.unsettled) = (0, 0);
             self.most_keys = (self.most_keys * 2).min(MOST_KEYS);
         }
         Ok(Done { asked, is_all: settled.is_all })
@@ -183,10 +195,13 @@ impl Rounds {
     }
 
     /// Says when to try again.
-    fn failed(&mut self, why: ExchangeResult) -> Duration {
-        self.client = None;
+    fn failed(&mut self, why: StoreError) -> Duration {
+        let was_let_in = self.client.take().is_some();
         self.failures = self.failures.saturating_add(1);
-        if why == ExchangeResult::Timeout {
+        let again = if was_let_in { &mut self.unsettled } else { &mut self.retries };
+        let wait = wait(*again, if was_let_in { LONGEST_UNSETTLED } else { LONGEST });
+        *again = again.saturating_add(1);
+        if why.result() == ExchangeResult::Timeout {
             self.most_keys = (self.most_keys / 2).max(FEWEST_KEYS);
         }
         log::debug!("exchange with the store failed: result={} failures={}", why.word(), self.failures);
@@ -195,10 +210,13 @@ impl Rounds {
             return Duration::ZERO;
         }
         self.shared.failed(why);
-        let wait = (RETRY.0 * (1 << self.retries)).min(RETRY.1);
-        self.retries = (self.retries + 1).min(10);
         wait
     }
+}
+
+/// Before another try, after so many.
+fn wait(tries: u32, longest: Duration) -> Duration {
+    RETRY.saturating_mul(1 << tries.min(10)).min(longest)
 }
 
 struct Done {
@@ -219,4 +237,21 @@ const PRESENT_EVERY: Duration = Duration::from_secs(1);
 
 /// The first and the longest wait: a store comes back to a fleet within seconds, and
 /// is not held down by it.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const RETRY: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(1);
+/// For one that lets in and settles nothing: that is seldom over in a second, and each
+/// try costs what it told.
+const LONGEST_UNSETTLED: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_longest() {
+        let waits = |longest| [0, 1, 3, 4, 7, 99].map(|tries| wait(tries, longest).as_millis());
+
+        assert_eq!(waits(LONGEST), [100, 200, 800, 1_000, 1_000, 1_000]);
+        assert_eq!(waits(LONGEST_UNSETTLED), [100, 200, 800, 1_600, 10_000, 10_000]);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value, cmd};
 
 use super::client::Client;
-use crate::limit::{FleetSeeds, KeyHash, Reckoned, Told};
+use crate::limit::{FleetSeeds, KeyHash, NoSeeds, Reckoned, Told};
 
 /// A script, as the store knows it.
 pub(super) struct Script {
@@ -81,14 +81,23 @@ impl Scripts {
     }
 }
 
-/// The seeds that the fleet hashes keys with: those that are there, else `own`.
-pub(super) async fn seeds(client: &Client, prefix: &str, own: FleetSeeds) -> RedisResult<FleetSeeds> {
-    let key = format!("{prefix}:seeds");
+/// The seeds that the fleet hashes keys with: those that are there, else `own`; or what
+/// is there is none.
+pub(super) async fn seeds(
+    client: &Client,
+    prefix: &str,
+    own: FleetSeeds,
+) -> RedisResult<Result<FleetSeeds, NoSeeds>> {
+    let key = seeds_key(prefix);
     client.ask(cmd("SET").arg(&key).arg(own.to_string()).arg("NX")).await?;
     let answer = client.ask(cmd("GET").arg(&key)).await?;
     let Value::BulkString(text) = answer else { return Err(unfit()) };
-    let text = str::from_utf8(&text).ok();
-    text.and_then(|text| text.parse().ok()).ok_or_else(unfit)
+    Ok(str::from_utf8(&text).map_err(|_| NoSeeds).and_then(str::parse))
+}
+
+/// Where the fleet's seeds are.
+pub(super) fn seeds_key(prefix: &str) -> String {
+    format!("{prefix}:seeds")
 }
 
 /// A sixteenth of a limit's keys, which lie together.

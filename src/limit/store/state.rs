@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StoreSettings, exchange::Fleet};
+use super::{StoreSettings, exchange::Fleet, failure::StoreError, script::seeds_key};
 use crate::{
-    limit::{FleetLive, Freshness},
-    telemetry::metrics::{ExchangeResult, StoreSeries},
+    limit::{FleetLive, Freshness, NoSeeds},
+    telemetry::metrics::StoreSeries,
 };
 
 /// What the rounds know and others ask.
@@ -22,9 +22,11 @@ pub(super) struct Shared {
 
 struct State {
     addresses: String,
+    /// What they lie at.
+    seeds: String,
     since: Instant,
     up: Option<bool>,
-    error: Option<ExchangeResult>,
+    error: Option<StoreError>,
     took: Option<Duration>,
 }
 
@@ -38,7 +40,7 @@ pub struct StoreView {
     /// Since it does, or does not.
     pub since: Instant,
     /// Why not.
-    pub error: Option<ExchangeResult>,
+    pub error: Option<StoreError>,
     /// What the last exchange took.
     pub took: Option<Duration>,
     /// Gateways last seen there; `None` before the first look.
@@ -58,6 +60,7 @@ impl Shared {
         }
         *self.locked() = settings.map(|settings| State {
             addresses: settings.addresses(),
+            seeds: seeds_key(settings.spec.prefix.as_str()),
             since: Instant::now(),
             up: None,
             error: None,
@@ -91,11 +94,14 @@ impl Shared {
         }
     }
 
-    pub(super) fn failed(&self, why: ExchangeResult) {
+    pub(super) fn failed(&self, why: StoreError) {
         self.fleet.stand(Freshness::Stale);
         let mut locked = self.locked();
         let Some(state) = locked.as_mut() else { return };
-        state.error = Some(why);
+        let other = state.error.replace(why) != Some(why);
+        if why == StoreError::Seeds && other {
+            log::warn!("{}: {NoSeeds}", state.seeds);
+        }
         if state.up != Some(false) {
             (state.up, state.since) = (Some(false), Instant::now());
             log::warn!(

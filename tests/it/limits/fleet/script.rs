@@ -28,8 +28,10 @@ async fn the_script_reckons_as_the_gateway_does() {
     let connection = RefCell::new(redis::Client::open(url).unwrap().get_connection().unwrap());
     let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
 
-    let told = (proptest::collection::vec(spent(), 1..20), 1_u64..1 << 40);
-    runner.run(&told, |(spent, most)| run(&mut connection.borrow_mut(), &spent, most)).unwrap();
+    let told = (proptest::array::uniform3(found()), proptest::collection::vec(spent(), 1..20), 1_u64..1 << 40);
+    runner
+        .run(&told, |(found, spent, most)| run(&mut connection.borrow_mut(), &found, &spent, most))
+        .unwrap();
 }
 
 fn spent() -> impl Strategy<Value = Spent> {
@@ -44,10 +46,33 @@ fn spent() -> impl Strategy<Value = Spent> {
     })
 }
 
-fn run(connection: &mut Connection, told: &[Spent], most: u64) -> Result<(), TestCaseError> {
+/// What may stand there before: nothing, what a gateway wrote, and what nobody should
+/// have.
+fn found() -> impl Strategy<Value = Option<Vec<u8>>> {
+    let numbers = ("[0-9]{0,25}", "[0-9]{1,400}").prop_map(|(due, total)| format!("{due} {total}"));
+    let cell = (0_u64..1 << 52, 0_u64..1 << 52).prop_map(|(due, total)| format!("{due} {total}"));
+    prop_oneof![
+        Just(None),
+        cell.prop_map(|text| Some(text.into_bytes())),
+        numbers.prop_map(|text| Some(text.into_bytes())),
+        "[-+. 0-9a-fx]{0,12}".prop_map(|text| Some(text.into_bytes())),
+        proptest::collection::vec(any::<u8>(), 0..12).prop_map(Some),
+    ]
+}
+
+fn run(
+    connection: &mut Connection,
+    found: &[Option<Vec<u8>>; 3],
+    told: &[Spent],
+    most: u64,
+) -> Result<(), TestCaseError> {
     let keys = ["{t}:a", "{t}:b", "{t}:c"];
     let _: () = connection.del(&keys).unwrap();
-    let (mut cells, mut now) = ([None; 3], 1_790_000_000_000_000_u64);
+    for (key, found) in keys.iter().zip(found) {
+        let _: () = found.as_ref().map_or(Ok(()), |found| connection.set(key, found)).unwrap();
+    }
+    let mut cells = found.each_ref().map(|found| found.as_deref().and_then(Cell::read));
+    let mut now = 1_790_000_000_000_000_u64;
     for spent in told {
         now = now.saturating_add_signed(spent.passed);
         let (cell, reckoned) = reckon(cells[spent.key], now, spent.micros, spent.age, most);

@@ -13,7 +13,10 @@ use tollgate::{
         Ask, Clock, FleetLive, Freshness, KeyHash, Lease, Terms, decide,
         store::{Store, StoreSettings, StoreView},
     },
-    telemetry::Metrics,
+    telemetry::{
+        Metrics,
+        metrics::{ExchangeResult, StoreSeries},
+    },
 };
 
 use crate::support::{
@@ -26,6 +29,7 @@ struct Follower {
     fleet: Arc<FleetLive>,
     clock: Clock,
     store: Store,
+    series: Arc<StoreSeries>,
 }
 
 impl Follower {
@@ -34,7 +38,7 @@ impl Follower {
         let metrics = Metrics::new().unwrap();
         let clock = Clock::new(Instant::now());
         let store = Store::start(fleet.clone(), clock, &metrics).unwrap();
-        let follower = Self { fleet, clock, store };
+        let follower = Self { fleet, clock, store, series: metrics.store() };
         follower.follow(spec, authority);
         follower
     }
@@ -222,8 +226,53 @@ async fn a_store_that_lets_in_and_reckons_nothing_is_none() {
         follower.view().up == Some(false)
     };
     eventually(PATIENCE, goes_down).await;
-    assert_eq!(follower.view().error.map(|error| error.word()), Some("unauthorized"));
     assert!(lease.untold() >= 2, "{}", lease.untold());
+
+    // It lets in again each time, and is none until it reckons.
+    let since = follower.view().since;
+    let failed = follower.series.count(ExchangeResult::Unauthorized);
+    let fails_on = async || follower.series.count(ExchangeResult::Unauthorized) >= failed + 3;
+    eventually(PATIENCE, fails_on).await;
+    let view = follower.view();
+    let error = view.error.map(|error| error.word());
+    assert_eq!((view.up, view.since, error), (Some(false), since, Some("unauthorized")));
+
+    redis.cli(&["ACL", "SETUSER", "gw", "~{tollgate:*"]).await;
+    follower.is_up().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_harms_no_key() {
+    let redis = Redis::start().await;
+    let follower = Follower::of(&spec(&redis, ""), None);
+    let lease = follower.follow(&spec(&redis, ""), None);
+    follower.is_up().await;
+    let cells = async || redis.cli(&["KEYS", "{tollgate:a:*}:????????????????"]).await;
+    lease.spend(key(&follower, 1), 1, follower.clock.at(Instant::now()));
+    eventually(PATIENCE, || async { !cells().await.is_empty() }).await;
+    let cell = cells().await;
+
+    for written in ["1 99999999999999999999", &"9 ".repeat(9), &format!("{0} {0}", "9".repeat(400))] {
+        redis.cli(&["SET", &cell, written]).await;
+        lease.spend(key(&follower, 1), 1, follower.clock.at(Instant::now()));
+        eventually(PATIENCE, || async { redis.cli(&["GET", &cell]).await != written }).await;
+        eventually(PATIENCE, || async { lease.keys() == 0 }).await;
+    }
+
+    assert_eq!(follower.series.count(ExchangeResult::Broken), 0);
+    assert_eq!((follower.view().up, lease.untold()), (Some(true), 0));
+}
+
+#[tokio::test]
+async fn seeds_that_are_none_are_named_as_what_is_wrong() {
+    let redis = Redis::start().await;
+    redis.cli(&["SET", "tollgate:seeds", "nonsense"]).await;
+    let follower = Follower::of(&spec(&redis, ""), None);
+    assert_eq!(follower.is_down().await, "seeds");
+
+    redis.cli(&["DEL", "tollgate:seeds"]).await;
+
+    follower.is_up().await;
 }
 
 #[tokio::test]
