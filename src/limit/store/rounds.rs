@@ -208,6 +208,7 @@ impl Rounds {
     fn failed(&mut self, why: StoreError) -> Duration {
         let was_let_in = self.client.take().is_some();
         self.failures = self.failures.saturating_add(1);
+        self.shared.fleet.note_asked();
         let again = if was_let_in { &mut self.unsettled } else { &mut self.retries };
         let wait = wait(*again, if was_let_in { LONGEST_UNSETTLED } else { LONGEST });
         *again = again.saturating_add(1);
