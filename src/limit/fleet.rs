@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
     sync::atomic::{
         AtomicBool, AtomicU32,
-        Ordering::{AcqRel, Acquire, Relaxed},
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
 };
 
@@ -22,6 +22,8 @@ use crate::telemetry::random::random;
 /// What is known of the fleet. Begins stale, with seeds of its own.
 pub struct FleetLive {
     fresh: AtomicBool,
+    /// Whether asking the store has ended once, be it with a failure.
+    asked: AtomicBool,
     /// Counts how often it became fresh.
     epoch: AtomicU32,
     /// 0: nobody was heard of.
@@ -42,6 +44,7 @@ impl Default for FleetLive {
     fn default() -> Self {
         Self {
             fresh: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             gateways: AtomicU32::new(0),
             seeds: ArcSwap::from_pointee(FleetSeeds::random()),
@@ -60,9 +63,29 @@ impl FleetLive {
 
     /// Says whether the store answers. The seeds come before the first `Fresh`.
     pub fn stand(&self, freshness: Freshness) {
+        self.note_asked();
         let fresh = freshness == Freshness::Fresh;
         if !self.fresh.swap(fresh, AcqRel) && fresh {
             self.epoch.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether it is known that the store answers, or that it does not. Until then it is
+    /// not down: what a limit says of a store that is, does not hold yet.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Acquire)
+    }
+
+    /// Says that asking the store has ended once, whatever came of it.
+    pub(super) fn note_asked(&self) {
+        self.asked.store(true, Release);
+    }
+
+    /// Says that there is another store, or none: nobody has asked it yet.
+    pub(super) fn begin(&self, has_store: bool) {
+        self.asked.store(false, Release);
+        if !has_store {
+            self.fresh.store(false, Release);
         }
     }
 
@@ -180,11 +203,17 @@ mod tests {
     fn a_fleet_is_stale_until_the_store_answered() {
         let fleet = FleetLive::default();
         assert_eq!((fleet.freshness(), fleet.gateways()), (Freshness::Stale, None));
+        assert!(!fleet.was_asked());
 
         fleet.stand(Freshness::Fresh);
         fleet.learn_gateways(3);
 
         assert_eq!((fleet.freshness(), fleet.gateways()), (Freshness::Fresh, Some(3)));
+        assert!(fleet.was_asked());
+        fleet.begin(true);
+        assert_eq!((fleet.freshness(), fleet.was_asked()), (Freshness::Fresh, false));
+        fleet.begin(false);
+        assert_eq!((fleet.freshness(), fleet.was_asked()), (Freshness::Stale, false));
         let seeds = FleetSeeds::random();
         assert!(fleet.learn_seeds(seeds) && !fleet.learn_seeds(seeds));
     }

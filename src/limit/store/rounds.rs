@@ -129,17 +129,14 @@ impl Rounds {
         }
     }
 
-    /// Connects, and sees whether all of it can be written to; and to more than that, if
-    /// it was settling up that failed.
+    /// Is let in, all of it within one deadline; and settles up, if it was that which
+    /// failed.
     async fn greet(&mut self, settings: &StoreSettings, followed: &Followed) -> Result<Done, StoreError> {
         // Once leases are stale nobody waits for it: a cluster's many handshakes may
         // take their time.
         let patience = if self.failures < STALE_AFTER { 1 } else { 4 };
-        let client = timeout(settings.timeout() * patience, Client::connect(settings)).await;
-        let client = client.unwrap_or(Err(ExchangeResult::Timeout))?;
-        let exchange = self.exchange(&client, settings, followed);
-        exchange.probe().await?;
-        let fleet = exchange.present(self.id, self.shared.fleet.seeds()).await?;
+        let let_in = timeout(settings.timeout() * patience, self.be_let_in(settings, followed)).await;
+        let (client, fleet) = let_in.unwrap_or(Err(ExchangeResult::Timeout.into()))?;
         self.met(&fleet);
         self.client = Some(client.clone());
         // The next exchange shows whether it was more than a greeting.
@@ -149,6 +146,19 @@ impl Rounds {
             return self.settle_up(client, settings, followed).await;
         }
         Ok(Done { asked: true, is_all: true })
+    }
+
+    /// Connects, and sees whether all of it can be written to.
+    async fn be_let_in(
+        &self,
+        settings: &StoreSettings,
+        followed: &Followed,
+    ) -> Result<(Client, Fleet), StoreError> {
+        let client = Client::connect(settings).await?;
+        let exchange = self.exchange(&client, settings, followed);
+        exchange.probe().await?;
+        let fleet = exchange.present(self.id, self.shared.fleet.seeds()).await?;
+        Ok((client, fleet))
     }
 
     async fn settle_up(
@@ -198,6 +208,7 @@ impl Rounds {
     fn failed(&mut self, why: StoreError) -> Duration {
         let was_let_in = self.client.take().is_some();
         self.failures = self.failures.saturating_add(1);
+        self.shared.fleet.note_asked();
         let again = if was_let_in { &mut self.unsettled } else { &mut self.retries };
         let wait = wait(*again, if was_let_in { LONGEST_UNSETTLED } else { LONGEST });
         *again = again.saturating_add(1);

@@ -55,9 +55,7 @@ impl Shared {
     /// From now on it is about this store, or none.
     pub(super) fn begin(&self, settings: Option<&StoreSettings>) {
         self.series.set_up(settings.map(|_| false));
-        if settings.is_none() {
-            self.fleet.stand(Freshness::Stale);
-        }
+        self.fleet.begin(settings.is_some());
         *self.locked() = settings.map(|settings| State {
             addresses: settings.addresses(),
             seeds: seeds_key(settings.spec.prefix.as_str()),

@@ -28,7 +28,8 @@ async fn the_script_reckons_as_the_gateway_does() {
     let connection = RefCell::new(redis::Client::open(url).unwrap().get_connection().unwrap());
     let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
 
-    let told = (proptest::array::uniform3(found()), proptest::collection::vec(spent(), 1..20), 1_u64..1 << 40);
+    let told =
+        (proptest::array::uniform3(found()), proptest::collection::vec(spent(), 1..20), 1_u64..1 << 40);
     runner
         .run(&told, |(found, spent, most)| run(&mut connection.borrow_mut(), &found, &spent, most))
         .unwrap();

@@ -38,19 +38,33 @@ async fn assert_one_limit(fleet: &str) {
     assert!(count > 20.0, "{count} exchanges");
     let exchange = 10.0 * mean.max(other_mean);
     let exact = 20.0 + 100.0 * took;
-    // As the README states it, for two gateways.
-    let most = exact + 100.0 * 2.05 + (20.0 + 100.0 * (0.05 + exchange));
+    // A machine with much to do may be late for one or the other.
+    let (all, failed) = exchanged(&[&one, &other]).await;
+    assert!(failed <= 0.03 * all, "{failed} of {all} exchanges failed");
+    // As the README states it, for two gateways, with what each failed one adds.
+    let lost = failed * 100.0 * 2.0 * 1.05;
+    let most = exact + 100.0 * 2.05 + (20.0 + 100.0 * (0.05 + exchange)) + lost;
     let passed = f64::from(a.passed + b.passed);
     assert!(passed <= most, "{passed} passed, {most} at most; {a:?} {b:?}");
     assert!(passed >= 0.95 * exact, "{passed} passed, {exact} may; {a:?} {b:?}");
     assert!(f64::from(a.asked() + b.asked()) > 1.5 * exact, "{a:?} {b:?}");
     for gateway in [&one, &other] {
-        let failed = gateway.metrics().await;
-        let ok = failed.metric("tollgate_limit_store_exchanges_total", &[("result", "ok")]);
-        assert_eq!(failed.metric("tollgate_limit_store_exchanges_total", &[]), ok);
-        assert_eq!(failed.metric("tollgate_limit_gateways", &[]), 2.0);
-        assert_eq!(failed.metric("tollgate_limit_untold_total", &[]), 0.0);
+        let metrics = gateway.metrics().await;
+        assert_eq!(metrics.metric("tollgate_limit_gateways", &[]), 2.0);
+        assert!(metrics.metric("tollgate_limit_untold_total", &[]) <= failed);
     }
+}
+
+/// How many exchanges there were on these gateways, and how many of them failed.
+async fn exchanged(gateways: &[&Gateway]) -> (f64, f64) {
+    let name = "tollgate_limit_store_exchanges_total";
+    let (mut all, mut ok) = (0.0, 0.0);
+    for gateway in gateways {
+        let metrics = gateway.metrics().await;
+        all += metrics.metric(name, &[]);
+        ok += metrics.metric(name, &[("result", "ok")]);
+    }
+    (all, all - ok)
 }
 
 #[tokio::test]
@@ -100,6 +114,21 @@ async fn a_key_below_its_limit_that_moves_between_gateways_is_never_refused() {
     comes_up(&one).await;
     comes_up(&other).await;
 
+    // While the store is late, a gateway goes by what it knows: that says nothing.
+    for attempt in 0..ATTEMPTS {
+        let (_, before) = exchanged(&[&one, &other]).await;
+        let seen = move_between(&one, &other, &format!("k{attempt}")).await;
+        let (_, after) = exchanged(&[&one, &other]).await;
+        if before == after && is_up(&one).await && is_up(&other).await {
+            assert_eq!((seen.passed, seen.refused), (400, 0), "{seen:?}");
+            return;
+        }
+    }
+    panic!("the store failed each of {ATTEMPTS} times");
+}
+
+/// Asks somewhat more slowly than 100/s, now at one gateway, now at the other.
+async fn move_between(one: &Gateway, other: &Gateway, key: &str) -> Seen {
     let (mut here, mut there) = (one.connect().await, other.connect().await);
     let (mut seen, mut clock) = (Seen::default(), interval(Duration::from_millis(11)));
     // Never faster than this, however late the machine is.
@@ -108,8 +137,9 @@ async fn a_key_below_its_limit_that_moves_between_gateways_is_never_refused() {
         clock.tick().await;
         // Some at each, in turn; and then one by one.
         let at_one = if nth < 200 { nth / 20 % 2 == 0 } else { nth % 2 == 0 };
-        ask(if at_one { &mut here } else { &mut there }, "k", &mut seen).await;
+        ask(if at_one { &mut here } else { &mut there }, key, &mut seen).await;
     }
-
-    assert_eq!((seen.passed, seen.refused), (400, 0), "{seen:?}");
+    seen
 }
+
+const ATTEMPTS: u32 = 5;
