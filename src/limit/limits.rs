@@ -189,11 +189,14 @@ impl<'a> Source<'a> {
             (Freshness::Fresh, _) => {
                 Self::Cells { cells: lease.cells(), terms: lease.terms(), lease: Some(lease) }
             }
-            (Freshness::Stale, OnStoreErrorSpec::Local) => {
+            // A store that nobody has asked yet is not down.
+            (Freshness::Stale, on_error)
+                if on_error == OnStoreErrorSpec::Local || !lease.fleet().was_asked() =>
+            {
                 Self::Cells { cells: lease.alone(), terms: lease.share(gateways), lease: None }
             }
             (Freshness::Stale, OnStoreErrorSpec::Allow) => Self::Nobody,
-            (Freshness::Stale, OnStoreErrorSpec::Deny) => Self::Store,
+            (Freshness::Stale, OnStoreErrorSpec::Local | OnStoreErrorSpec::Deny) => Self::Store,
         }
     }
 }
@@ -341,6 +344,10 @@ mod tests {
         };
         let whole = Terms::new(100, Duration::from_secs(1), 20);
 
+        for on_error in ["local", "allow", "deny"] {
+            assert_eq!(asked(&leased(on_error)), Some((whole.divided(4), false)), "{on_error}");
+        }
+        live.fleet.stand(Freshness::Stale);
         assert_eq!(asked(&leased("local")), Some((whole.divided(4), false)));
         assert!(matches!(leased("allow").get(0).unwrap().source(), Some(Source::Nobody)));
         assert!(matches!(leased("deny").get(0).unwrap().source(), Some(Source::Store)));

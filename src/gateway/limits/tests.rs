@@ -34,6 +34,12 @@ impl Bed {
         Self { live, metrics, snapshot }
     }
 
+    /// The store was asked, and did not answer.
+    fn stale(self) -> Self {
+        self.live.limits.fleet.stand(Freshness::Stale);
+        self
+    }
+
     fn fresh(self) -> Self {
         self.live.limits.fleet.stand(Freshness::Fresh);
         self
@@ -109,7 +115,8 @@ fn without_the_store_a_lease_gives_this_gateways_part_and_is_told_nothing() {
 
 #[test]
 fn without_the_store_a_lease_lets_all_through_where_that_is_said() {
-    let bed = Bed::new(", on_store_error: allow", ", { name: one, rate: 1/h, burst: 1, global: true }");
+    let bed =
+        Bed::new(", on_store_error: allow", ", { name: one, rate: 1/h, burst: 1, global: true }").stale();
 
     assert_eq!(bed.ask().0, Ok(()));
     assert!(bed.counted("store_allowed"));
@@ -120,7 +127,8 @@ fn without_the_store_a_lease_lets_all_through_where_that_is_said() {
 
 #[test]
 fn without_the_store_a_lease_refuses_all_where_that_is_said_and_takes_from_no_other() {
-    let bed = Bed::new(", on_store_error: deny", ", { name: one, rate: 1/h, burst: 1, global: true }");
+    let bed =
+        Bed::new(", on_store_error: deny", ", { name: one, rate: 1/h, burst: 1, global: true }").stale();
 
     let (answer, limited) = bed.ask();
 
@@ -131,7 +139,7 @@ fn without_the_store_a_lease_refuses_all_where_that_is_said_and_takes_from_no_ot
 
 #[test]
 fn without_the_store_a_lease_on_trial_would_refuse_where_all_are_to_be_refused() {
-    let bed = Bed::new(", on_store_error: deny, enforce: false", "");
+    let bed = Bed::new(", on_store_error: deny, enforce: false", "").stale();
 
     let (answer, limited) = bed.ask();
 

@@ -85,3 +85,20 @@ async fn deny_refuses_everybody_and_says_when_to_ask_again() {
     assert_eq!(held.decided("store_denied").await, 1.0);
     held.comes_back().await;
 }
+
+#[tokio::test]
+async fn a_store_that_was_never_asked_is_not_down() {
+    let (redis, origin) = (Redis::start().await, Origin::start().await);
+    redis.signal(libc::SIGSTOP);
+    let fleet = redis.section("timeout: 10s").replace("fleet: {", "fleet: { gateways: 2,");
+    let gateway = gateway(&origin, &fleet, "rate: 1/h, burst: 10, on_store_error: deny").await;
+
+    let mut seen = Seen::default();
+    let mut client = gateway.connect().await;
+    for _ in 0..8 {
+        ask(&mut client, "k", &mut seen).await;
+    }
+
+    redis.signal(libc::SIGCONT);
+    assert_eq!((seen.passed, seen.refused), (5, 3), "{seen:?}");
+}
