@@ -68,6 +68,15 @@ impl BoundBody {
         matches!(self, Self::Read { held: Some(_), .. })
     }
 
+    /// Drops a body that no other attempt will want: the client has an answer.
+    pub fn release(&mut self) {
+        if let Self::Read { held, .. } = self
+            && held.as_ref().is_some_and(|held| held.given)
+        {
+            *held = None;
+        }
+    }
+
     /// Begins another attempt, which gets the body from its beginning; how many bytes
     /// of it are here.
     pub fn begin(&mut self) -> u64 {
@@ -187,7 +196,10 @@ async fn read_all(session: &mut Session, ctx: &mut RequestContext, max: u64) -> 
     let (_, series) = signer.ok_or(Rejection::SigningFailed)?;
     let most = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
     let mut counted = HeldBytes::none(Arc::clone(series));
-    let (mut bytes, mut hash) = (BytesMut::new(), Sha256::default());
+    // As much as the client says, so that it is not twice as much for having grown.
+    let length = decide::length(&session.req_header().headers).unwrap_or(0).min(max).min(MOST_AHEAD);
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut hash = Sha256::default();
     loop {
         let piece = session.as_downstream_mut().read_request_body().await;
         let piece = match piece {
@@ -211,6 +223,9 @@ async fn read_all(session: &mut Session, ctx: &mut RequestContext, max: u64) -> 
     let held = Held { bytes: bytes.freeze(), given: false, _counted: counted };
     Ok(BoundBody::Read { hash: hash.finish(), held: Some(held) })
 }
+
+/// Asked of the allocator before any of it has come.
+const MOST_AHEAD: u64 = 1 << 20;
 
 /// Of one signer's requests together: 256 bodies of the largest default size. Above it
 /// 503, so that no number of clients takes all of the memory.

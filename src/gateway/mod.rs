@@ -140,6 +140,8 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
+        // Without a piece it is the end, also where trailers follow.
+        let end = end || body.is_none();
         if end {
             ctx.upload = None;
         }
@@ -183,6 +185,9 @@ impl ProxyHttp for Gateway {
         }
         headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
+        if !answer.status.is_informational() {
+            ctx.bound.release();
+        }
         Ok(())
     }
 

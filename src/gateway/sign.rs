@@ -5,11 +5,12 @@
 //! a fresh one. Always holds: a request of a route that names a signer has a token, or
 //! does not go on.
 
-use std::time::Instant;
+use std::{num::NonZero, sync::LazyLock, time::Instant};
 
 use http::{HeaderValue, header, request::Parts};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use tokio::sync::Semaphore;
 
 use super::{context::RequestContext, rejection::Rejection};
 use crate::{
@@ -37,7 +38,10 @@ pub async fn sign(
     let snapshot = ctx.snapshot.clone();
     let (signer, series) = snapshot.signing.get(index).ok_or(Rejection::SigningFailed)?;
     let now = Now::read();
-    if let Some(token) = kept(ctx, index, now.steady) {
+    // Others may be older than this request: their cache knows.
+    if signer.is_bound()
+        && let Some(token) = kept(ctx, index, now.steady)
+    {
         insert(request, signer, token);
         return Ok(());
     }
@@ -45,8 +49,9 @@ pub async fn sign(
     let made = match signer.token(&facts, now) {
         Ok(Token::Ready(token)) => Ok((token, TokenResult::Cached)),
         Ok(Token::Draft(draft)) if signer.is_slow() => {
-            // Others wait behind this worker.
-            let signed = tokio::task::spawn_blocking(move || draft.sign()).await;
+            // Others wait behind this worker; and behind one thread for each core.
+            let turn = SLOW.acquire().await;
+            let signed = tokio::task::spawn_blocking(move || (draft.sign(), turn).0).await;
             signed.unwrap_or(Err(SignError::Library)).map(|token| (token, TokenResult::Fresh))
         }
         Ok(Token::Draft(draft)) => draft.sign().map(|token| (token, TokenResult::Fresh)),
@@ -66,6 +71,11 @@ pub async fn sign(
         }
     }
 }
+
+/// As many RSA signatures at once as the process has cores: more of them would only
+/// take the workers' time. Who leaves meanwhile leaves the queue.
+static SLOW: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get)));
 
 /// The name of who signed for the request.
 pub fn signer(ctx: &RequestContext) -> Option<&str> {

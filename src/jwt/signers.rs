@@ -87,7 +87,10 @@ impl Signers {
                 built.verifiers.push(verifiers(&spec.verifiers));
             }
         }
-        built.retired = live.retired(&built.signers, now);
+        // What is refused changes no key's life.
+        if !problems.has_errors() {
+            built.retired = live.retired(&built.signers, now);
+        }
         built
     }
 
@@ -131,7 +134,8 @@ impl Signers {
     pub fn key_set(&self, now: Now) -> Arc<KeySet> {
         let members = self.signers.iter().flat_map(|signer| signer.ring.members());
         let retired = self.retired.iter().filter(|(_, record)| record.is_published(now));
-        let keys = members.map(|member| &member.key.public).chain(retired.map(|(_, record)| &record.public));
+        // A key that went from one signer to another is what the one that has it says.
+        let keys = retired.map(|(_, record)| &record.public).chain(members.map(|member| &member.key.public));
         let keys: BTreeMap<&KeyId, &Jwk> = keys.map(|key| (&key.kid, key)).collect();
 
         let mut set = locked(&self.set);

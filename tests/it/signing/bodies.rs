@@ -175,6 +175,32 @@ async fn a_retry_sends_the_held_body_again_whatever_its_size() {
     }
 }
 
+/// The session does not say that it is done where trailers follow: whoever asks for
+/// more is told at once that there is nothing, for ever.
+#[tokio::test]
+async fn a_body_with_trailers_ends_like_any_other() {
+    let origin = Origin::start().await;
+    for mode in ["buffer", "digest"] {
+        let gateway = gateway(&origin, &format!("bind: [body], body: {{ mode: {mode} }}")).await;
+        for path in ["/one", "/two"] {
+            for (body, said) in [("hi", "hi"), ("", ""), ("hi", "ho")] {
+                let client = http2(&gateway).await;
+                let request = Request::new("POST", path).header("Content-Digest", &digest(said.as_bytes()));
+                let mut exchange = client.start(&request, false).await.unwrap();
+                if !body.is_empty() {
+                    exchange.write(body, false).await.unwrap();
+                }
+                let trailers = [("x-sum".parse().unwrap(), "1".parse().unwrap())];
+                exchange.write_trailers(http::HeaderMap::from_iter(trailers));
+                let answer = exchange.response().await.unwrap();
+
+                let is_wrong = mode == "digest" && body != said;
+                assert_eq!(answer.status, if is_wrong { 400 } else { 200 }, "{mode} {path} {body} {said}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn another_body_than_was_said_never_ends_at_the_upstream() {
     let origin = Origin::start().await;

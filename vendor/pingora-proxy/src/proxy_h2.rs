@@ -531,15 +531,24 @@ where
         // Tollgate: or if the body was read before; then `request_body_filter` has it
         let was_read = downstream_state.is_done() && !session.as_mut().is_body_empty();
         if buffer.is_some() || was_read {
-            self.send_body_to2(
-                session,
-                buffer,
-                downstream_state.is_done(),
-                client_body,
-                ctx,
-                write_timeout,
-            )
-            .await?;
+            let sent = self
+                .send_body_to2(
+                    session,
+                    buffer,
+                    downstream_state.is_done(),
+                    client_body,
+                    ctx,
+                    write_timeout,
+                )
+                .await;
+            match sent {
+                // Tollgate: the upstream may have answered before it had all of it, and
+                // then its answer counts, as below
+                Err(e) if was_read && e.esource != pingora_error::ErrorSource::Downstream => {
+                    downstream_state.to_errored()
+                }
+                sent => drop(sent?),
+            }
         }
 
         let mut response_state = ResponseStateMachine::new();
@@ -1053,6 +1062,10 @@ where
         SV: ProxyHttp + Send + Sync,
         SV::CTX: Send + Sync,
     {
+        // Tollgate: as in HTTP/1. `None` is the end, also where trailers follow: then the
+        // session does not say that it is done, and an empty piece would be asked for again
+        // and again
+        let end_of_body = end_of_body || data.is_none();
         session
             .downstream_modules_ctx
             .request_body_filter(&mut data, end_of_body)
