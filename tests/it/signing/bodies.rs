@@ -180,25 +180,27 @@ async fn a_retry_sends_the_held_body_again_whatever_its_size() {
 #[tokio::test]
 async fn a_body_with_trailers_ends_like_any_other() {
     let origin = Origin::start().await;
-    for mode in ["buffer", "digest"] {
+    for (mode, wrong) in [("buffer", 200), ("digest", 400)] {
         let gateway = gateway(&origin, &format!("bind: [body], body: {{ mode: {mode} }}")).await;
         for path in ["/one", "/two"] {
-            for (body, said) in [("hi", "hi"), ("", ""), ("hi", "ho")] {
-                let client = http2(&gateway).await;
-                let request = Request::new("POST", path).header("Content-Digest", &digest(said.as_bytes()));
-                let mut exchange = client.start(&request, false).await.unwrap();
-                if !body.is_empty() {
-                    exchange.write(body, false).await.unwrap();
-                }
-                let trailers = [("x-sum".parse().unwrap(), "1".parse().unwrap())];
-                exchange.write_trailers(http::HeaderMap::from_iter(trailers));
-                let answer = exchange.response().await.unwrap();
+            for (body, said, status) in [("hi", "hi", 200), ("", "", 200), ("hi", "ho", wrong)] {
+                let answer = with_trailers(&gateway, path, body, said).await;
 
-                let is_wrong = mode == "digest" && body != said;
-                assert_eq!(answer.status, if is_wrong { 400 } else { 200 }, "{mode} {path} {body} {said}");
+                assert_eq!(answer.status, status, "{mode} {path} {body} {said}");
             }
         }
     }
+}
+
+async fn with_trailers(gateway: &Gateway, path: &str, body: &'static str, said: &str) -> Response {
+    let request = Request::new("POST", path).header("Content-Digest", &digest(said.as_bytes()));
+    let mut exchange = http2(gateway).await.start(&request, false).await.unwrap();
+    if !body.is_empty() {
+        exchange.write(body, false).await.unwrap();
+    }
+    let trailers = [("x-sum".parse().unwrap(), "1".parse().unwrap())];
+    exchange.write_trailers(http::HeaderMap::from_iter(trailers));
+    exchange.response().await.unwrap()
 }
 
 #[tokio::test]
