@@ -6,9 +6,8 @@ use std::{io, process::ExitCode, time::Duration};
 use serde_json::Value;
 
 use super::{
-    AdminSocket, FAILED, client, print,
-    status::{list, nobody, text},
-    tell,
+    AdminSocket,
+    status::{list, show, text},
 };
 use crate::config::types::Name;
 
@@ -39,16 +38,7 @@ impl Limits {
         let limit = self.limit.as_ref().map(|name| format!("&limit={name}")).unwrap_or_default();
         let reveal = if self.reveal { "&reveal=yes" } else { "" };
         let path = format!("/limits?top={}{limit}{reveal}", self.top);
-        let answer = match client::ask(&self.socket.socket, "GET", &path, PATIENCE) {
-            Ok(answer) => answer,
-            Err(why) if client::is_absent(&why) => return Ok(nobody(&self.socket.socket)),
-            Err(why) => return Err(why),
-        };
-        match answer.status {
-            200 if self.json => print(&format!("{}\n", answer.body.trim_end())),
-            200 => print(&table(&serde_json::from_str(&answer.body)?)),
-            _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), FAILED)),
-        }
+        show(&self.socket.socket, &path, PATIENCE, (!self.json).then_some(table))
     }
 }
 

@@ -38,6 +38,26 @@ impl Status {
     }
 }
 
+/// Shows what the gateway answers at a path: as it came, or as a table. Exits 0, 1 when
+/// it refuses, or 75.
+pub fn show(
+    socket: &Path,
+    path: &str,
+    patience: Duration,
+    table: Option<fn(&Value) -> String>,
+) -> io::Result<ExitCode> {
+    let answer = match client::ask(socket, "GET", path, patience) {
+        Ok(answer) => answer,
+        Err(why) if client::is_absent(&why) => return Ok(nobody(socket)),
+        Err(why) => return Err(why),
+    };
+    match (answer.status, table) {
+        (200, None) => print(&format!("{}\n", answer.body.trim_end())),
+        (200, Some(table)) => print(&table(&serde_json::from_str(&answer.body)?)),
+        _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), FAILED)),
+    }
+}
+
 /// Says that no gateway listens at the socket.
 pub fn nobody(socket: &Path) -> ExitCode {
     let text = format!(

@@ -5,9 +5,8 @@ use std::{io, process::ExitCode, time::Duration};
 use serde_json::Value;
 
 use crate::cli::{
-    AdminSocket, FAILED, client, print,
-    status::{list, nobody, text},
-    tell,
+    AdminSocket,
+    status::{list, show, text},
 };
 
 /// Shows what keys do.
@@ -23,16 +22,7 @@ pub struct Status {
 impl Status {
     /// Exits 0 or 75.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let answer = match client::ask(&self.socket.socket, "GET", "/keys", PATIENCE) {
-            Ok(answer) => answer,
-            Err(why) if client::is_absent(&why) => return Ok(nobody(&self.socket.socket)),
-            Err(why) => return Err(why),
-        };
-        match answer.status {
-            200 if self.json => print(&format!("{}\n", answer.body.trim_end())),
-            200 => print(&table(&serde_json::from_str(&answer.body)?)),
-            _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), FAILED)),
-        }
+        show(&self.socket.socket, "/keys", PATIENCE, (!self.json).then_some(table))
     }
 }
 

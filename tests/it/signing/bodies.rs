@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{base64url_sha256, claims_of, http2, only_token, signing};
+use super::{TWO_PROTOCOLS, base64url_sha256, claims_of, http2, only_token, signing};
 use crate::support::{
     Gateway, Http1, Origin, PATIENCE, Request, Response, WebSocket, certs, eventually,
     http2::{grpc_frame, grpc_messages},
@@ -15,16 +15,10 @@ const LARGE: usize = 700_000;
 /// One route towards HTTP/1, one towards HTTP/2.
 async fn gateway(origin: &Origin, more: &str) -> Gateway {
     let certificate = certs::server(&certs::authority(), &["api.example.com"]);
-    let sections = "
-upstreams:
-  - { name: one, endpoints: [{ address: \"{origin}\" }] }
-  - { name: two, endpoints: [{ address: \"{origin}\" }], protocol: http2 }
-routes:
-  - { name: one, match: { path: /one }, sign: default, to: [{ upstream: one }] }
-  - { name: two, match: { path: /two }, sign: default, to: [{ upstream: two }] }
-  - { name: call, match: { path: /echo.Echo }, sign: default, to: [{ upstream: two }] }
-";
-    signing(origin, more).certificate(&certificate).yaml_more(sections).start().await
+    let sections = format!(
+        "{TWO_PROTOCOLS}  - {{ name: call, match: {{ path: /echo.Echo }}, sign: default, to: [{{ upstream: two }}] }}\n"
+    );
+    signing(origin, more).certificate(&certificate).yaml_more(&sections).start().await
 }
 
 async fn assert_bound(gateway: &Gateway, answer: &Response, body: &[u8]) {

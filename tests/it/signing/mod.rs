@@ -285,3 +285,13 @@ pub fn base64url_sha256(bytes: &[u8]) -> String {
 pub async fn http2(gateway: &Gateway) -> Http2 {
     gateway.connect_http2(&Tls::default()).await.unwrap()
 }
+
+/// One route towards HTTP/1, one towards HTTP/2.
+const TWO_PROTOCOLS: &str = "
+upstreams:
+  - { name: one, endpoints: [{ address: \"{origin}\" }] }
+  - { name: two, endpoints: [{ address: \"{origin}\" }], protocol: http2 }
+routes:
+  - { name: one, match: { path: /one }, sign: default, to: [{ upstream: one }] }
+  - { name: two, match: { path: /two }, sign: default, to: [{ upstream: two }] }
+";

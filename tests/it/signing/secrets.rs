@@ -1,6 +1,6 @@
 //! A token is for its upstream alone: no client and no log ever sees one.
 
-use super::{only_token, signing};
+use super::{TWO_PROTOCOLS, only_token, signing};
 use crate::support::{Origin, Request, Response};
 
 #[tokio::test]
@@ -22,16 +22,11 @@ fn fields(answer: &Response) -> String {
 async fn no_log_has_a_token_at_any_level() {
     let origin = Origin::start().await;
     let everything = "trace,pingora_proxy=trace,pingora_core=trace,h2=trace";
-    let sections = "
-upstreams:
-  - { name: one, endpoints: [{ address: \"{origin}\" }] }
-  - { name: two, endpoints: [{ address: \"{origin}\" }], protocol: http2 }
-routes:
-  - { name: one, match: { path: /one }, sign: default, to: [{ upstream: one }] }
-  - { name: two, match: { path: /two }, sign: default, to: [{ upstream: two }] }
-";
-    let gateway =
-        signing(&origin, "bind: [path]").yaml_more(sections).env("TOLLGATE_LOG", everything).start().await;
+    let gateway = signing(&origin, "bind: [path]")
+        .yaml_more(TWO_PROTOCOLS)
+        .env("TOLLGATE_LOG", everything)
+        .start()
+        .await;
 
     for path in ["/one", "/two"] {
         // The echo would tell it, and Pingora's log an answer's body.
