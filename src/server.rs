@@ -38,7 +38,7 @@ use crate::{
         metrics::{EarlyEnd, ListenerSeries},
         process_log,
     },
-    tls::{Acceptor, HandshakeFailure, TlsFacts},
+    tls::{Acceptor, HandshakeFailure, TicketRing, TlsFacts},
     upstream::{discovery::Discovery, health::HealthChecks},
 };
 
@@ -97,6 +97,8 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
+    /// One for all listeners, from the first connection to the last.
+    tickets: Arc<TicketRing>,
     followers: Followers,
 }
 
@@ -128,8 +130,8 @@ impl Parts {
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
         let followers = Followers { health, discovery: Arc::new(discovery), store: Arc::new(store) };
-        let (path, drain) = (path.to_owned(), Arc::default());
-        Ok(Self { path, current, live, metrics, access_log, drain, followers })
+        let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::default());
+        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
 
     /// Asks every endpoint once before anything is served: who connects
@@ -257,7 +259,7 @@ impl Parts {
             let handshake = spec.tls.as_ref().map(|_| {
                 let current = self.current.clone();
                 let table = move || current.load().tls(index).cloned();
-                let acceptor = Acceptor::new(table).map_err(StartError::Tls)?;
+                let acceptor = Acceptor::new(table, self.tickets.clone()).map_err(StartError::Tls)?;
                 Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
