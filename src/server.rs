@@ -28,6 +28,7 @@ use crate::{
     live::{LiveState, Remembered},
     snapshot::{Current, Snapshot},
     telemetry::{AccessLog, Metrics, process_log},
+    tls::TicketRing,
     upstream::{discovery::Discovery, health::HealthChecks},
 };
 
@@ -105,12 +106,25 @@ struct Before {
 }
 
 fn start(path: &Path, program: Program, before: Before, heir: &mut Option<Heir>) -> Result<(), StartError> {
-    let parts = Parts::prepare(path, before.told.live)?;
+    let tickets = tickets(&before.told.tickets);
+    let parts = Parts::prepare(path, before.told.live, tickets)?;
     let bound = parts.bind(before.found, heir.is_some())?;
     parts.prove();
     let (server, signals) = parts.assemble(bound, program, heir)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// The keys that the process before sealed sessions with; new ones where it told none
+/// that can be understood.
+fn tickets(told: &[u8]) -> TicketRing {
+    if told.is_empty() {
+        return TicketRing::default();
+    }
+    TicketRing::import(told).unwrap_or_else(|why| {
+        log::warn!("sessions of the process before cannot be resumed: error={why}");
+        TicketRing::default()
+    })
 }
 
 /// What the services share.
@@ -121,6 +135,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
+    tickets: Arc<TicketRing>,
     followers: Followers,
 }
 
@@ -133,7 +148,7 @@ struct Bound {
 }
 
 impl Parts {
-    fn prepare(path: &Path, told: Remembered) -> Result<Self, StartError> {
+    fn prepare(path: &Path, told: Remembered, tickets: TicketRing) -> Result<Self, StartError> {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
@@ -161,8 +176,8 @@ impl Parts {
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
         let followers = Followers { health, discovery: Arc::new(discovery), store: Arc::new(store) };
-        let (path, drain) = (path.to_owned(), Arc::default());
-        Ok(Self { path, current, live, metrics, access_log, drain, followers })
+        let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
+        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
 
     /// Asks every endpoint once before anything is served: who connects
@@ -224,6 +239,7 @@ impl Parts {
             listening: listening.clone(),
             reloader: reloader.clone(),
             live: self.live.clone(),
+            tickets: self.tickets.clone(),
             shutdown: shutdown.clone(),
             systemd: systemd.clone(),
             metrics: self.metrics.clone(),

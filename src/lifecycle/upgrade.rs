@@ -22,7 +22,7 @@ use super::{
     program::Program,
     successor::{Stops, Successor},
 };
-use crate::{live::LiveState, telemetry::Metrics};
+use crate::{live::LiveState, telemetry::Metrics, tls::TicketRing};
 
 /// Replaces this process by a new one.
 pub struct Upgrader {
@@ -34,6 +34,8 @@ pub struct Upgrader {
     pub reloader: Arc<Reloader>,
     /// What the new process is told.
     pub live: Arc<LiveState>,
+    /// And what it seals sessions with.
+    pub tickets: Arc<TicketRing>,
     /// How this process ends.
     pub shutdown: Arc<Shutdown>,
     /// Who is told of it.
@@ -198,7 +200,7 @@ impl Upgrader {
         let told = Handover {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sockets,
-            tickets: Vec::new(),
+            tickets: self.tickets.export(),
             live: self.live.remember(),
         };
         Successor::start(command, self.program.to_string(), &told, &handles)

@@ -78,7 +78,7 @@ impl Parts {
             let handshake = spec.tls.as_ref().map(|_| {
                 let current = self.current.clone();
                 let table = move || current.load().tls(index).cloned();
-                let acceptor = Acceptor::new(table).map_err(StartError::Tls)?;
+                let acceptor = Acceptor::new(table, self.tickets.clone()).map_err(StartError::Tls)?;
                 Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
