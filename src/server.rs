@@ -36,7 +36,7 @@ use crate::{
     telemetry::{
         AccessLog, Metrics,
         metrics::{EarlyEnd, ListenerSeries},
-        process_log,
+        process_log, short_hash,
     },
     tls::{Acceptor, HandshakeFailure, TlsFacts},
     upstream::{discovery::Discovery, health::HealthChecks},
@@ -114,7 +114,7 @@ impl Parts {
             Snapshot::load(path, 1, &live, &metrics, learn).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
-        metrics.config_taken(1, SystemTime::now());
+        metrics.configuration().taken(1, &first.hash, SystemTime::now());
         let mut log_spec = first.config().access_log.clone();
         if !["-", "off"].contains(&log_spec.path.as_str()) {
             log_spec.path = first.config().resolve(Path::new(&log_spec.path)).display().to_string();
@@ -177,6 +177,7 @@ impl Parts {
             refreshes.refresh();
         };
         self.followers.discovery.watch(refresh).map_err(StartError::Thread)?;
+        lifecycle::watch_certificates(reloader.clone()).map_err(StartError::Thread)?;
         let shutdown = Arc::new(Shutdown::new(
             self.drain.clone(),
             self.access_log.clone(),
@@ -204,7 +205,7 @@ impl Parts {
             started: Instant::now(),
         };
         add(&mut server, Lasting(operator_service(operator, &admin_socket)), &sockets);
-        log_start(config);
+        log_start(&now);
         let signals =
             Signals { reloader, access_log: self.access_log.clone(), shutdown, doors: Mutex::new(doors) };
         Ok((server, signals))
@@ -344,18 +345,21 @@ fn server_conf(config: &config::Config) -> ServerConf {
     }
 }
 
-fn log_start(config: &config::Config) {
+fn log_start(now: &Snapshot) {
+    let config = now.config();
     for listener in &config.listeners {
         let spec = &listener.spec;
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         log::info!("listening: listener={} address={} scheme={scheme}", spec.name, spec.address);
     }
     log::info!(
-        "tollgate {} started: pid={} routes={} upstreams={}",
+        "tollgate {} started: pid={} routes={} upstreams={} generation={} hash={}",
         env!("CARGO_PKG_VERSION"),
         std::process::id(),
         config.routes.len(),
-        config.upstreams.len()
+        config.upstreams.len(),
+        now.generation,
+        short_hash(&now.hash)
     );
 }
 

@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod operator;
 mod pages;
+mod reload;
 mod upstreams;
 mod zones;
 

@@ -1,6 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and
-//! what `zones` has. The socket's mode is the only key to it.
+//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /drain`, and what `reload` and
+//! `zones` have. The socket's mode is the only key to it.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config,
     jwt::Now,
-    lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
+    lifecycle::{DrainRequest, FormerStatus, MisfitStatus, Reloader, Shutdown},
     limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
@@ -57,6 +57,10 @@ pub struct Status {
     pub generation: u64,
     /// Names its files' content.
     pub config_hash: String,
+    /// How long someone has still time to confirm it; none where nobody has to.
+    pub confirm_within_seconds: Option<u64>,
+    /// What a rollback would call back.
+    pub former: Option<FormerStatus>,
     /// Connections of clients that are open.
     pub connections: usize,
     /// Whether the process is ending.
@@ -71,6 +75,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
     pub certificates: Vec<CertificateStatus>,
+    /// Files of certificates that changed and do not fit: what was there goes on.
+    pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
     /// Whom it counts limits together with; none where nothing is.
@@ -103,7 +109,8 @@ struct DrainStatus {
 }
 
 const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
-                             POST /simulate, POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
+                             POST /simulate, POST /reload, POST /confirm, POST /rollback, POST /drain, POST /zone/drain or \
+                             POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -119,6 +126,8 @@ impl ServeHttp for Operator {
             }
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
+            (&Method::POST, "/confirm") => self.confirm(session),
+            (&Method::POST, "/rollback") => self.rollback(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::GET, "/limits") => self.limits(session).await,
@@ -134,19 +143,6 @@ impl ServeHttp for Operator {
 }
 
 impl Operator {
-    async fn reload(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let reloader = self.reloader.clone();
-        match tokio::task::spawn_blocking(move || reloader.reload()).await {
-            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
-            Ok(Err(Refused::Busy)) => text(session, StatusCode::CONFLICT, &Refused::Busy.to_string()),
-            Ok(Err(Refused::Problems(problems))) => {
-                let list: Vec<_> = problems.iter().collect();
-                json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
-            }
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
-        }
-    }
-
     fn drain(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let Some(request) = drain_request(session.req_header().uri.query().unwrap_or_default()) else {
             return text(session, StatusCode::BAD_REQUEST, "write fail_readiness or accept_seconds=N\n");
@@ -175,6 +171,8 @@ impl Operator {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: now.generation,
             config_hash: now.hash.clone(),
+            confirm_within_seconds: self.reloader.pending_confirmation().map(|left| left.as_secs()),
+            former: self.reloader.former(),
             connections: self.shutdown.connections(),
             draining: self.shutdown.is_draining(),
             listeners: listeners.collect(),
@@ -182,6 +180,7 @@ impl Operator {
             drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
+            certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
             fleet: fleet::status(&now, &self.store, Instant::now()),
         }

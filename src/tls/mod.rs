@@ -24,6 +24,7 @@ mod table;
 pub mod testing;
 mod upstream;
 mod validity;
+mod watched;
 
 pub use acceptor::Acceptor;
 pub use facts::{ClientCertificate, TlsFacts};
@@ -32,6 +33,7 @@ pub use pair::KeyKind;
 pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
 pub use upstream::{UpstreamTls, authorities};
+pub use watched::Watched;
 
 #[cfg(test)]
 mod tests;
