@@ -23,7 +23,7 @@ fn used() -> Arc<Metrics> {
     metrics.tenant("billing").record(200);
     metrics.listener("public").handshake("TLSv1.3", true, Some("X25519"));
     metrics.rejection("rate_limited").inc();
-    metrics.config_taken(1, now);
+    metrics.configuration().taken(1, "0123", now);
     let certificate = "tls/\"api\".pem".to_owned();
     metrics.certificates(vec![CertificateExpiry { listener: "public".into(), certificate, at: now }]);
     metrics
