@@ -70,6 +70,8 @@ pub enum UpgradeFailed {
     Busy,
     /// This process ends anyway.
     Draining,
+    /// Somebody has to confirm what serves: the new process would not go back.
+    Unconfirmed,
     /// A container's first process: when it ends, so does the container.
     Init,
     /// The program cannot be started.
@@ -87,10 +89,13 @@ pub enum UpgradeFailed {
 }
 
 impl UpgradeFailed {
+    /// The word of what another moment may allow.
+    pub const NOT_NOW: &str = "not_now";
+
     /// Its word in metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Busy | Self::Draining | Self::Init => "not_now",
+            Self::Busy | Self::Draining | Self::Unconfirmed | Self::Init => Self::NOT_NOW,
             Self::NotStarted(..) => "not_started",
             Self::Ended(..) => "ended",
             Self::Refused(_) => "refused",
@@ -108,6 +113,10 @@ impl fmt::Display for UpgradeFailed {
                 write!(f, "another upgrade or a reload is under way; try again when it is done")
             }
             Self::Draining => write!(f, "it drains already, and ends soon"),
+            Self::Unconfirmed => write!(
+                f,
+                "the configuration that serves is not confirmed; `tollgate confirm` or `tollgate rollback` first"
+            ),
             Self::Init => write!(
                 f,
                 "the gateway is process 1 of its container, which ends with it; replace the container instead"
@@ -170,7 +179,10 @@ impl Upgrader {
             return Err(UpgradeFailed::Init);
         }
         // What a reload changed now the new process might not have read.
-        let _no_reload = self.reloader.hold().ok_or(UpgradeFailed::Busy)?;
+        let _no_reload = self.reloader.turn().map_err(|_| UpgradeFailed::Busy)?;
+        if self.reloader.pending_confirmation().is_some() {
+            return Err(UpgradeFailed::Unconfirmed);
+        }
         let began = Instant::now();
         log::info!("upgrade: starting {}", self.program);
         let mut next = self.start(self.program.installed())?;
