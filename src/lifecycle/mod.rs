@@ -15,7 +15,7 @@ pub use files::most_connections;
 pub use imds::learn as learn_place;
 pub use lasting::Lasting;
 pub use reload::{Followers, Refused, Reloaded, Reloader};
-pub use shutdown::{DrainRequest, Shutdown};
+pub use shutdown::{DrainRequest, Left, Shutdown};
 pub use signals::Signals;
 pub use sockets::{BindError, Sockets};
 pub use zones::{ZoneChange, ZoneRefused};

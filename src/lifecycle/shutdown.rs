@@ -1,6 +1,7 @@
 //! The end of the process: as soon as it is idle, at the ceiling, or at once.
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,9 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::{edge::Drain, snapshot::Current, telemetry::AccessLog};
+use crate::{
+    edge::{Ceiling, Drain},
+    snapshot::Current,
+    telemetry::AccessLog,
+};
 
 /// Ends this process, once.
 pub struct Shutdown {
@@ -24,6 +30,26 @@ pub struct Shutdown {
     asked: Mutex<Option<DrainRequest>>,
     wake: Notify,
     fails_readiness: AtomicBool,
+    /// Once connections were asked to end: when they are cut.
+    ceiling: Mutex<Option<Ceiling>>,
+}
+
+/// Who is still there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Left {
+    /// Open connections, those below among them.
+    pub connections: usize,
+    /// Those that became WebSockets.
+    pub websockets: usize,
+    /// Those that carry server-sent events or gRPC calls.
+    pub streams: usize,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, websockets, streams } = self;
+        write!(f, "connections={connections} websockets={websockets} streams={streams}")
+    }
 }
 
 /// How the operator wants the process to end.
@@ -52,6 +78,7 @@ impl Shutdown {
             asked: Mutex::default(),
             wake: Notify::new(),
             fails_readiness: AtomicBool::new(false),
+            ceiling: Mutex::default(),
         }
     }
 
@@ -87,32 +114,55 @@ impl Shutdown {
         self.fails_readiness.load(Ordering::Relaxed)
     }
 
-    /// How many connections are left.
-    pub fn connections(&self) -> usize {
-        self.drain.open()
+    /// Who is still there.
+    pub fn left(&self) -> Left {
+        let streams = self.drain.streams();
+        Left { connections: self.drain.open(), websockets: streams.websockets(), streams: streams.streams() }
+    }
+
+    /// In which time requests and streams are cut; `None` while nobody was asked
+    /// to end.
+    pub fn cut_in(&self) -> Option<(Duration, Duration)> {
+        let ceiling = *self.ceiling.lock().unwrap_or_else(PoisonError::into_inner);
+        ceiling.map(|ceiling| ceiling.left(Instant::now()))
     }
 
     /// Asks every connection to end.
     pub fn begin(&self, why: &str) {
-        log::info!("draining: reason={why} connections={}", self.drain.open());
+        let limits = self.current.load().limits();
+        let (requests, streams) = (limits.max_drain.as_secs(), limits.max_drain_streams.as_secs());
+        let left = self.left();
+        log::info!("draining: reason={why} max_drain={requests}s max_drain_streams={streams}s {left}");
+        let ceiling = Ceiling::new(&limits, Instant::now());
+        *self.ceiling.lock().unwrap_or_else(PoisonError::into_inner) = Some(ceiling);
         self.drain.begin();
     }
 
-    /// Waits until no connection is open, or the ceiling.
+    /// Waits until no connection is open, or for the ceiling of those that are.
     pub async fn drained(&self) {
-        // The cut of a connection at its own ceiling comes first.
-        let ceiling = Instant::now() + self.current.load().limits().max_drain + MARGIN;
-        let mut idle = 0;
-        while idle < IDLE_TICKS && Instant::now() < ceiling {
+        // Again: who came meanwhile has as much time.
+        let mut ceiling = Ceiling::new(&self.current.load().limits(), Instant::now());
+        let (mut idle, mut told) = (0, Instant::now());
+        while idle < IDLE_TICKS {
             tokio::time::sleep(TICK).await;
-            idle = if self.drain.open() == 0 { idle + 1 } else { 0 };
+            let (now, left) = (Instant::now(), self.left());
+            // The cut of a connection at its own ceiling comes first.
+            let end = ceiling.end(now, left.websockets + left.streams > 0) + MARGIN;
+            if now >= end {
+                break;
+            }
+            if now - told >= TELL_EACH {
+                told = now;
+                log::info!("draining: ends_in={}s {left}", (end - now).as_secs());
+            }
+            idle = if left.connections == 0 { idle + 1 } else { 0 };
         }
-        log::info!("drained: connections_left={}", self.drain.open());
+        log::info!("drained: {}", self.left());
     }
 
     /// Ends without waiting for anyone.
     pub fn now(&self, why: &str) {
-        log::warn!("ending at once: reason={why} connections={}", self.drain.open());
+        log::warn!("ending at once: reason={why} {}", self.left());
         self.exit();
     }
 
@@ -130,5 +180,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// and an accepted connection shows up shortly after it was accepted.
 const IDLE_TICKS: u32 = 5;
 
-const MARGIN: Duration = Duration::from_secs(2);
+/// What was cut is written down and lingers a second; and who came last was asked
+/// to end two seconds later.
+const MARGIN: Duration = Duration::from_secs(5);
+const TELL_EACH: Duration = Duration::from_secs(30);
 const FLUSH: Duration = Duration::from_secs(2);
