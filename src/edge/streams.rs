@@ -139,7 +139,12 @@ pub struct Ceiling {
 impl Ceiling {
     /// For what was asked at `now`.
     pub fn new(limits: &Limits, now: Instant) -> Self {
-        Self { asked: now, streamed: now, requests: limits.max_drain, streams: limits.max_drain_streams }
+        Self::of(limits.max_drain, limits.max_drain_streams, now)
+    }
+
+    /// The same with times of one's own; `streams` is no less than `requests`.
+    pub fn of(requests: Duration, streams: Duration, now: Instant) -> Self {
+        Self { asked: now, streamed: now, requests, streams }
     }
 
     /// When it is cut, as it looks at `now`.
@@ -167,7 +172,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn ceiling(asked: Instant) -> Ceiling {
-        Ceiling { asked, streamed: asked, requests: 10 * SECOND, streams: 60 * SECOND }
+        Ceiling::of(10 * SECOND, 60 * SECOND, asked)
     }
 
     fn carrying(all: &Arc<StreamCounts>) -> Arc<Connection> {

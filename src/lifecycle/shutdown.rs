@@ -45,6 +45,14 @@ pub struct Left {
     pub streams: usize,
 }
 
+impl Left {
+    /// When the process ends whoever is there. Their cut at their own ceiling comes
+    /// first.
+    fn end(self, ceiling: &mut Ceiling, now: Instant) -> Instant {
+        ceiling.end(now, self.websockets + self.streams > 0) + MARGIN
+    }
+}
+
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, websockets, streams } = self;
@@ -146,8 +154,7 @@ impl Shutdown {
         while idle < IDLE_TICKS {
             tokio::time::sleep(TICK).await;
             let (now, left) = (Instant::now(), self.left());
-            // The cut of a connection at its own ceiling comes first.
-            let end = ceiling.end(now, left.websockets + left.streams > 0) + MARGIN;
+            let end = left.end(&mut ceiling, now);
             if now >= end {
                 break;
             }
@@ -185,3 +192,24 @@ const IDLE_TICKS: u32 = 5;
 const MARGIN: Duration = Duration::from_secs(5);
 const TELL_EACH: Duration = Duration::from_secs(30);
 const FLUSH: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_drain_waits_for_streams_while_there_are_any() {
+        let begun = Instant::now();
+        let mut ceiling = Ceiling::of(MINUTE, 30 * MINUTE, begun);
+        let requests = Left { connections: 3, websockets: 0, streams: 0 };
+        let sockets = Left { websockets: 1, ..requests };
+        let events = Left { streams: 1, ..requests };
+
+        assert_eq!(requests.end(&mut ceiling, begun), begun + MINUTE + MARGIN);
+        assert_eq!(sockets.end(&mut ceiling, begun + 2 * MINUTE), begun + 30 * MINUTE + MARGIN);
+        assert_eq!(events.end(&mut ceiling, begun + 3 * MINUTE), begun + 30 * MINUTE + MARGIN);
+        assert_eq!(requests.end(&mut ceiling, begun + 3 * MINUTE), begun + 4 * MINUTE + MARGIN);
+    }
+}

@@ -114,6 +114,9 @@ async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
 
     gateway.signal(libc::SIGTERM);
     let told = Instant::now();
+    // Long before it is cut, an HTTP/2 client hears which streams are the last.
+    eventually(PATIENCE, || async { http2.is_going_away().await }).await;
+    assert!(two.piece().await.unwrap().is_some());
     let exit = gateway.wait_exit(PATIENCE).await;
 
     assert!((1.0..60.0).contains(&told.elapsed().as_secs_f64()), "{:?}", told.elapsed());

@@ -165,6 +165,34 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
     assert_eq!((&status["websockets"], &status["streams"]), (&0.into(), &0.into()));
 }
 
+#[tokio::test]
+async fn what_was_cut_leaves_no_socket_behind() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::builder()
+        .origin("origin", &origin)
+        .yaml("connections: { max_age: 200ms, max_drain: 1s, max_drain_streams: 1s }")
+        .start()
+        .await;
+    let round = async || {
+        let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/")).await.unwrap();
+        let mut events = gateway.connect().await;
+        events.write(Request::get("/").script("sse=100000/50ms").to_http1()).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), Frame::Close(Some(1001)));
+        events.read_to_end().await.unwrap();
+        drop((socket, events));
+        eventually(PATIENCE, || async { gateway.status().await["connections"] == 0 }).await;
+        eventually(PATIENCE, || async { origin.stats().await["open_connections"] == 1 }).await;
+    };
+    round().await;
+    let after_one = gateway.open_fds();
+
+    for _ in 0..3 {
+        round().await;
+    }
+
+    eventually(PATIENCE, || async { gateway.open_fds() <= after_one }).await;
+}
+
 /// It would be read as more of the frame.
 #[tokio::test]
 async fn a_websocket_that_is_cut_inside_of_a_frame_or_after_its_close_hears_no_other() {
