@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config,
     jwt::Now,
-    lifecycle::{DrainRequest, FormerStatus, MisfitStatus, Reloader, Shutdown, Upgrader},
+    lifecycle::{DrainRequest, FormerStatus, Left, MisfitStatus, Reloader, Shutdown, Upgrader},
     limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
@@ -64,9 +64,14 @@ pub struct Status {
     /// What a rollback would call back.
     pub former: Option<FormerStatus>,
     /// Connections of clients that are open.
-    pub connections: usize,
+    #[serde(flatten)]
+    pub left: Left,
     /// Whether the process is ending.
     pub draining: bool,
+    /// Seconds until requests are cut in a drain.
+    pub requests_cut_in_seconds: Option<u64>,
+    /// The same for WebSockets, server-sent events and gRPC calls.
+    pub streams_cut_in_seconds: Option<u64>,
     /// Where it accepts.
     pub listeners: Vec<ListenerStatus>,
     /// The availability zone that it runs in, if that is known.
@@ -106,8 +111,10 @@ pub struct CertificateStatus {
 /// What `tollgate drain` is told.
 #[derive(Debug, Serialize)]
 struct DrainStatus {
-    connections: usize,
+    #[serde(flatten)]
+    left: Left,
     max_drain_seconds: u64,
+    max_drain_streams_seconds: u64,
 }
 
 const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
@@ -150,9 +157,11 @@ impl Operator {
         let Some(request) = drain_request(session.req_header().uri.query().unwrap_or_default()) else {
             return text(session, StatusCode::BAD_REQUEST, "write fail_readiness or accept_seconds=N\n");
         };
+        let limits = self.current.load().limits();
         let told = DrainStatus {
-            connections: self.shutdown.connections(),
-            max_drain_seconds: self.current.load().limits().max_drain.as_secs(),
+            left: self.shutdown.left(),
+            max_drain_seconds: limits.max_drain.as_secs(),
+            max_drain_streams_seconds: limits.max_drain_streams.as_secs(),
         };
         match self.shutdown.ask(request) {
             true => json(session, StatusCode::OK, &told),
@@ -168,6 +177,7 @@ impl Operator {
             address: l.spec.address.to_string(),
             tls: l.spec.tls.is_some(),
         });
+        let cut_in = self.shutdown.cut_in();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
@@ -176,8 +186,10 @@ impl Operator {
             config_hash: now.hash.clone(),
             confirm_within_seconds: self.reloader.pending_confirmation().map(|left| left.as_secs()),
             former: self.reloader.former(),
-            connections: self.shutdown.connections(),
+            left: self.shutdown.left(),
             draining: self.shutdown.is_draining(),
+            requests_cut_in_seconds: cut_in.map(|(requests, _)| requests.as_secs()),
+            streams_cut_in_seconds: cut_in.map(|(_, streams)| streams.as_secs()),
             listeners: listeners.collect(),
             upstreams: upstreams::status(&now, &self.discovery, Instant::now()),
             drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),

@@ -67,6 +67,18 @@ pub fn nobody(socket: &Path) -> ExitCode {
     tell(&text, NOT_NOW)
 }
 
+/// What may take long to end, and when it is cut in a drain.
+fn streams_line(status: &Value) -> String {
+    let seconds = |key| status.get(key).and_then(Value::as_u64);
+    let mut line = format!("websockets {}  streams {}", text(status, "websockets"), text(status, "streams"));
+    if let (Some(requests), Some(streams)) =
+        (seconds("requests_cut_in_seconds"), seconds("streams_cut_in_seconds"))
+    {
+        line.push_str(&format!("  requests cut in {requests} s  streams cut in {streams} s"));
+    }
+    line + "\n"
+}
+
 fn table(status: &Value) -> String {
     let mut out = format!(
         "tollgate {}  pid {}  up {} s  generation {}  config {}\nconnections {}  routes {}  zone {}{}\n",
@@ -88,6 +100,7 @@ fn table(status: &Value) -> String {
         let hash = hash.get(..12).unwrap_or("-");
         out.push_str(&format!("rollback to  generation {generation}  config {hash}\n"));
     }
+    out.push_str(&streams_line(status));
     let drained = list(status, "drained_zones");
     if !drained.is_empty() {
         let names: Vec<_> = drained.iter().filter_map(Value::as_str).collect();

@@ -41,7 +41,7 @@ pub use program::Program;
 pub use pulse::Pulse;
 pub use reload::{Followers, Refused, Reloaded, Reloader};
 pub use renewal::{MisfitStatus, watch_certificates};
-pub use shutdown::{DrainRequest, Shutdown};
+pub use shutdown::{DrainRequest, Left, Shutdown};
 pub use signals::{Signals, UPGRADES};
 pub use sockets::{BindError, Sockets};
 pub use systemd::Systemd;

@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    AdminSocket, Listening, Reloader, Shutdown, Systemd,
+    AdminSocket, Left, Listening, Reloader, Shutdown, Systemd,
     handover::Handover,
     program::Program,
     successor::{Stops, Successor},
@@ -57,10 +57,9 @@ pub struct Upgraded {
     pub old_pid: u32,
     /// Until the new process could serve.
     pub ready_after_ms: u64,
-    /// Connections that end in the old process.
-    pub connections: usize,
-    /// How long they may take.
-    pub max_drain_seconds: u64,
+    /// Who ends in the old process.
+    #[serde(flatten)]
+    pub left: Left,
 }
 
 /// Why this process goes on.
@@ -152,12 +151,9 @@ impl Upgrader {
         let outcome = self.try_upgrade(patience);
         self.metrics.upgrade(outcome.as_ref().map_or_else(UpgradeFailed::word, |_| "ok"));
         match &outcome {
-            Ok(done) => log::info!(
-                "upgraded: pid={} ready_after_ms={} connections_left={}",
-                done.pid,
-                done.ready_after_ms,
-                done.connections
-            ),
+            Ok(done) => {
+                log::info!("upgraded: pid={} ready_after_ms={} {}", done.pid, done.ready_after_ms, done.left)
+            }
             Err(why) => {
                 why.to_string().lines().for_each(|line| log::error!("upgrade refused: {line}"));
                 self.systemd.status(&format!("upgrade refused, the old process serves: {}", first_line(why)));
@@ -201,8 +197,7 @@ impl Upgrader {
             pid: next.pid(),
             old_pid: std::process::id(),
             ready_after_ms: u64::try_from(ready_after.as_millis()).unwrap_or(u64::MAX),
-            connections: self.shutdown.connections(),
-            max_drain_seconds: self.shutdown.max_drain().as_secs(),
+            left: self.shutdown.left(),
         };
         self.shutdown.hand_over();
         self.clone().watch(next);
