@@ -3,7 +3,9 @@
 
 mod bodies;
 mod forged;
+mod held;
 mod key_set;
+mod plugin;
 mod rotation;
 mod secrets;
 
