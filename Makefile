@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-verifiers lint advisories bench fuzz release compare compare-instructions compare-limits loadtest-edge loadtest-faults loadtest-limits
+.PHONY: help packages build run test test-verifiers lint advisories bench fuzz release compare compare-instructions compare-limits compare-signing loadtest-edge loadtest-faults loadtest-limits
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -62,6 +62,12 @@ compare-limits: release ## what a limit costs, beside nginx limit_req and HAProx
 	python3 loadtest/compare/compare.py --limits $(FLAGS)
 	python3 loadtest/compare/compare.py --limits --functions
 	python3 loadtest/limits/million.py
+
+# Whole requests by bare Pingora, and what a signature costs on top: by callgrind, then by the clock.
+compare-signing: release ## TLS, a limit and a signed token, beside bare Pingora
+	@.ci/packages nginx-light wrk nghttp2-client valgrind python3
+	python3 loadtest/compare/compare.py --signing --instructions
+	python3 loadtest/compare/compare.py --signing $(FLAGS)
 
 # The first fails when a request does, the second too, the third above 1.03.
 loadtest-edge: release ## connections that age under load, a slow-header attack, the cost of a PROXY header

@@ -48,9 +48,10 @@ class Running:
 class Bench:
     """The temporary folder, the origin and every child started so far; a context manager."""
 
-    def __init__(self, binaries, limited=False):
+    def __init__(self, binaries, texts=lambda name, _: limits.texts(name, False)):
         self.binaries = binaries
-        self.limited = limited
+        # What stands in a proxy's configuration beside the usual, by its name and this folder.
+        self.texts = texts
         self.children = []
 
     def __enter__(self):
@@ -80,7 +81,7 @@ class Bench:
         plain, tls, ready, metrics = free_ports(4)
         values = {
             "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics,
-            "MASTER": "off" if wrapper else "on", **limits.texts(name, self.limited),
+            "MASTER": "off" if wrapper else "on", **self.texts(name, self.dir),
         }
         command = [*wrapper, self.binaries[name], *self.arguments(name, values)]
         running = Running(name, self.spawn(name, PROXY_CPU, command), plain, tls)

@@ -15,6 +15,7 @@ mod discovery;
 mod family;
 mod health;
 mod histogram;
+mod keys;
 mod limits;
 mod process;
 mod signing;
@@ -29,9 +30,10 @@ pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
+pub use keys::KeyGauges;
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
-pub use signing::{HeldBytes, SignerSeries, TokenResult};
+pub use signing::{HeldBytes, MostHeld, SignerSeries, TokenResult};
 pub use store::{ExchangeResult, StoreSeries};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
@@ -47,7 +49,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder
 
 use self::{
     certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
-    family::Scraped, health::HealthFamilies, limits::Limits, process::Process, signing::Signing,
+    family::Scraped, health::HealthFamilies, keys::Keys, limits::Limits, process::Process, signing::Signing,
     tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
@@ -59,6 +61,7 @@ pub struct Metrics {
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
     signing: Arc<Signing>,
+    keys: Arc<Keys>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
@@ -82,6 +85,7 @@ impl Metrics {
         let tenants = Arc::new(Tenants::new(shards));
         let limits = Arc::new(Limits::new(shards));
         let signing = Arc::new(Signing::new(shards));
+        let keys = Arc::<Keys>::default();
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
@@ -93,6 +97,7 @@ impl Metrics {
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
         Scraped::register(&registry, signing.clone())?;
+        Scraped::register(&registry, keys.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
@@ -115,6 +120,7 @@ impl Metrics {
             tenants,
             limits,
             signing,
+            keys,
             zones,
             cross_zone,
             connections,
@@ -169,6 +175,11 @@ impl Metrics {
     /// How limits are looked at at each scrape; the first one stays.
     pub fn watch_limits(&self, look: impl Fn() -> Vec<LimitGauges> + Send + Sync + 'static) {
         self.limits.watch(Box::new(look));
+    }
+
+    /// How the keys of signers are looked at at each scrape; the first one stays.
+    pub fn watch_keys(&self, look: impl Fn() -> Vec<KeyGauges> + Send + Sync + 'static) {
+        self.keys.watch(Box::new(look));
     }
 
     /// What exchanges with the store of a fleet's limits are counted in.
