@@ -9,12 +9,25 @@ use std::{
     time::Instant,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
-    jwt::JwtLive,
+    jwt::{self, JwtLive, Now},
     limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
+
+/// What a process tells the one that follows it: what operators did, and what cannot
+/// be learnt again. Health, ejections and counts are learnt anew.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Remembered {
+    /// Zones that an operator took out.
+    drained_zones: Vec<String>,
+    /// What is known of the keys of signers.
+    keys: jwt::Remembered,
+}
 
 /// The experience of this process, shared by every snapshot.
 pub struct LiveState {
@@ -102,6 +115,20 @@ impl LiveState {
         if drained { zones.insert(zone.into()) } else { zones.remove(zone) }
     }
 
+    /// For the process that follows.
+    pub fn remember(&self) -> Remembered {
+        Remembered {
+            drained_zones: locked(&self.drained).iter().map(ToString::to_string).collect(),
+            keys: self.jwt.remember(Now::read()),
+        }
+    }
+
+    /// From the process before, ahead of the first snapshot.
+    pub fn recall(&self, told: Remembered) {
+        locked(&self.drained).extend(told.drained_zones.iter().map(|zone| Arc::from(zone.as_str())));
+        self.jwt.recall(told.keys, Now::read());
+    }
+
     /// Forgets what nobody holds. Called after a snapshot was swapped.
     pub fn sweep(&self) {
         locked(&self.upstreams).retain(|_, live| {
@@ -109,6 +136,7 @@ impl LiveState {
             Arc::strong_count(live) > 1 || live.is_remembered()
         });
         self.limits.sweep();
+        self.jwt.sweep();
     }
 }
 

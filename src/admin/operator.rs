@@ -1,6 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and
-//! what `zones` has. The socket's mode is the only key to it.
+//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /upgrade`, `POST /drain`, and what
+//! `reload` and `zones` have. The socket's mode is the only key to it.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config,
     jwt::Now,
-    lifecycle::{DrainRequest, Left, Refused, Reloader, Shutdown},
+    lifecycle::{DrainRequest, FormerStatus, Left, MisfitStatus, Reloader, Shutdown, Upgrader},
     limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
@@ -40,6 +40,8 @@ pub struct Operator {
     pub store: Arc<Store>,
     /// What `POST /drain` asks for the end.
     pub shutdown: Arc<Shutdown>,
+    /// What `POST /upgrade` runs.
+    pub upgrader: Arc<Upgrader>,
     /// When the process began.
     pub started: Instant,
 }
@@ -57,6 +59,10 @@ pub struct Status {
     pub generation: u64,
     /// Names its files' content.
     pub config_hash: String,
+    /// How long someone has still time to confirm it; none where nobody has to.
+    pub confirm_within_seconds: Option<u64>,
+    /// What a rollback would call back.
+    pub former: Option<FormerStatus>,
     /// Connections of clients that are open.
     #[serde(flatten)]
     pub left: Left,
@@ -76,6 +82,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
     pub certificates: Vec<CertificateStatus>,
+    /// Files of certificates that changed and do not fit: what was there goes on.
+    pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
     /// Whom it counts limits together with; none where nothing is.
@@ -110,7 +118,8 @@ struct DrainStatus {
 }
 
 const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
-                             POST /simulate, POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
+                             POST /simulate, POST /reload, POST /confirm, POST /rollback, POST /upgrade, POST /drain, \
+                             POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -126,6 +135,9 @@ impl ServeHttp for Operator {
             }
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
+            (&Method::POST, "/upgrade") => self.upgrade(session).await,
+            (&Method::POST, "/confirm") => self.confirm(session),
+            (&Method::POST, "/rollback") => self.rollback(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::GET, "/limits") => self.limits(session).await,
@@ -141,19 +153,6 @@ impl ServeHttp for Operator {
 }
 
 impl Operator {
-    async fn reload(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let reloader = self.reloader.clone();
-        match tokio::task::spawn_blocking(move || reloader.reload()).await {
-            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
-            Ok(Err(Refused::Busy)) => text(session, StatusCode::CONFLICT, &Refused::Busy.to_string()),
-            Ok(Err(Refused::Problems(problems))) => {
-                let list: Vec<_> = problems.iter().collect();
-                json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
-            }
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
-        }
-    }
-
     fn drain(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let Some(request) = drain_request(session.req_header().uri.query().unwrap_or_default()) else {
             return text(session, StatusCode::BAD_REQUEST, "write fail_readiness or accept_seconds=N\n");
@@ -185,6 +184,8 @@ impl Operator {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: now.generation,
             config_hash: now.hash.clone(),
+            confirm_within_seconds: self.reloader.pending_confirmation().map(|left| left.as_secs()),
+            former: self.reloader.former(),
             left: self.shutdown.left(),
             draining: self.shutdown.is_draining(),
             requests_cut_in_seconds: cut_in.map(|(requests, _)| requests.as_secs()),
@@ -194,6 +195,7 @@ impl Operator {
             drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
+            certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
             fleet: fleet::status(&now, &self.store, Instant::now()),
         }

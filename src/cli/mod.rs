@@ -1,11 +1,13 @@
 //! The command line: one verb a file, and what every verb shares.
 //!
 //! Exit codes: 0 done, 1 failed at run time, 2 usage (mostly clap's own), 75 not now
-//! (nothing listens at the socket, a reload is under way), 78 the
-//! configuration cannot be used.
+//! (nothing listens at the socket, a reload is under way or waits to be confirmed,
+//! nothing is there to confirm or to go back to), 78 the configuration cannot be used.
 
+mod changes;
 mod check;
 mod client;
+mod confirm;
 mod drain;
 mod explain;
 mod http;
@@ -15,9 +17,11 @@ mod limits;
 mod offline;
 mod prove;
 mod reload;
+mod rollback;
 mod run;
 mod simulate;
 mod status;
+mod upgrade;
 mod zone;
 
 use std::{
@@ -41,7 +45,8 @@ enum Verb {
     /// Serve in the foreground until a signal ends it.
     ///
     /// HUP reloads the configuration, TERM and QUIT finish open requests and
-    /// end, INT ends at once, USR1 opens the access log anew (for logrotate).
+    /// end, INT ends at once, USR1 opens the access log anew (for logrotate), USR2
+    /// hands over to the program that is installed now.
     Run {
         #[command(flatten)]
         file: ConfigFile,
@@ -55,8 +60,27 @@ enum Verb {
     /// Make the running gateway take its files as they are now.
     ///
     /// Waits, then prints what changed, or every problem and exits 78: then the
-    /// gateway goes on with what it had.
+    /// gateway goes on with what it had. With --dry-run it says the same and does
+    /// nothing. With --confirm it goes back by itself, whatever becomes of this command
+    /// and of you, unless `tollgate confirm` follows; until then nothing else is
+    /// reloaded.
     Reload(reload::Reload),
+    /// Keep a configuration that was reloaded with --confirm.
+    Confirm(confirm::Confirm),
+    /// Call the configuration back that served before the last change.
+    ///
+    /// As it was read then, with its certificates, keys and secrets; what was learned of
+    /// endpoints and limits since stays. The files on the disk stay as they are. Rolling
+    /// back twice is as if nothing had been: the two change places.
+    Rollback(rollback::Rollback),
+    /// Replace the running gateway by the program that is installed now.
+    ///
+    /// The gateway starts it with its own arguments and sockets, and finishes its work
+    /// once the new process can serve: no connection is refused, and none is cut before
+    /// the drain's ceiling. When the new one cannot serve it is ended, the old one goes
+    /// on, and this exits 1. Takes what a reload cannot: addresses of listeners,
+    /// `admin`, `runtime`, `access_log`. The same as USR2, and waits.
+    Upgrade(upgrade::Upgrade),
     /// Make the running gateway finish its work and end.
     ///
     /// The same as TERM, and says how many connections are left. Behind a Network
@@ -133,6 +157,9 @@ pub fn main() -> ExitCode {
         Verb::Run { file } => run::run(&file.path),
         Verb::Check(check) => check.run(),
         Verb::Reload(reload) => reload.run(),
+        Verb::Upgrade(upgrade) => upgrade.run(),
+        Verb::Confirm(confirm) => confirm.run(),
+        Verb::Rollback(rollback) => rollback.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
         Verb::Simulate(simulate) => simulate.run(),
@@ -189,7 +216,8 @@ const FIRST_STEPS: &str = "\
 First steps:
   tollgate check /etc/tollgate/tollgate.yaml    what is wrong, and what to write instead
   tollgate run                                  serve it
-  tollgate reload                               after a change: what changed, or why not
+  tollgate reload --dry-run                     after a change: what it would do
+  tollgate reload                               what changed, or why not; `rollback` undoes it
   tollgate status                               what it does now
   tollgate explain --host api.example.com --path /orders
                                                 where a request goes, and why";

@@ -93,6 +93,14 @@ fn table(status: &Value) -> String {
         if status.get("draining") == Some(&Value::Bool(true)) { "  DRAINING" } else { "" }
     );
     out.push_str(&streams_line(status));
+    if let Some(seconds) = status.get("confirm_within_seconds").and_then(Value::as_u64) {
+        out.push_str(&format!("UNCONFIRMED  goes back in {seconds} s unless `tollgate confirm` follows\n"));
+    }
+    if let Some(former) = status.get("former").filter(|former| former.is_object()) {
+        let (generation, hash) = (text(former, "generation"), text(former, "config_hash"));
+        let hash = hash.get(..12).unwrap_or("-");
+        out.push_str(&format!("rollback to  generation {generation}  config {hash}\n"));
+    }
     let drained = list(status, "drained_zones");
     if !drained.is_empty() {
         let names: Vec<_> = drained.iter().filter_map(Value::as_str).collect();
@@ -116,6 +124,10 @@ fn table(status: &Value) -> String {
             text(&certificate, "name"),
             text(&certificate, "expires_in_days")
         ));
+    }
+    for misfit in list(status, "certificates_not_taken") {
+        let (problem, seconds) = (text(&misfit, "problem"), text(&misfit, "for_seconds"));
+        out.push_str(&format!("NOT TAKEN for {seconds} s: {problem}\n"));
     }
     out
 }

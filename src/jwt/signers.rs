@@ -20,8 +20,9 @@ use super::{
     jwk::{Jwk, KeyId},
     key::SigningKey,
     key_set::KeySet,
+    memory::{Remembered, RememberedKey},
     ring::{Member, Record, Ring, locked},
-    rotation::{KeyState, Now, Terms},
+    rotation::{KeyState, Now, Terms, Verifier},
     signer::Signer,
 };
 use crate::config::{
@@ -33,6 +34,8 @@ use crate::config::{
 #[derive(Default)]
 pub struct JwtLive {
     records: Mutex<HashMap<OfSigner, Weak<Record>>>,
+    /// Holds what another process told until the first snapshot does.
+    recalled: Mutex<Vec<Arc<Record>>>,
 }
 
 /// A key of a signer: two may have the same key, and are not told of each other's use.
@@ -41,8 +44,8 @@ type OfSigner = (Arc<str>, KeyId);
 /// Every signer of a configuration.
 #[derive(Default)]
 pub struct Signers {
-    signers: Vec<Signer>,
-    verifiers: Vec<Vec<(Arc<str>, Vec<IpNet>)>>,
+    signers: Vec<Arc<Signer>>,
+    verifiers: Vec<Arc<[(Verifier, Vec<IpNet>)]>>,
     retired: Vec<(Arc<str>, Arc<Record>)>,
     set: Mutex<Option<Arc<KeySet>>>,
 }
@@ -60,8 +63,23 @@ pub struct KeyStatus {
     pub algorithm: Algorithm,
     /// What it does; `None` when it is retired.
     pub state: Option<KeyState>,
+    /// Who verifies, and fetched it or not; nobody of a retired one.
+    pub verifiers: Vec<VerifierStatus>,
     /// When the set of public keys loses a retired one, in seconds since 1970.
     pub published_until: Option<u64>,
+}
+
+/// How far a verifier has come with a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifierStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How often the key set was fetched from its networks since the key is in it.
+    pub fetches: u64,
+    /// From how many addresses.
+    pub addresses: usize,
+    /// From how many it has to be.
+    pub instances: usize,
 }
 
 impl Signers {
@@ -83,32 +101,37 @@ impl Signers {
             let members = live.members(spec, found, now, (&source, problems));
             if let Some(signer) = signer(spec, members, now) {
                 built.refuse_other_use(&signer, &source, problems);
-                built.signers.push(signer);
+                built.signers.push(Arc::new(signer));
                 built.verifiers.push(verifiers(&spec.verifiers));
             }
-        }
-        // What is refused changes no key's life.
-        if !problems.has_errors() {
-            built.retired = live.retired(&built.signers, now);
         }
         built
     }
 
+    /// The same signers, from now on at work: keys that are known and not among theirs
+    /// are retired, and theirs are not any more. Building alone changes no key's life:
+    /// what was built may be refused, or only be looked at.
+    pub fn at_work(&self, live: &JwtLive, now: Now) -> Self {
+        let retired = live.retired(&self.signers, now);
+        let (signers, verifiers) = (self.signers.clone(), self.verifiers.clone());
+        Self { signers, verifiers, retired, set: Mutex::default() }
+    }
+
     /// The signer at a place of the configuration.
     pub fn get(&self, index: SignerIndex) -> Option<&Signer> {
-        self.signers.get(index.0)
+        self.signers.get(index.0).map(Arc::as_ref)
     }
 
     /// Each signer, in the configuration's order.
     pub fn iter(&self) -> impl Iterator<Item = &Signer> {
-        self.signers.iter()
+        self.signers.iter().map(Arc::as_ref)
     }
 
     /// Each key with its signer and its file's name.
     pub fn keys<'a>(&'a self) -> impl Iterator<Item = (&'a Signer, &'a str, &'a SigningKey)> {
         let each =
             |signer: &'a Signer| signer.ring.members().iter().map(move |key| (signer, &*key.name, &*key.key));
-        self.signers.iter().flat_map(each)
+        self.iter().flat_map(each)
     }
 
     /// A key is for one algorithm: verifiers are told of one.
@@ -151,19 +174,21 @@ impl Signers {
         let from = from.to_canonical();
         for (signer, verifiers) in self.signers.iter().zip(&self.verifiers) {
             let here = |(_, networks): &&(_, Vec<IpNet>)| networks.iter().any(|net| net.contains(&from));
-            verifiers.iter().filter(here).for_each(|(name, _)| signer.ring.fetched(name, now.steady));
+            let here = verifiers.iter().filter(here);
+            here.for_each(|(verifier, _)| signer.ring.fetched(&verifier.name, from, now.steady));
         }
     }
 
     /// Every key that is published, by signer.
     pub fn status(&self, now: Now) -> Vec<KeyStatus> {
-        let active = self.signers.iter().flat_map(|signer| {
+        let active = self.signers.iter().zip(&self.verifiers).flat_map(|(signer, verifiers)| {
             let status = |(member, state): (&Member, KeyState)| KeyStatus {
                 signer: signer.name.clone(),
                 file: Some(member.name.clone()),
                 kid: member.key.public.kid.clone(),
                 algorithm: member.key.algorithm(),
                 state: Some(state),
+                verifiers: fetches(verifiers, &member.record),
                 published_until: None,
             };
             signer.ring.states(now.steady).map(status).collect::<Vec<_>>()
@@ -175,6 +200,7 @@ impl Signers {
             kid: record.public.kid.clone(),
             algorithm: record.public.algorithm,
             state: None,
+            verifiers: Vec::new(),
             published_until: Some(record.published_until()),
         });
         active.chain(retired).collect()
@@ -183,17 +209,61 @@ impl Signers {
 
 fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     let claims = Claims::new(spec);
-    let verifiers = spec.verifiers.iter().map(|verifier| verifier.name.as_str().into()).collect();
+    let verifiers = verifiers(&spec.verifiers).iter().map(|(verifier, _)| verifier.clone()).collect();
     let terms = Terms { publish_for: spec.publish_for.duration(), verifiers };
     let ring = Ring::new(spec.name.as_str().into(), (members, terms), !claims.are_bound(), now.steady)?;
     Some(Signer::new(spec, claims, ring))
 }
 
-fn verifiers(specs: &[VerifierSpec]) -> Vec<(Arc<str>, Vec<IpNet>)> {
-    specs.iter().map(|spec| (spec.name.as_str().into(), spec.networks.clone())).collect()
+fn verifiers(specs: &[VerifierSpec]) -> Arc<[(Verifier, Vec<IpNet>)]> {
+    let verifier = |spec: &VerifierSpec| Verifier {
+        name: spec.name.as_str().into(),
+        instances: usize::from(spec.instances),
+    };
+    specs.iter().map(|spec| (verifier(spec), spec.networks.clone())).collect()
+}
+
+fn fetches(verifiers: &[(Verifier, Vec<IpNet>)], record: &Record) -> Vec<VerifierStatus> {
+    let fetched = record.fetched_by();
+    let status = |(verifier, _): &(Verifier, _)| {
+        let fetches = fetched.get(&verifier.name);
+        VerifierStatus {
+            name: verifier.name.clone(),
+            fetches: fetches.map_or(0, |fetches| fetches.count),
+            addresses: fetches.map_or(0, |fetches| fetches.addresses.len()),
+            instances: verifier.instances,
+        }
+    };
+    verifiers.iter().map(status).collect()
 }
 
 impl JwtLive {
+    /// What another process has to know, to go on with the keys as this one would.
+    /// Nothing private is in it.
+    pub fn remember(&self, now: Now) -> Remembered {
+        let records = locked(&self.records);
+        let known = records.iter().filter_map(|((signer, _), record)| {
+            let record = record.upgrade()?;
+            Some(RememberedKey::new(signer, &record.public, record.remember(now)?))
+        });
+        Remembered { keys: known.collect() }
+    }
+
+    /// Takes over what another process knew, before the first snapshot is built: a key
+    /// that waits goes on waiting, one that signs goes on signing, and a retired one
+    /// stays published. The time between the two counts for nobody. A key that was not
+    /// told of appears when its file is read.
+    pub fn recall(&self, remembered: Remembered, now: Now) {
+        let (mut records, mut recalled) = (locked(&self.records), locked(&self.recalled));
+        for key in remembered.keys {
+            let Some(public) = key.public() else { continue };
+            let of = (Arc::from(key.signer), public.kid.clone());
+            let record = Arc::new(Record::recall(public, key.past, now.steady));
+            records.insert(of, Arc::downgrade(&record));
+            recalled.push(record);
+        }
+    }
+
     /// The keys of a folder with what is known of them. Of none that is known all are
     /// as old as their files: this is a start, or a signer's. A file that comes later
     /// may have any date; it appears now.
@@ -227,6 +297,11 @@ impl JwtLive {
         found.into_iter().map(member).collect()
     }
 
+    /// Forgets the keys that nobody holds.
+    pub fn sweep(&self) {
+        locked(&self.records).retain(|_, record| record.strong_count() > 0);
+    }
+
     fn record(&self, signer: &Arc<str>, key: &Jwk) -> Option<Arc<Record>> {
         let record = locked(&self.records).get(&(signer.clone(), key.kid.clone())).and_then(Weak::upgrade);
         record.filter(|record| record.public == *key)
@@ -237,7 +312,7 @@ impl JwtLive {
     }
 
     /// What is known of keys that are in no folder any more.
-    fn retired(&self, signers: &[Signer], now: Now) -> Vec<(Arc<str>, Arc<Record>)> {
+    fn retired(&self, signers: &[Arc<Signer>], now: Now) -> Vec<(Arc<str>, Arc<Record>)> {
         let members = signers.iter().flat_map(|signer| {
             signer.ring.members().iter().map(|member| (signer.name.clone(), member.key.public.kid.clone()))
         });
@@ -254,6 +329,8 @@ impl JwtLive {
             }
             true
         });
+        // Each is in these signers or among the retired by now, or nobody's any more.
+        locked(&self.recalled).clear();
         retired.sort_by(|a, b| (&a.0, &a.1.public.kid).cmp(&(&b.0, &b.1.public.kid)));
         retired
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pingora::server::ShutdownWatch;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::AdminSocket;
 use crate::{
     edge::{Ceiling, Drain},
     snapshot::Current,
@@ -25,11 +26,13 @@ pub struct Shutdown {
     access_log: Arc<AccessLog>,
     current: Arc<Current>,
     /// Removed at the end, so that a command says "nothing listens" at once.
-    admin_socket: PathBuf,
+    admin_socket: Arc<AdminSocket>,
     /// What the operator asked for, until it begins.
     asked: Mutex<Option<DrainRequest>>,
     wake: Notify,
     fails_readiness: AtomicBool,
+    /// Another process serves: the private services end, too.
+    handed_over: watch::Sender<bool>,
     /// Once connections were asked to end: when they are cut.
     ceiling: Mutex<Option<Ceiling>>,
 }
@@ -76,7 +79,7 @@ impl Shutdown {
         drain: Arc<Drain>,
         access_log: Arc<AccessLog>,
         current: Arc<Current>,
-        admin_socket: PathBuf,
+        admin_socket: Arc<AdminSocket>,
     ) -> Self {
         Self {
             drain,
@@ -87,6 +90,7 @@ impl Shutdown {
             wake: Notify::new(),
             fails_readiness: AtomicBool::new(false),
             ceiling: Mutex::default(),
+            handed_over: watch::Sender::new(false),
         }
     }
 
@@ -110,6 +114,29 @@ impl Shutdown {
                 return request;
             }
         }
+    }
+
+    /// Another process serves now: this one finishes its work.
+    pub fn hand_over(&self) {
+        self.handed_over.send_replace(true);
+    }
+
+    /// Waits until another process serves.
+    pub async fn handed_over(&self) {
+        // An error means that the sender is gone, which `self` holds.
+        let _ = self.handed_over.subscribe().wait_for(|handed| *handed).await;
+    }
+
+    /// What private services watch: they go on through a drain, and end when another
+    /// process answers in their place.
+    pub fn of_private_services(&self) -> ShutdownWatch {
+        self.handed_over.subscribe()
+    }
+
+    /// How long those that are there may take to end.
+    pub fn max_drain(&self) -> Duration {
+        let (limits, left) = (self.current.load().limits(), self.left());
+        if left.websockets + left.streams > 0 { limits.max_drain_streams } else { limits.max_drain }
     }
 
     /// Whether the process is ending.
@@ -176,7 +203,10 @@ impl Shutdown {
     /// Writes out what is waiting and ends the process.
     pub fn exit(&self) -> ! {
         self.access_log.close(FLUSH);
-        let _ = std::fs::remove_file(&self.admin_socket);
+        // The file's number may be another process's by now: numbers are used again.
+        if !*self.handed_over.borrow() {
+            self.admin_socket.remove();
+        }
         std::process::exit(0)
     }
 }

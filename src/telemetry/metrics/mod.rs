@@ -8,6 +8,7 @@
 
 mod certificates;
 mod closed_set;
+mod configuration;
 mod connections;
 mod cross_zone;
 mod discovery;
@@ -23,6 +24,7 @@ mod traffic;
 mod zones;
 
 pub use certificates::CertificateExpiry;
+pub use configuration::{CertificateReload, Configuration, Rollback};
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
@@ -41,7 +43,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
     certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
@@ -65,10 +67,8 @@ pub struct Metrics {
     store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
-    config_generation: IntGauge,
-    config_successful: IntGauge,
-    config_timestamp: IntGauge,
-    config_reloads: IntCounterVec,
+    configuration: Arc<Configuration>,
+    upgrades: IntCounterVec,
     access_log_dropped: IntCounter,
     panics: IntCounter,
 }
@@ -86,6 +86,7 @@ impl Metrics {
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
+        let configuration = Arc::<Configuration>::default();
         let sources = Arc::new(Sources::default());
         let store = Arc::<StoreSeries>::default();
         Scraped::register(&registry, traffic.clone())?;
@@ -96,23 +97,17 @@ impl Metrics {
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, configuration.clone())?;
         Scraped::register(&registry, sources.clone())?;
         Scraped::register(&registry, Arc::new(store::Store(store.clone())))?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let config_reloads = counters(&registry, CONFIG_RELOADS, &["result"])?;
-        for result in [TAKEN, REFUSED] {
-            config_reloads.with_label_values(&[result]);
-        }
         Ok(Arc::new(Self {
             health: HealthFamilies::new(&registry)?,
             rejections: counters(&registry, REJECTIONS, &["flag"])?,
-            config_generation: gauge(&registry, CONFIG_GENERATION)?,
-            config_successful: gauge(&registry, CONFIG_SUCCESSFUL)?,
-            config_timestamp: gauge(&registry, CONFIG_TIMESTAMP)?,
-            config_reloads,
+            upgrades: counters(&registry, UPGRADES, &["result"])?,
             access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
             panics: counter(&registry, PANICS)?,
             registry,
@@ -124,6 +119,7 @@ impl Metrics {
             cross_zone,
             connections,
             certificates,
+            configuration,
             sources,
             store,
         }))
@@ -236,21 +232,14 @@ impl Metrics {
         self.rejections.with_label_values(&[flag])
     }
 
-    /// A configuration is at work; the first one of the process counts too.
-    pub fn config_taken(&self, generation: u64, now: SystemTime) {
-        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        self.config_tried(TAKEN, 1, now);
+    /// What is counted of configurations.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
-    /// A configuration was refused; the one before stays at work.
-    pub fn config_refused(&self, now: SystemTime) {
-        self.config_tried(REFUSED, 0, now);
-    }
-
-    fn config_tried(&self, result: &str, successful: i64, now: SystemTime) {
-        self.config_successful.set(successful);
-        self.config_timestamp.set(unix_seconds(now));
-        self.config_reloads.with_label_values(&[result]).inc();
+    /// An upgrade was tried. The words are a closed set of the caller's.
+    pub fn upgrade(&self, result: &'static str) {
+        self.upgrades.with_label_values(&[result]).inc();
     }
 
     /// The certificates that listeners show, instead of those told before.
@@ -295,12 +284,6 @@ fn counters(registry: &Registry, what: (&str, &str), labels: &[&str]) -> Result<
     Ok(counters)
 }
 
-fn gauge(registry: &Registry, what: (&str, &str)) -> Result<IntGauge> {
-    let gauge = IntGauge::with_opts(opts(what))?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
 /// Whole seconds since 1970; 0 before it.
 fn unix_seconds(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -310,20 +293,11 @@ fn unix_seconds(at: SystemTime) -> i64 {
 /// What an answer with [`Metrics::render`]'s text says it is.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const TAKEN: &str = "ok";
-const REFUSED: &str = "refused";
-
 const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "Always 1; which build runs.");
 const REJECTIONS: (&str, &str) =
     ("tollgate_rejections_total", "Requests that the gateway refused itself, by why.");
-const CONFIG_GENERATION: (&str, &str) =
-    ("tollgate_config_generation", "The configuration at work, counted from 1 as they are taken.");
-const CONFIG_SUCCESSFUL: (&str, &str) =
-    ("tollgate_config_last_reload_successful", "1 if the last reload was taken, 0 if it was refused.");
-const CONFIG_TIMESTAMP: (&str, &str) =
-    ("tollgate_config_last_reload_timestamp_seconds", "When the last reload was, taken or refused.");
-const CONFIG_RELOADS: (&str, &str) =
-    ("tollgate_config_reloads_total", "Configurations taken and refused; the first one counts too.");
+const UPGRADES: (&str, &str) =
+    ("tollgate_upgrades_total", "Upgrades that this process tried, by how they ended.");
 const ACCESS_LOG_DROPPED: (&str, &str) =
     ("tollgate_access_log_dropped_total", "Access-log lines that were never written.");
 const PANICS: (&str, &str) = ("tollgate_panics_total", "Panics in tasks and threads. Each is a bug.");

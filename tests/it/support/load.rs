@@ -70,6 +70,11 @@ impl Load {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        self.is_over()
+    }
+
     /// A refused connection is no loss: the client goes home.
     pub fn may_be_refused(&self) {
         self.refused.store(true, Ordering::Relaxed);
@@ -141,7 +146,7 @@ impl Load {
 
     /// False: this connection takes no more streams.
     async fn ask_http2(&self, http: &Http2, asks: &Asks) -> bool {
-        let Ok(mut exchange) = http.start(&asks.request, true).await else { return false };
+        let Ok(mut exchange) = http.ask(&asks.request).await else { return false };
         match exchange.response().await {
             Ok(answer) if (asks.sound)(&answer) => count(&self.answered),
             Err(cut) if is_unprocessed(&cut) => count(&self.unprocessed),
@@ -172,7 +177,8 @@ impl Load {
         tls.shake_hands(tcp).await.map_err(|why| self.lose(format!("handshake: {}", why.0))).ok()
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether no client begins another request.
+    pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
