@@ -186,6 +186,25 @@ async fn streams_go_on_when_requests_have_had_their_time_and_the_last_of_them_is
 }
 
 #[tokio::test]
+async fn a_reload_before_a_drain_changes_what_it_waits_for() {
+    let (_origin, gateway) = start("connections: { max_drain: 300s }").await;
+    let mut download = gateway.connect().await;
+    download.write(Request::get("/").script("size=1000000000,drip=20ms/1000").to_http1()).await.unwrap();
+    download.read_head().await.unwrap();
+
+    gateway.write_config("connections: { max_drain: 1s }");
+    assert_eq!(gateway.reload().await.code, Some(0));
+    gateway.signal(libc::SIGTERM);
+    download.read_to_end().await.unwrap();
+
+    let exit = gateway.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    // The connection was cut, and not the process ended.
+    let line: serde_json::Value = serde_json::from_str(exit.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(line["flag"], "cut", "{line}");
+}
+
+#[tokio::test]
 async fn what_is_private_goes_on_in_a_drain_and_tells_of_it() {
     let (_origin, gateway) = start("").await;
     let mut open = gateway.connect().await;
