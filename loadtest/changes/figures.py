@@ -85,7 +85,7 @@ def cut_early(kind: str, streams: list[list], run: dict) -> list[str]:
 def wrong(run: dict) -> list[str]:
     """What must hold and did not, in words."""
     found, start, end = run["figures"], run["start"], run["end"]
-    said = [f"{found[what]} {what}" for what in ("lost", "refused", "reset") if found[what]]
+    said = [f"{found[what]} {words}" for what, words in NEVER.items() if found[what]]
     said += [f"a stream was cut early: {one}" for one in found["cut_early"]]
     untold = sum(count for how, count in found["ends"]["websocket"].items() if how != "1001")
     if run["tells_websockets"] and untold:
@@ -98,5 +98,6 @@ def wrong(run: dict) -> list[str]:
     return said
 
 
+NEVER = {"lost": "requests were lost", "refused": "connections were refused", "reset": "connections were reset"}
 # A new connection may still come to the old process until the new one has answered.
 SPAN = 3
