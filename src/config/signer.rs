@@ -42,7 +42,8 @@ pub struct SignerSpec {
     /// `kong_upstream_jwt`.
     #[serde(default)]
     pub ttl: Option<Span>,
-    /// A folder of private keys, a PEM file each: `NAME.pem` or `NAME.key`.
+    /// A folder of private keys, a PEM file each: `NAME.pem` or `NAME.key`. Of systemd's
+    /// credentials `credential:NAME`, where the unit says `LoadCredential=NAME:FOLDER`.
     pub keys: PathBuf,
     /// How long a new key is published before it signs; longer than verifiers keep
     /// the key set, and than it takes until every gateway has the key.

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use super::{
     claims::Claims,
-    folder::{self, Found, Wanted},
+    folder::{self, Found, KeyFolder, Wanted},
     jwk::{Jwk, KeyId},
     key::SigningKey,
     key_set::KeySet,
@@ -96,7 +96,7 @@ impl Signers {
         for spec in specs {
             let (spec, source) = (&spec.spec, spec.source.key("keys"));
             let wanted = Wanted::of(spec.profile, spec.algorithm(), now.wall);
-            let found = folder::load(&resolve(&spec.keys), wanted, &source, problems);
+            let found = folder::load(&KeyFolder::of(&spec.keys, resolve), wanted, &source, problems);
             let Some(found) = found else { continue };
             let members = live.members(spec, found, now, (&source, problems));
             if let Some(signer) = signer(spec, members, now) {

@@ -176,9 +176,9 @@ async fn keys_may_be_credentials_of_the_service_manager() {
     };
     // As `LoadCredential=jwt:FOLDER` names them, and another credential beside.
     write("jwt_a.pem", &pem(Algorithm::Es256), 0o400);
-    write("redis-password", "secret", 0o400);
+    write("tls.pem", "of somebody else", 0o400);
     let signer = Signing {
-        signer: "signers: [{ name: default, issuer: \"https://gw.test\", keys: \"${env:CREDENTIALS_DIRECTORY}\" }]"
+        signer: "signers: [{ name: default, issuer: \"https://gw.test\", keys: \"credential:jwt\" }]"
             .to_owned(),
         ..signing_with(&origin, "")
     };
@@ -187,9 +187,13 @@ async fn keys_may_be_credentials_of_the_service_manager() {
 
     let echo = gateway.get("/").await.echo();
     let told = gateway.ask(&["keys", "status", "--json"]).await;
+    write("jwt_b.pem", "damaged", 0o400);
+    let refused = gateway.reload().await;
 
     claims_of(&gateway, only_token(&echo)).await;
     assert!(told.stdout.contains("\"jwt_a.pem\""), "{told:?}");
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(refused.stderr.contains("jwt_b.pem` holds no private key"), "{refused:?}");
 }
 
 #[tokio::test]
