@@ -42,10 +42,13 @@ type OfSigner = (Arc<str>, KeyId);
 #[derive(Default)]
 pub struct Signers {
     signers: Vec<Arc<Signer>>,
-    verifiers: Vec<Arc<[(Arc<str>, Vec<IpNet>)]>>,
+    verifiers: Vec<Verifiers>,
     retired: Vec<(Arc<str>, Arc<Record>)>,
     set: Mutex<Option<Arc<KeySet>>>,
 }
+
+/// Who verifies a signer's tokens, and from where each of them asks.
+type Verifiers = Arc<[(Arc<str>, Vec<IpNet>)]>;
 
 /// What there is to say of a key.
 #[derive(Clone, Debug)]
@@ -194,7 +197,7 @@ fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     Some(Signer::new(spec, claims, ring))
 }
 
-fn verifiers(specs: &[VerifierSpec]) -> Arc<[(Arc<str>, Vec<IpNet>)]> {
+fn verifiers(specs: &[VerifierSpec]) -> Verifiers {
     specs.iter().map(|spec| (spec.name.as_str().into(), spec.networks.clone())).collect()
 }
 

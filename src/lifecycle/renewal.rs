@@ -113,9 +113,8 @@ impl Reloader {
 
     fn tell_misfits(&self, now: Instant) {
         let mut renewals = self.renewals();
-        let is_due = |misfit: &&mut Misfit| {
-            !misfit.told && now.saturating_duration_since(misfit.since) >= TOLD_AFTER
-        };
+        let is_due =
+            |misfit: &&mut Misfit| !misfit.told && now.saturating_duration_since(misfit.since) >= TOLD_AFTER;
         let mut told = 0;
         for (problem, misfit) in renewals.misfits.iter_mut() {
             if let Some(misfit) = Some(misfit).filter(is_due) {
@@ -149,9 +148,10 @@ impl Renewals {
     fn is_to_try(&mut self, files: &TlsFiles, now: Instant) -> bool {
         let is_still = self.seen.as_ref() == Some(files);
         self.seen = Some(files.clone());
-        let is_known = self.tried.as_ref().is_some_and(|(tried, at)| {
-            tried == files && now.saturating_duration_since(*at) < BETWEEN_TRIES
-        });
+        let is_known = self
+            .tried
+            .as_ref()
+            .is_some_and(|(tried, at)| tried == files && now.saturating_duration_since(*at) < BETWEEN_TRIES);
         is_still && !is_known
     }
 
@@ -216,8 +216,7 @@ mod tests {
 
         renewals.tried(files, &problems(&["b", "c"]), now + TOLD_AFTER);
 
-        let since: Vec<_> =
-            renewals.misfits.iter().map(|(text, m)| (text.clone(), m.since - now)).collect();
+        let since: Vec<_> = renewals.misfits.iter().map(|(text, m)| (text.clone(), m.since - now)).collect();
         let named = |text: &str| format!("error: t.yaml: {text}");
         assert_eq!(since, [(named("b"), Duration::ZERO), (named("c"), TOLD_AFTER)]);
     }

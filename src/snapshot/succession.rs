@@ -94,13 +94,17 @@ impl Snapshot {
             Renewal { next: self.clone(), problems: Problems::default(), changed: 0, is_new: false };
         let mut taken = TlsFiles::clone(&self.tls_files);
         for (index, looked) in files.listeners.iter().enumerate() {
-            let Some(known) = taken.listeners.get_mut(index).filter(|known| *known != looked) else { continue };
+            let Some(known) = taken.listeners.get_mut(index).filter(|known| *known != looked) else {
+                continue;
+            };
             if renewal.listener(index) {
                 known.clone_from(looked);
             }
         }
         for (index, looked) in files.upstreams.iter().enumerate() {
-            let Some(known) = taken.upstreams.get_mut(index).filter(|known| *known != looked) else { continue };
+            let Some(known) = taken.upstreams.get_mut(index).filter(|known| *known != looked) else {
+                continue;
+            };
             if renewal.upstream(index, live) {
                 known.clone_from(looked);
             }
@@ -153,7 +157,8 @@ impl Renewal {
     fn upstream(&mut self, index: usize, live: &LiveState) -> bool {
         let next = &mut self.next;
         let config = &next.loaded.config;
-        let (Some(spec), Some(upstream)) = (config.upstreams.get(index), next.upstreams.get_mut(index)) else {
+        let (Some(spec), Some(upstream)) = (config.upstreams.get(index), next.upstreams.get_mut(index))
+        else {
             return true;
         };
         let mut found = Problems::default();

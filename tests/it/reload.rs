@@ -288,7 +288,8 @@ async fn no_request_meets_a_new_route_with_old_keys() {
     let (seen, load) = (std::sync::Arc::new(std::sync::Mutex::new(Vec::new())), Load::new());
     let mut clients = JoinSet::new();
     for _ in 0..3 {
-        clients.spawn(load.clone().http1(Asks::of(gateway.plain, Request::get("/")).sound(|a| a.status == 200)));
+        clients
+            .spawn(load.clone().http1(Asks::of(gateway.plain, Request::get("/")).sound(|a| a.status == 200)));
         let (address, seen, load) = (gateway.plain, seen.clone(), load.clone());
         clients.spawn(async move {
             let mut http = crate::support::Http1::open(address).await;

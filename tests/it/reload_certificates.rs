@@ -39,7 +39,11 @@ async fn files_are_taken_however_they_are_put_there() {
     assert_eq!(gateway.status().await["generation"], 1);
     assert!(gateway.status().await["former"].is_null());
     assert!(gateway.metric("tollgate_certificate_reloads_total", &[("result", "ok")]).await >= 3.0);
-    assert!(gateway.stderr().contains("certificates read again: changed=1 generation=1"), "{}", gateway.stderr());
+    assert!(
+        gateway.stderr().contains("certificates read again: changed=1 generation=1"),
+        "{}",
+        gateway.stderr()
+    );
     // A route that is on the disk and was never reloaded is still none.
     gateway.write_config("routes: [{ name: other, respond: { status: 204 } }]");
     gateway.files.pair("v2/api", &renamed);
@@ -63,14 +67,18 @@ async fn a_pair_that_does_not_fit_yet_waits_and_holds_up_no_other() {
     let misfits = async || gateway.status().await["certificates_not_taken"].clone();
 
     gateway.files.write("one.pem", &new.chain);
-    eventually(PATIENCE, || async { misfits().await.to_string().contains("is not the key of the first") }).await;
+    eventually(PATIENCE, || async { misfits().await.to_string().contains("is not the key of the first") })
+        .await;
     assert_eq!(shown(&gateway, "one.test").await, der(&old));
     gateway.files.pair("pairs/two", &other);
     eventually(PATIENCE, || async { shown(&gateway, "two.test").await == der(&other) }).await;
     // Half of a new pair in the folder, and a certificate that is none.
     gateway.files.write("pairs/three.pem", "not yet\n");
     eventually(PATIENCE, || async { misfits().await.as_array().unwrap().len() == 2 }).await;
-    assert_eq!((shown(&gateway, "one.test").await, shown(&gateway, "two.test").await), (der(&old), der(&other)));
+    assert_eq!(
+        (shown(&gateway, "one.test").await, shown(&gateway, "two.test").await),
+        (der(&old), der(&other))
+    );
     let status = gateway.ask(&["status"]).await.stdout;
     assert!(status.contains("NOT TAKEN for ") && status.contains("three.key"), "{status}");
 

@@ -33,7 +33,10 @@ async fn the_configuration_before_is_called_back_and_twice_is_as_if_nothing_had_
     let status = gateway.status().await;
     assert_eq!((&status["generation"], &status["config_hash"]), (&3.into(), &first));
     assert_eq!(gateway.ask(&["rollback", "--json"]).await.code, Some(0));
-    assert_eq!((gateway.get("/").await.text(), &gateway.status().await["config_hash"]), ("two".into(), &second));
+    assert_eq!(
+        (gateway.get("/").await.text(), &gateway.status().await["config_hash"]),
+        ("two".into(), &second)
+    );
     let page = gateway.metrics().await;
     assert_eq!(page.metric("tollgate_config_generation", &[]), 4.0);
     assert_eq!(page.metric("tollgate_config_rollbacks_total", &[("reason", "asked")]), 2.0);
@@ -84,7 +87,10 @@ async fn limits_go_on_counting_and_series_are_those_of_the_configuration() {
     assert_eq!((passed("/shared", 3).await, passed("/", 3).await), (1, 1));
     let page = gateway.metrics().await;
     assert_eq!(page.metric("tollgate_requests_total", &[("route", "own-first"), ("status", "2xx")]), 1.0);
-    assert_eq!(page.metric("tollgate_limit_decisions_total", &[("limit", "mine"), ("result", "refused")]), 2.0);
+    assert_eq!(
+        page.metric("tollgate_limit_decisions_total", &[("limit", "mine"), ("result", "refused")]),
+        2.0
+    );
     for gone in [("route", "second"), ("limit", "yours")] {
         assert!(!page.all().any(|sample| sample.labels.get(gone.0).is_some_and(|v| v == gone.1)), "{gone:?}");
     }
