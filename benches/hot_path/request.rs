@@ -86,7 +86,7 @@ pub fn measure(criterion: &mut Bench) {
     group.bench_function("log line", |bencher| {
         bencher.iter(|| {
             out.clear();
-            line(black_box(&id), &trace).render(&mut out);
+            line(black_box(&id), &trace, &mark).render(&mut out);
         });
     });
     group.finish();

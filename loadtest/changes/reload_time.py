@@ -170,7 +170,7 @@ class ReloadBench(peers.Bench):
         for nth in range(self.args.routes):
             mark = variant if nth % 10 == 0 else 0
             lines.append(
-                f"  - {{ name: r{nth}, match: {{ prefix: /r{nth} }}, to: [{{ upstream: u{nth % self.args.upstreams} }}], "
+                f"  - {{ name: r{nth}, match: {{ path: /r{nth} }}, to: [{{ upstream: u{nth % self.args.upstreams} }}], "
                 f"response_headers: {{ set: [{{ name: x-variant, value: \"{mark}\" }}] }} }}"
             )
         lines.append("  - { name: rest, respond: { status: 200 } }")
