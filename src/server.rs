@@ -260,18 +260,7 @@ impl Parts {
         let sockets = server.add_service(bound.sockets);
         let edge = self.edge_service(&server, bound.pulse)?;
         add(&mut server, edge, &sockets);
-        let operators = operator_service(operator, bound.admin.bound());
-        add(&mut server, Lasting { service: operators, until: shutdown.of_private_services() }, &sockets);
-        if let Some(readiness) = &config.readiness {
-            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
-            let service = small("readiness", app, &readiness.address.to_string());
-            add(&mut server, Lasting { service, until: shutdown.of_private_services() }, &sockets);
-        }
-        if let Some(address) = config.admin.metrics {
-            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
-            let service = small("metrics", app, &address.to_string());
-            add(&mut server, Lasting { service, until: shutdown.of_private_services() }, &sockets);
-        }
+        self.add_private(&mut server, &sockets, (operator, &bound.admin), &shutdown);
         log_start(&now);
         let beginning = Beginning {
             pulse: bound.pulse,
@@ -285,6 +274,30 @@ impl Parts {
         beginning.watch().map_err(StartError::Thread)?;
         let access_log = self.access_log.clone();
         Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd }))
+    }
+
+    /// What operators, load balancers and scrapers ask.
+    fn add_private(
+        &self,
+        server: &mut Server,
+        sockets: &ServiceHandle,
+        (operator, socket): (Operator, &AdminSocket),
+        shutdown: &Arc<Shutdown>,
+    ) {
+        let now = self.current.load();
+        let config = now.config();
+        let service = operator_service(operator, socket.bound());
+        add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
+        if let Some(readiness) = &config.readiness {
+            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
+            let service = small("readiness", app, &readiness.address.to_string());
+            add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
+        }
+        if let Some(address) = config.admin.metrics {
+            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
+            let service = small("metrics", app, &address.to_string());
+            add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
+        }
     }
 
     fn reloader(&self) -> Result<Arc<Reloader>, StartError> {

@@ -267,3 +267,6 @@ fn one() -> u8 {
 fn ten_minutes() -> Span {
     Span::secs(600)
 }
+
+/// How many instances of a verifier may be waited for: their addresses are kept.
+pub const MOST_INSTANCES: u8 = 64;

@@ -163,7 +163,7 @@ impl Terms {
 }
 
 /// So many addresses of a verifier are told from each other.
-pub const MOST_INSTANCES: usize = 64;
+pub const MOST_INSTANCES: usize = crate::config::signer::MOST_INSTANCES as usize;
 
 #[cfg(test)]
 mod tests {
