@@ -9,12 +9,23 @@ use std::{
     time::Instant,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
     jwt::JwtLive,
     limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
+
+/// What a process tells the one that follows it: what operators did, and what cannot
+/// be learnt again. Health, ejections and counts are learnt anew.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Remembered {
+    /// Zones that an operator took out.
+    drained_zones: Vec<String>,
+}
 
 /// The experience of this process, shared by every snapshot.
 pub struct LiveState {
@@ -100,6 +111,16 @@ impl LiveState {
     pub fn drain_zone(&self, zone: &str, drained: bool) -> bool {
         let mut zones = locked(&self.drained);
         if drained { zones.insert(zone.into()) } else { zones.remove(zone) }
+    }
+
+    /// For the process that follows.
+    pub fn remember(&self) -> Remembered {
+        Remembered { drained_zones: locked(&self.drained).iter().map(ToString::to_string).collect() }
+    }
+
+    /// From the process before, ahead of the first snapshot.
+    pub fn recall(&self, told: Remembered) {
+        locked(&self.drained).extend(told.drained_zones.iter().map(|zone| Arc::from(zone.as_str())));
     }
 
     /// Forgets what nobody holds. Called after a snapshot was swapped.

@@ -1,44 +1,34 @@
 //! Puts the process together: first everything that can fail (configuration,
 //! certificates, sockets), then Pingora's services around it.
 
+mod edge;
+
 use std::{
     fmt,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
-use async_trait::async_trait;
 use pingora::{
-    apps::HttpServerOptions,
-    listeners::ListenerConfig,
-    protocols::{
-        http::v2::server::default_h2_options,
-        l4::stream::{L4BufferSettings, Stream as L4Stream},
-        tls::SslStream,
-    },
     server::{RunArgs, Server, configuration::ServerConf},
     services::{ServiceHandle, ServiceWithDependents, listening::Service},
 };
-use pingora_proxy::HttpProxy;
 
 use crate::{
     admin::{self, MetricsPage, Operator, Readiness},
     config::{self, Config, Problems},
-    edge::{Caps, Drain, Edge, EdgeListener, Handshake, SkipsProxyHeader},
-    gateway::{Gateway, record::Recorder},
+    edge::{Drain, SkipsProxyHeader},
     lifecycle::{
-        self, BindError, Doors, Followers, Lasting, Reloader, Shutdown, Signals, Sockets, learn_place,
+        AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover, Program,
+        Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
     },
     limit::store::Store,
-    live::LiveState,
+    live::{LiveState, Remembered},
     snapshot::{Current, Snapshot},
-    telemetry::{
-        AccessLog, Metrics,
-        metrics::{EarlyEnd, ListenerSeries},
-        process_log,
-    },
-    tls::{Acceptor, HandshakeFailure, TlsFacts},
+    telemetry::{AccessLog, Metrics, process_log},
+    tls::TicketRing,
     upstream::{discovery::Discovery, health::HealthChecks},
 };
 
@@ -57,6 +47,12 @@ pub enum StartError {
     Tls(boring::error::ErrorStack),
     /// The system gives no thread.
     Thread(std::io::Error),
+    /// The process before cannot be understood.
+    Handover(NoHandover),
+    /// What systemd says of sockets cannot be understood.
+    Systemd(std::io::Error),
+    /// Nobody knows which program this is.
+    Program(std::io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -73,20 +69,62 @@ impl fmt::Display for StartError {
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
             Self::Thread(why) => writeln!(f, "error: no thread to be had: {why}"),
+            Self::Handover(why) => writeln!(f, "error: {why}"),
+            Self::Systemd(why) => writeln!(f, "error: LISTEN_FDS, LISTEN_PID or LISTEN_FDNAMES: {why}"),
+            Self::Program(why) => writeln!(f, "error: this program's path cannot be told: {why}"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
-/// Serves the configuration at `path` until a signal ends it.
+/// Serves the configuration at `path` until a signal ends it. What the process before
+/// hands over, or systemd, is taken first.
 pub fn run(path: &Path) -> Result<(), StartError> {
-    let parts = Parts::prepare(path)?;
-    let (sockets, doors) = parts.bind()?;
+    let program = Program::of_process().map_err(StartError::Program)?;
+    match Heir::of_environment().map_err(StartError::Handover)? {
+        None => {
+            let found = Found::of_systemd().map_err(StartError::Systemd)?;
+            start(path, program, Before { found, ..Before::default() }, &mut None)
+        }
+        Some((heir, told, found)) => {
+            let mut heir = Some(heir);
+            let outcome = start(path, program, Before { told, found }, &mut heir);
+            if let (Err(why), Some(heir)) = (&outcome, &mut heir) {
+                heir.failed(&why.to_string());
+            }
+            outcome
+        }
+    }
+}
+
+/// What there was before this process.
+#[derive(Default)]
+struct Before {
+    told: Handover,
+    found: Vec<Found>,
+}
+
+fn start(path: &Path, program: Program, before: Before, heir: &mut Option<Heir>) -> Result<(), StartError> {
+    let tickets = tickets(&before.told.tickets);
+    let parts = Parts::prepare(path, before.told.live, tickets)?;
+    let bound = parts.bind(before.found, heir.is_some())?;
     parts.prove();
-    let (server, signals) = parts.assemble(sockets, doors)?;
+    let (server, signals) = parts.assemble(bound, program, heir)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// The keys that the process before sealed sessions with; new ones where it told none
+/// that can be understood.
+fn tickets(told: &[u8]) -> TicketRing {
+    if told.is_empty() {
+        return TicketRing::default();
+    }
+    TicketRing::import(told).unwrap_or_else(|why| {
+        log::warn!("sessions of the process before cannot be resumed: error={why}");
+        TicketRing::default()
+    })
 }
 
 /// What the services share.
@@ -97,14 +135,24 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     drain: Arc<Drain>,
+    tickets: Arc<TicketRing>,
     followers: Followers,
 }
 
+/// Where the process can be reached.
+struct Bound {
+    sockets: Sockets,
+    leftover: Vec<Found>,
+    admin: Arc<AdminSocket>,
+    pulse: Pulse,
+}
+
 impl Parts {
-    fn prepare(path: &Path) -> Result<Self, StartError> {
+    fn prepare(path: &Path, told: Remembered, tickets: TicketRing) -> Result<Self, StartError> {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
+        live.recall(told);
         let discovery = Discovery::start(live.found.clone(), &metrics).map_err(StartError::Thread)?;
         let learn = |config: &Config| {
             learn_place(&config.location, &live);
@@ -128,8 +176,8 @@ impl Parts {
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
         let followers = Followers { health, discovery: Arc::new(discovery), store: Arc::new(store) };
-        let (path, drain) = (path.to_owned(), Arc::default());
-        Ok(Self { path, current, live, metrics, access_log, drain, followers })
+        let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
+        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
 
     /// Asks every endpoint once before anything is served: who connects
@@ -142,29 +190,102 @@ impl Parts {
         self.followers.store.follow(now.store.clone(), now.rate_limits.leases());
     }
 
-    fn bind(&self) -> Result<(Sockets, Doors), StartError> {
+    fn bind(&self, found: Vec<Found>, follows: bool) -> Result<Bound, StartError> {
         let now = self.current.load();
         let config = now.config();
-        let sockets = Sockets::default();
+        let mut sockets = Sockets::with(found);
         for listener in &config.listeners {
             let name = listener.spec.name.as_str();
-            sockets.tcp(name, listener.spec.address.socket()).map_err(StartError::Bind)?;
+            sockets.listener(name, listener.spec.address.socket()).map_err(StartError::Bind)?;
         }
-        let doors = sockets.doors().map_err(StartError::Bind)?;
         if let Some(readiness) = &config.readiness {
-            sockets.tcp("readiness", readiness.address.socket()).map_err(StartError::Bind)?;
+            sockets.private("readiness", readiness.address.socket()).map_err(StartError::Bind)?;
         }
         if let Some(metrics) = config.admin.metrics {
-            sockets.tcp("admin.metrics", metrics.socket()).map_err(StartError::Bind)?;
+            sockets.private("admin.metrics", metrics.socket()).map_err(StartError::Bind)?;
         }
-        sockets.unix(&config.resolve(&config.admin.socket)).map_err(StartError::Bind)?;
-        Ok((sockets, doors))
+        let path = config.resolve(&config.admin.socket);
+        let bind = if follows { AdminSocket::bind_beside } else { AdminSocket::bind };
+        let (admin, fd) = bind(&path).map_err(StartError::Bind)?;
+        sockets.operator(&admin, fd);
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let pulse = Pulse(sockets.own(loopback).map_err(StartError::Bind)?);
+        let leftover = sockets.leftover();
+        for found in &leftover {
+            log::warn!("a socket that no listener has is closed: address={}", found.address);
+        }
+        Ok(Bound { sockets, leftover, admin: Arc::new(admin), pulse })
     }
 
-    fn assemble(&self, sockets: Sockets, doors: Doors) -> Result<(Server, Signals), StartError> {
+    fn assemble(
+        &self,
+        bound: Bound,
+        program: Program,
+        heir: &mut Option<Heir>,
+    ) -> Result<(Server, Signals), StartError> {
         let now = self.current.load();
         let config = now.config();
-        let admin_socket = config.resolve(&config.admin.socket);
+        let systemd = Arc::new(Systemd::new(heir.is_none()));
+        let listening = bound.sockets.listening();
+        let reloader = self.reloader()?;
+        let shutdown = Arc::new(Shutdown::new(
+            self.drain.clone(),
+            self.access_log.clone(),
+            self.current.clone(),
+            bound.admin.clone(),
+        ));
+        let upgrader = Arc::new(Upgrader {
+            program,
+            listening: listening.clone(),
+            reloader: reloader.clone(),
+            live: self.live.clone(),
+            tickets: self.tickets.clone(),
+            shutdown: shutdown.clone(),
+            systemd: systemd.clone(),
+            metrics: self.metrics.clone(),
+            under_way: Mutex::default(),
+        });
+        let operator = Operator {
+            current: self.current.clone(),
+            reloader: reloader.clone(),
+            discovery: self.followers.discovery.clone(),
+            store: self.followers.store.clone(),
+            shutdown: shutdown.clone(),
+            upgrader: upgrader.clone(),
+            started: Instant::now(),
+        };
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
+        let sockets = server.add_service(bound.sockets);
+        let edge = self.edge_service(&server, bound.pulse)?;
+        add(&mut server, edge, &sockets);
+        let operators = operator_service(operator, bound.admin.bound());
+        add(&mut server, Lasting { service: operators, until: shutdown.of_private_services() }, &sockets);
+        if let Some(readiness) = &config.readiness {
+            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
+            let service = small("readiness", app, &readiness.address.to_string());
+            add(&mut server, Lasting { service, until: shutdown.of_private_services() }, &sockets);
+        }
+        if let Some(address) = config.admin.metrics {
+            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
+            let service = small("metrics", app, &address.to_string());
+            add(&mut server, Lasting { service, until: shutdown.of_private_services() }, &sockets);
+        }
+        log_start(config);
+        let beginning = Beginning {
+            pulse: bound.pulse,
+            heir: heir.take(),
+            systemd: systemd.clone(),
+            listening: listening.clone(),
+            leftover: bound.leftover,
+            admin_socket: bound.admin,
+            current: self.current.clone(),
+        };
+        beginning.watch().map_err(StartError::Thread)?;
+        let access_log = self.access_log.clone();
+        Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd }))
+    }
+
+    fn reloader(&self) -> Result<Arc<Reloader>, StartError> {
         let reloader = Arc::new(Reloader::new(
             self.path.clone(),
             self.current.clone(),
@@ -177,132 +298,7 @@ impl Parts {
             refreshes.refresh();
         };
         self.followers.discovery.watch(refresh).map_err(StartError::Thread)?;
-        let shutdown = Arc::new(Shutdown::new(
-            self.drain.clone(),
-            self.access_log.clone(),
-            self.current.clone(),
-            admin_socket.clone(),
-        ));
-        let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
-        let sockets = server.add_service(sockets);
-        let edge = self.edge_service(&server)?;
-        add(&mut server, edge, &sockets);
-        if let Some(readiness) = &config.readiness {
-            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
-            add(&mut server, Lasting(small("readiness", app, &readiness.address.to_string())), &sockets);
-        }
-        if let Some(address) = config.admin.metrics {
-            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
-            add(&mut server, Lasting(small("metrics", app, &address.to_string())), &sockets);
-        }
-        let operator = Operator {
-            current: self.current.clone(),
-            reloader: reloader.clone(),
-            discovery: self.followers.discovery.clone(),
-            store: self.followers.store.clone(),
-            shutdown: shutdown.clone(),
-            started: Instant::now(),
-        };
-        add(&mut server, Lasting(operator_service(operator, &admin_socket)), &sockets);
-        log_start(config);
-        let signals =
-            Signals { reloader, access_log: self.access_log.clone(), shutdown, doors: Mutex::new(doors) };
-        Ok((server, signals))
-    }
-
-    fn edge_service(&self, server: &Server) -> Result<Service<Edge<HttpProxy<Gateway>>>, StartError> {
-        let now = self.current.load();
-        let config = now.config();
-        let recorder = Arc::new(Recorder::new(&self.metrics, self.access_log.clone()));
-        let gateway = Gateway::new(self.current.clone(), recorder);
-        let mut http = HttpProxy::new(gateway, server.configuration.clone());
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(config.connections.idle.duration());
-        // Only so that our gate sees it: Pingora's own 405 names no `Allow` and is
-        // neither logged nor counted. No list of methods has CONNECT in it.
-        options.allow_connect_method_proxying = true;
-        http.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.max_concurrent_streams(config.connections.max_streams)
-            .initial_window_size(256 << 10)
-            .initial_connection_window_size(1 << 20)
-            .data_frame_budget(DATA_FRAME_BUDGET);
-        http.h2_options = Some(h2);
-        http.handle_init_modules();
-        let (current, of_tenants) = (self.current.clone(), self.current.clone());
-        let edge = Edge {
-            http: Arc::new(http),
-            listeners: self.edge_listeners()?,
-            limits: Box::new(move || current.load().limits()),
-            tenants: Box::new(move || of_tenants.load().tenants.clone()),
-            caps: Caps::at_most(lifecycle::most_connections(config.connections.max)),
-            drain: self.drain.clone(),
-        };
-        let mut service = Service::new("edge".to_owned(), edge);
-        for listener in &config.listeners {
-            service.add_listener(
-                ListenerConfig::tcp(listener.spec.address.to_string())
-                    .l4_buffer(L4BufferSettings::new(L4_BUFFER, L4_BUFFER)),
-            );
-        }
-        Ok(service)
-    }
-
-    fn edge_listeners(&self) -> Result<Vec<EdgeListener>, StartError> {
-        let now = self.current.load();
-        let listeners = now.config().listeners.iter().enumerate();
-        let edge_listener = |(index, listener): (usize, &config::Sourced<config::listener::ListenerSpec>)| {
-            let spec = &listener.spec;
-            let series = self.metrics.listener(spec.name.as_str());
-            let handshake = spec.tls.as_ref().map(|_| {
-                let current = self.current.clone();
-                let table = move || current.load().tls(index).cloned();
-                let acceptor = Acceptor::new(table).map_err(StartError::Tls)?;
-                Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
-            });
-            let handshake = handshake.transpose()?;
-            let current = self.current.clone();
-            let proxy_protocol = Box::new(move || current.load().proxy_protocol(index).cloned());
-            Ok(EdgeListener { address: spec.address.socket(), series, handshake, proxy_protocol })
-        };
-        listeners.map(edge_listener).collect()
-    }
-}
-
-/// Ends TLS for the edge, and counts it, in the edge's words.
-struct EndsTls {
-    acceptor: Acceptor,
-    series: Arc<ListenerSeries>,
-}
-
-#[async_trait]
-impl Handshake for EndsTls {
-    async fn accept(&self, stream: L4Stream) -> Result<SslStream<L4Stream>, EarlyEnd> {
-        match self.acceptor.accept(stream).await {
-            Ok(stream) => {
-                let digest = stream.ssl_digest();
-                if let Some(facts) = digest.as_ref().and_then(|d| d.extension.get::<TlsFacts>()) {
-                    self.series.handshake(facts.version, facts.resumed, facts.curve);
-                }
-                Ok(stream)
-            }
-            Err(why) => {
-                log::debug!("{why}");
-                Err(early_end(why.failure))
-            }
-        }
-    }
-}
-
-fn early_end(failure: HandshakeFailure) -> EarlyEnd {
-    match failure {
-        HandshakeFailure::Closed => EarlyEnd::Probe,
-        HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
-        HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
-        HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
-        HandshakeFailure::ClientAlert | HandshakeFailure::Protocol | HandshakeFailure::Io => {
-            EarlyEnd::HandshakeFailed
-        }
+        Ok(reloader)
     }
 }
 
@@ -359,15 +355,6 @@ fn log_start(config: &config::Config) {
     );
 }
 
-/// Pingora's 64 KiB make an idle TLS connection cost 51 to 94 KiB; 4 KiB make
-/// it 31 to 34, at no CPU cost.
-const L4_BUFFER: usize = 4 << 10;
-
 const MAX_ATTEMPTS: usize = 3;
-
-/// Ends an HTTP/2 connection for small DATA frames that wait: each counts 256
-/// bytes less its own. A stream's whole window in messages of 20 bytes, as gRPC
-/// sends them, has room; h2's own half of the connection's window has not.
-const DATA_FRAME_BUDGET: usize = 4 << 20;
 
 const A_DAY: Duration = Duration::from_secs(86_400);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    jwt::{KeyState, KeyStatus, Now},
+    jwt::{KeyState, KeyStatus, Now, VerifierStatus},
     snapshot::Snapshot,
 };
 
@@ -22,10 +22,24 @@ pub struct SigningKeyStatus {
     pub ready_in_seconds: Option<u64>,
     /// Who did not fetch it yet; when nobody is left, it may sign.
     pub laggards: Vec<String>,
+    /// Everybody who has to fetch it, and how far each is.
+    pub verifiers: Vec<VerifierFetches>,
     /// Of a retired one: seconds since 1970.
     pub published_until: Option<u64>,
     /// The same, from now on.
     pub gone_in_seconds: Option<u64>,
+}
+
+/// How far a verifier has come with a key, since it is in the key set.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct VerifierFetches {
+    pub name: String,
+    pub fetches: u64,
+    /// Different ones that it fetched from; up to 64 are told apart.
+    pub addresses: usize,
+    /// So many it takes.
+    pub instances: usize,
 }
 
 /// Every key, by signer.
@@ -53,7 +67,13 @@ fn told(key: KeyStatus, wall: u64) -> SigningKeyStatus {
         state,
         ready_in_seconds: ready,
         laggards: laggards.iter().map(ToString::to_string).collect(),
+        verifiers: key.verifiers.into_iter().map(fetches).collect(),
         published_until: key.published_until,
         gone_in_seconds: key.published_until.map(|until| until.saturating_sub(wall)),
     }
+}
+
+fn fetches(verifier: VerifierStatus) -> VerifierFetches {
+    let VerifierStatus { name, fetches, addresses, instances } = verifier;
+    VerifierFetches { name: name.to_string(), fetches, addresses, instances }
 }

@@ -1,5 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /drain`, and
+//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /upgrade`,
+//! `POST /drain`, and
 //! what `zones` has. The socket's mode is the only key to it.
 
 use std::{
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     config,
     jwt::Now,
-    lifecycle::{DrainRequest, Refused, Reloader, Shutdown},
+    lifecycle::{self, DrainRequest, Refused, Reloader, Shutdown, UpgradeFailed, Upgrader},
     limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
@@ -40,6 +41,8 @@ pub struct Operator {
     pub store: Arc<Store>,
     /// What `POST /drain` asks for the end.
     pub shutdown: Arc<Shutdown>,
+    /// What `POST /upgrade` runs.
+    pub upgrader: Arc<Upgrader>,
     /// When the process began.
     pub started: Instant,
 }
@@ -103,7 +106,7 @@ struct DrainStatus {
 }
 
 const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
-                             POST /simulate, POST /reload, POST /drain, POST /zone/drain or POST /zone/restore\n";
+                             POST /simulate, POST /reload, POST /upgrade, POST /drain, POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -119,6 +122,7 @@ impl ServeHttp for Operator {
             }
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
+            (&Method::POST, "/upgrade") => self.upgrade(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::GET, "/limits") => self.limits(session).await,
@@ -144,6 +148,21 @@ impl Operator {
                 json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
             }
             Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
+        }
+    }
+
+    async fn upgrade(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let Some(patience) = patience(session.req_header().uri.query().unwrap_or_default()) else {
+            return text(session, StatusCode::BAD_REQUEST, "write timeout_seconds=N, from 1 to 3600\n");
+        };
+        let upgrader = self.upgrader.clone();
+        match tokio::task::spawn_blocking(move || upgrader.upgrade(patience)).await {
+            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
+            Ok(Err(why @ (UpgradeFailed::Busy | UpgradeFailed::Draining | UpgradeFailed::Init))) => {
+                text(session, StatusCode::CONFLICT, &format!("{why}\n"))
+            }
+            Ok(Err(why)) => text(session, StatusCode::UNPROCESSABLE_ENTITY, &format!("{why}\n")),
+            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the upgrade broke; see the log\n"),
         }
     }
 
@@ -186,6 +205,15 @@ impl Operator {
             fleet: fleet::status(&now, &self.store, Instant::now()),
         }
     }
+}
+
+/// `timeout_seconds=N`, or nothing.
+fn patience(query: &str) -> Option<Duration> {
+    if query.is_empty() {
+        return Some(lifecycle::UPGRADES);
+    }
+    let seconds: u64 = query.strip_prefix("timeout_seconds=")?.parse().ok()?;
+    (1..=3_600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 /// `fail_readiness` and `accept_seconds=N`, joined by `&`.

@@ -18,6 +18,7 @@ mod reload;
 mod run;
 mod simulate;
 mod status;
+mod upgrade;
 mod zone;
 
 use std::{
@@ -41,7 +42,8 @@ enum Verb {
     /// Serve in the foreground until a signal ends it.
     ///
     /// HUP reloads the configuration, TERM and QUIT finish open requests and
-    /// end, INT ends at once, USR1 opens the access log anew (for logrotate).
+    /// end, INT ends at once, USR1 opens the access log anew (for logrotate), USR2
+    /// hands over to the program that is installed now.
     Run {
         #[command(flatten)]
         file: ConfigFile,
@@ -57,6 +59,14 @@ enum Verb {
     /// Waits, then prints what changed, or every problem and exits 78: then the
     /// gateway goes on with what it had.
     Reload(reload::Reload),
+    /// Replace the running gateway by the program that is installed now.
+    ///
+    /// The gateway starts it with its own arguments and sockets, and finishes its work
+    /// once the new process can serve: no connection is refused, and none is cut before
+    /// the drain's ceiling. When the new one cannot serve it is ended, the old one goes
+    /// on, and this exits 1. Takes what a reload cannot: addresses of listeners,
+    /// `admin`, `runtime`, `access_log`. The same as USR2, and waits.
+    Upgrade(upgrade::Upgrade),
     /// Make the running gateway finish its work and end.
     ///
     /// The same as TERM, and says how many connections are left. Behind a Network
@@ -133,6 +143,7 @@ pub fn main() -> ExitCode {
         Verb::Run { file } => run::run(&file.path),
         Verb::Check(check) => check.run(),
         Verb::Reload(reload) => reload.run(),
+        Verb::Upgrade(upgrade) => upgrade.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
         Verb::Simulate(simulate) => simulate.run(),

@@ -79,8 +79,8 @@ pub struct TlsSpec {
     /// The lowest version offered. An NLB's HTTPS health check needs 1.2.
     #[serde(default)]
     pub min_version: TlsVersion,
-    /// Session tickets: a returning client skips the certificate. The keys live
-    /// in memory and change with each process.
+    /// Session tickets: a returning client skips the certificate. The keys are
+    /// in memory alone and change every 12 hours.
     #[serde(default)]
     pub tickets: Switch,
     /// Which hosts ask clients for a certificate. Hosts in no entry do not.

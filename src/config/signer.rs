@@ -158,6 +158,12 @@ pub struct VerifierSpec {
     #[schemars(with = "Vec<String>")]
     #[serde(deserialize_with = "networks")]
     pub networks: Vec<IpNet>,
+    /// From how many addresses of these the key set has to be fetched before this
+    /// verifier has it, 1 to 64: as many as it has instances, where each asks from an
+    /// address of its own. One that is started anew comes from another and is counted
+    /// twice; behind one NAT all are one, so that `publish_for` alone counts.
+    #[serde(default = "one")]
+    pub instances: u8,
 }
 
 /// Something that a signer says of a request; what is not known is left out.
@@ -238,6 +244,10 @@ pub struct SignerIndex(pub usize);
 fn jwt() -> FieldName {
     // The literal is well-formed.
     "JWT".parse().unwrap_or_else(|_| unreachable!())
+}
+
+fn one() -> u8 {
+    1
 }
 
 fn ten_minutes() -> Span {

@@ -103,7 +103,8 @@ impl PublicKeys {
     }
 }
 
-fn read(key: &Map<String, Value>) -> Option<PublicKey> {
+/// A key of a set; `None` for one that this gateway could not verify with.
+pub(super) fn read(key: &Map<String, Value>) -> Option<PublicKey> {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let bytes = |name: &str| base64url::decode(text(name)?.as_bytes());
     if text("use").is_some_and(|usage| usage != "sig") {

@@ -4,15 +4,17 @@
 //! key is in its [`Record`], which outlives snapshots.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
+use serde::{Deserialize, Serialize};
 
 use super::{
     base64url,
@@ -20,7 +22,7 @@ use super::{
     folder::Found,
     jwk::Jwk,
     key::SigningKey,
-    rotation::{KeyState, Known, Now, Terms},
+    rotation::{Fetches, KeyState, Known, Now, Terms},
 };
 
 /// The keys of a signer; at least one.
@@ -103,10 +105,10 @@ impl Ring {
         &self.members
     }
 
-    /// Notes that a verifier fetched all of these keys.
-    pub fn fetched(&self, verifier: &Arc<str>, now: Instant) {
+    /// Notes that a verifier fetched all of these keys, from this address.
+    pub fn fetched(&self, verifier: &Arc<str>, from: IpAddr, now: Instant) {
         for member in &self.members {
-            locked(&member.record.fetched_by).insert(verifier.clone());
+            locked(&member.record.fetched_by).entry(verifier.clone()).or_default().add(from);
         }
         self.look(now);
     }
@@ -119,24 +121,64 @@ impl Member {
     }
 }
 
-/// What is known of a signer's key while this process lives.
+/// What is known of a signer's key while this process lives, and the one after an
+/// upgrade.
 #[derive(Debug)]
 pub(super) struct Record {
     pub public: Jwk,
     since: Instant,
     /// Seconds that its tokens count.
     ttl: u64,
-    fetched_by: Mutex<BTreeSet<Arc<str>>>,
+    fetched_by: Mutex<BTreeMap<Arc<str>, Fetches>>,
     /// When the last token that it signed expires, seconds since 1970.
     last_expiry: AtomicU64,
     /// When its file was gone, seconds since 1970; 0 while it is there.
     retired: AtomicU64,
 }
 
+/// What of a [`Record`] outlives its process.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Past {
+    /// For how long the key is published; to the nanosecond, so that of two keys the
+    /// same one stays the newer.
+    published_for: Duration,
+    ttl: u64,
+    fetched_by: BTreeMap<String, Fetches>,
+    last_expiry: u64,
+    retired: u64,
+}
+
 impl Record {
     pub fn new(public: Jwk, since: Instant, ttl: u64) -> Self {
         let (fetched_by, last_expiry, retired) = Default::default();
         Self { public, since, ttl, fetched_by, last_expiry, retired }
+    }
+
+    /// What another process told of it.
+    pub fn recall(public: Jwk, past: Past, now: Instant) -> Self {
+        let since = now.checked_sub(past.published_for).unwrap_or(now);
+        let (last_expiry, retired) = (past.last_expiry.into(), past.retired.into());
+        let fetched_by = past.fetched_by.into_iter().map(|(name, fetches)| (name.into(), fetches));
+        let fetched_by = Mutex::new(fetched_by.collect());
+        Self { public, since, ttl: past.ttl, fetched_by, last_expiry, retired }
+    }
+
+    /// What to tell another process of it; `None` once nobody needs the key.
+    pub fn remember(&self, now: Now) -> Option<Past> {
+        let retired = self.retired.load(Ordering::Relaxed);
+        (retired == 0 || self.is_published(now)).then(|| Past {
+            published_for: now.steady.saturating_duration_since(self.since),
+            ttl: self.ttl,
+            fetched_by: self.fetched_by().into_iter().map(|(name, f)| (name.to_string(), f)).collect(),
+            last_expiry: self.last_expiry.load(Ordering::Relaxed),
+            retired,
+        })
+    }
+
+    /// Who fetched it, and how often.
+    pub fn fetched_by(&self) -> BTreeMap<Arc<str>, Fetches> {
+        locked(&self.fetched_by).clone()
     }
 
     /// Notes when a token expires that it signed.
@@ -185,7 +227,7 @@ fn known(members: &[Member]) -> Vec<Known> {
     let known = |member: &Member| Known {
         name: member.name.clone(),
         since: member.record.since,
-        fetched_by: locked(&member.record.fetched_by).clone(),
+        fetched_by: member.record.fetched_by(),
     };
     members.iter().map(known).collect()
 }

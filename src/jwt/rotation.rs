@@ -14,15 +14,21 @@
 //!
 //! **What a restart loses**: since when each key is published, for which the age of its
 //! file stands in at the next start, so that an old key signs on and one that was just
-//! put there still waits; which verifiers fetched, so that `publish_for` alone counts;
-//! and retired keys, whose last tokens a verifier refuses that asks for the key set in
-//! the `ttl` after. Who restarts waits that long after taking a file away.
+//! put there still waits; of several that are all younger than `publish_for`, which
+//! appear together then, the oldest signs, by name if they are of one date; which
+//! verifiers fetched, so that `publish_for` alone counts; and retired keys, whose last
+//! tokens a verifier refuses that asks for the key set in the `ttl` after. Who restarts
+//! waits that long after taking a file away. An upgrade loses none of it: the next
+//! process is told ([`Remembered`](super::Remembered)).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use serde::{Deserialize, Serialize};
 
 /// What time it is, on both clocks: the one that verifiers compare with, which may
 /// step, and the one that does not.
@@ -55,7 +61,35 @@ pub(super) struct Known {
     /// Since when it is published.
     pub since: Instant,
     /// Who fetched it.
-    pub fetched_by: BTreeSet<Arc<str>>,
+    pub fetched_by: BTreeMap<Arc<str>, Fetches>,
+}
+
+/// How often a verifier fetched the key set since a key is in it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Fetches {
+    /// So often.
+    pub count: u64,
+    /// From these addresses; no more than [`MOST_INSTANCES`] are kept.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+impl Fetches {
+    /// Counts one more.
+    pub fn add(&mut self, from: IpAddr) {
+        self.count += 1;
+        if self.addresses.len() < MOST_INSTANCES {
+            self.addresses.insert(from);
+        }
+    }
+}
+
+/// Who fetches the key set.
+#[derive(Clone, Debug)]
+pub(super) struct Verifier {
+    pub name: Arc<str>,
+    /// From so many addresses, before all of it has.
+    pub instances: usize,
 }
 
 /// When a key may sign.
@@ -64,7 +98,7 @@ pub(super) struct Terms {
     /// After it was published for so long.
     pub publish_for: Duration,
     /// Or after all of these fetched it; nobody is not all.
-    pub verifiers: Vec<Arc<str>>,
+    pub verifiers: Vec<Verifier>,
 }
 
 /// What a key of the folder does.
@@ -121,9 +155,15 @@ impl Terms {
     }
 
     fn laggards(&self, key: &Known) -> Vec<Arc<str>> {
-        self.verifiers.iter().filter(|verifier| !key.fetched_by.contains(*verifier)).cloned().collect()
+        let addresses =
+            |verifier: &Verifier| key.fetched_by.get(&verifier.name).map_or(0, |told| told.addresses.len());
+        let late = self.verifiers.iter().filter(|verifier| addresses(verifier) < verifier.instances);
+        late.map(|verifier| verifier.name.clone()).collect()
     }
 }
+
+/// So many addresses of a verifier are told from each other.
+pub const MOST_INSTANCES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -132,12 +172,17 @@ mod tests {
     use super::*;
 
     fn terms(verifiers: &[&str]) -> Terms {
-        let verifiers = verifiers.iter().map(|name| Arc::from(*name)).collect();
+        let verifier = |name: &&str| Verifier { name: Arc::from(*name), instances: 1 };
+        let verifiers = verifiers.iter().map(verifier).collect();
         Terms { publish_for: Duration::from_secs(600), verifiers }
     }
 
     fn key(name: &str, since: Instant) -> Known {
-        Known { name: name.into(), since, fetched_by: BTreeSet::new() }
+        Known { name: name.into(), since, fetched_by: BTreeMap::new() }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 1, last])
     }
 
     fn secs(secs: u64) -> Duration {
@@ -163,12 +208,35 @@ mod tests {
         let (terms, mut keys) = (terms(&["x", "y"]), [key("a", start), key("b", start + secs(1000))]);
         let now = start + secs(1001);
 
-        keys[1].fetched_by.insert("x".into());
+        keys[1].fetched_by.entry("x".into()).or_default().add(address(1));
         let waiting = KeyState::Published { waits: secs(599), laggards: vec!["y".into()] };
         assert_eq!(terms.states(&keys, now), [KeyState::Signing, waiting]);
 
-        keys[1].fetched_by.insert("y".into());
+        keys[1].fetched_by.entry("y".into()).or_default().add(address(1));
         assert_eq!(terms.states(&keys, now), [KeyState::Resting, KeyState::Signing]);
+    }
+
+    #[test]
+    fn a_verifier_of_several_instances_has_fetched_once_each_of_them_did() {
+        let start = Instant::now();
+        let mut terms = terms(&["x"]);
+        terms.verifiers[0].instances = 2;
+        let mut keys = [key("a", start), key("b", start + secs(1000))];
+        let mut fetch = |last| {
+            keys[1].fetched_by.entry("x".into()).or_default().add(address(last));
+            terms.signing(&keys, start + secs(1001))
+        };
+
+        assert_eq!([fetch(1), fetch(1), fetch(2)], [Some(0), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn no_verifier_takes_memory_for_more_addresses_than_may_be_asked_for() {
+        let mut fetches = Fetches::default();
+
+        (0..100).for_each(|last| fetches.add(address(last)));
+
+        assert_eq!((fetches.count, fetches.addresses.len()), (100, MOST_INSTANCES));
     }
 
     #[test]

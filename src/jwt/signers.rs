@@ -20,8 +20,9 @@ use super::{
     jwk::{Jwk, KeyId},
     key::SigningKey,
     key_set::KeySet,
+    memory::{Remembered, RememberedKey},
     ring::{Member, Record, Ring, locked},
-    rotation::{KeyState, Now, Terms},
+    rotation::{KeyState, Now, Terms, Verifier},
     signer::Signer,
 };
 use crate::config::{
@@ -33,6 +34,8 @@ use crate::config::{
 #[derive(Default)]
 pub struct JwtLive {
     records: Mutex<HashMap<OfSigner, Weak<Record>>>,
+    /// Holds what another process told until the first snapshot does.
+    recalled: Mutex<Vec<Arc<Record>>>,
 }
 
 /// A key of a signer: two may have the same key, and are not told of each other's use.
@@ -42,7 +45,7 @@ type OfSigner = (Arc<str>, KeyId);
 #[derive(Default)]
 pub struct Signers {
     signers: Vec<Signer>,
-    verifiers: Vec<Vec<(Arc<str>, Vec<IpNet>)>>,
+    verifiers: Vec<Box<[(Verifier, Vec<IpNet>)]>>,
     retired: Vec<(Arc<str>, Arc<Record>)>,
     set: Mutex<Option<Arc<KeySet>>>,
 }
@@ -60,8 +63,23 @@ pub struct KeyStatus {
     pub algorithm: Algorithm,
     /// What it does; `None` when it is retired.
     pub state: Option<KeyState>,
+    /// Who verifies, and fetched it or not; nobody of a retired one.
+    pub verifiers: Vec<VerifierStatus>,
     /// When the set of public keys loses a retired one, in seconds since 1970.
     pub published_until: Option<u64>,
+}
+
+/// How far a verifier has come with a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifierStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How often the key set was fetched from its networks since the key is in it.
+    pub fetches: u64,
+    /// From how many addresses.
+    pub addresses: usize,
+    /// From how many it has to be.
+    pub instances: usize,
 }
 
 impl Signers {
@@ -151,19 +169,21 @@ impl Signers {
         let from = from.to_canonical();
         for (signer, verifiers) in self.signers.iter().zip(&self.verifiers) {
             let here = |(_, networks): &&(_, Vec<IpNet>)| networks.iter().any(|net| net.contains(&from));
-            verifiers.iter().filter(here).for_each(|(name, _)| signer.ring.fetched(name, now.steady));
+            let here = verifiers.iter().filter(here);
+            here.for_each(|(verifier, _)| signer.ring.fetched(&verifier.name, from, now.steady));
         }
     }
 
     /// Every key that is published, by signer.
     pub fn status(&self, now: Now) -> Vec<KeyStatus> {
-        let active = self.signers.iter().flat_map(|signer| {
+        let active = self.signers.iter().zip(&self.verifiers).flat_map(|(signer, verifiers)| {
             let status = |(member, state): (&Member, KeyState)| KeyStatus {
                 signer: signer.name.clone(),
                 file: Some(member.name.clone()),
                 kid: member.key.public.kid.clone(),
                 algorithm: member.key.algorithm(),
                 state: Some(state),
+                verifiers: fetches(verifiers, &member.record),
                 published_until: None,
             };
             signer.ring.states(now.steady).map(status).collect::<Vec<_>>()
@@ -175,6 +195,7 @@ impl Signers {
             kid: record.public.kid.clone(),
             algorithm: record.public.algorithm,
             state: None,
+            verifiers: Vec::new(),
             published_until: Some(record.published_until()),
         });
         active.chain(retired).collect()
@@ -183,17 +204,61 @@ impl Signers {
 
 fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     let claims = Claims::new(spec);
-    let verifiers = spec.verifiers.iter().map(|verifier| verifier.name.as_str().into()).collect();
+    let verifiers = verifiers(&spec.verifiers).into_iter().map(|(verifier, _)| verifier).collect();
     let terms = Terms { publish_for: spec.publish_for.duration(), verifiers };
     let ring = Ring::new(spec.name.as_str().into(), (members, terms), !claims.are_bound(), now.steady)?;
     Some(Signer::new(spec, claims, ring))
 }
 
-fn verifiers(specs: &[VerifierSpec]) -> Vec<(Arc<str>, Vec<IpNet>)> {
-    specs.iter().map(|spec| (spec.name.as_str().into(), spec.networks.clone())).collect()
+fn verifiers(specs: &[VerifierSpec]) -> Box<[(Verifier, Vec<IpNet>)]> {
+    let verifier = |spec: &VerifierSpec| Verifier {
+        name: spec.name.as_str().into(),
+        instances: usize::from(spec.instances),
+    };
+    specs.iter().map(|spec| (verifier(spec), spec.networks.clone())).collect()
+}
+
+fn fetches(verifiers: &[(Verifier, Vec<IpNet>)], record: &Record) -> Vec<VerifierStatus> {
+    let fetched = record.fetched_by();
+    let status = |(verifier, _): &(Verifier, _)| {
+        let fetches = fetched.get(&verifier.name);
+        VerifierStatus {
+            name: verifier.name.clone(),
+            fetches: fetches.map_or(0, |fetches| fetches.count),
+            addresses: fetches.map_or(0, |fetches| fetches.addresses.len()),
+            instances: verifier.instances,
+        }
+    };
+    verifiers.iter().map(status).collect()
 }
 
 impl JwtLive {
+    /// What another process has to know, to go on with the keys as this one would.
+    /// Nothing private is in it.
+    pub fn remember(&self, now: Now) -> Remembered {
+        let records = locked(&self.records);
+        let known = records.iter().filter_map(|((signer, _), record)| {
+            let record = record.upgrade()?;
+            Some(RememberedKey::new(signer, &record.public, record.remember(now)?))
+        });
+        Remembered { keys: known.collect() }
+    }
+
+    /// Takes over what another process knew, before the first snapshot is built: a key
+    /// that waits goes on waiting, one that signs goes on signing, and a retired one
+    /// stays published. The time between the two counts for nobody. A key that was not
+    /// told of appears when its file is read.
+    pub fn recall(&self, remembered: Remembered, now: Now) {
+        let (mut records, mut recalled) = (locked(&self.records), locked(&self.recalled));
+        for key in remembered.keys {
+            let Some(public) = key.public() else { continue };
+            let of = (Arc::from(key.signer), public.kid.clone());
+            let record = Arc::new(Record::recall(public, key.past, now.steady));
+            records.insert(of, Arc::downgrade(&record));
+            recalled.push(record);
+        }
+    }
+
     /// The keys of a folder with what is known of them. Of none that is known all are
     /// as old as their files: this is a start, or a signer's. A file that comes later
     /// may have any date; it appears now.
@@ -254,6 +319,8 @@ impl JwtLive {
             }
             true
         });
+        // Each is in these signers or among the retired by now, or nobody's any more.
+        locked(&self.recalled).clear();
         retired.sort_by(|a, b| (&a.0, &a.1.public.kid).cmp(&(&b.0, &b.1.public.kid)));
         retired
     }

@@ -4,9 +4,9 @@
 //! accepted for it and no worker has fetched yet, with the requests that were
 //! sent on them. So the listener first turns a deaf ear to new ones.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::time::Duration;
 
-use socket2::{SockFilter, SockRef, Socket};
+use socket2::{SockFilter, Socket};
 
 /// Second handles of the listening sockets. While they are there the sockets
 /// stay open, whoever closes the others.
@@ -16,9 +16,8 @@ pub struct Doors(Vec<Socket>);
 impl Doors {
     /// One more socket. Only for sockets that are this process's alone: what
     /// is done to them is done to everyone who has them.
-    pub fn add(&mut self, listening: &impl AsFd) -> io::Result<()> {
-        self.0.push(SockRef::from(listening).try_clone()?);
-        Ok(())
+    pub fn add(&mut self, listening: Socket) {
+        self.0.push(listening);
     }
 
     /// Returns when everyone who had begun to connect is through to a worker.
@@ -66,7 +65,7 @@ mod tests {
         let listening = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listening.local_addr().unwrap();
         let mut doors = Doors::default();
-        doors.add(&listening).unwrap();
+        doors.add(socket2::SockRef::from(&listening).try_clone().unwrap());
         let mut early = TcpStream::connect(address).unwrap();
 
         doors.close().await;

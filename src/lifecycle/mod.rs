@@ -1,21 +1,42 @@
-//! The life of the process: reload, signals, drain, listening sockets.
+//! The life of the process: reload, signals, upgrade, drain, listening sockets.
 
+mod admin_socket;
+mod beginning;
 mod doors;
 mod files;
+mod found;
+mod handover;
+mod heir;
 mod imds;
 mod lasting;
+mod listening;
+mod program;
+mod pulse;
 mod reload;
 mod shutdown;
 mod signals;
 mod sockets;
+mod successor;
+mod systemd;
+mod upgrade;
 mod zones;
 
+pub use admin_socket::AdminSocket;
+pub use beginning::Beginning;
 pub use doors::Doors;
 pub use files::most_connections;
+pub use found::Found;
+pub use handover::Handover;
+pub use heir::{Heir, NoHandover};
 pub use imds::learn as learn_place;
 pub use lasting::Lasting;
+pub use listening::Listening;
+pub use program::Program;
+pub use pulse::Pulse;
 pub use reload::{Followers, Refused, Reloaded, Reloader};
 pub use shutdown::{DrainRequest, Shutdown};
-pub use signals::Signals;
+pub use signals::{Signals, UPGRADES};
 pub use sockets::{BindError, Sockets};
+pub use systemd::Systemd;
+pub use upgrade::{UpgradeFailed, Upgraded, Upgrader};
 pub use zones::{ZoneChange, ZoneRefused};

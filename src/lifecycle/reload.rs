@@ -98,11 +98,7 @@ impl Reloader {
     /// swaps. Blocks for as long as that takes, a few seconds at most; call it off the
     /// request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
-            Err(TryLockError::Poisoned(broken)) => self.reload_alone(broken.into_inner()),
-            Ok(alone) => self.reload_alone(alone),
-        }
+        self.reload_alone(self.hold().ok_or(Refused::Busy)?)
     }
 
     /// As [`reload`](Self::reload), after the one that is under way: it may
@@ -110,6 +106,15 @@ impl Reloader {
     /// signal cannot be told to try again.
     pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
         self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// No reload before the guard drops; `None` when one is under way.
+    pub fn hold(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.busy.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn reload_alone(&self, _alone: MutexGuard<'_, ()>) -> Result<Reloaded, Refused> {

@@ -1,7 +1,6 @@
 //! The end of the process: as soon as it is idle, at the ceiling, or at once.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use pingora::server::ShutdownWatch;
+use tokio::sync::{Notify, watch};
 
+use super::AdminSocket;
 use crate::{edge::Drain, snapshot::Current, telemetry::AccessLog};
 
 /// Ends this process, once.
@@ -19,11 +20,13 @@ pub struct Shutdown {
     access_log: Arc<AccessLog>,
     current: Arc<Current>,
     /// Removed at the end, so that a command says "nothing listens" at once.
-    admin_socket: PathBuf,
+    admin_socket: Arc<AdminSocket>,
     /// What the operator asked for, until it begins.
     asked: Mutex<Option<DrainRequest>>,
     wake: Notify,
     fails_readiness: AtomicBool,
+    /// Another process serves: the private services end, too.
+    handed_over: watch::Sender<bool>,
 }
 
 /// How the operator wants the process to end.
@@ -42,7 +45,7 @@ impl Shutdown {
         drain: Arc<Drain>,
         access_log: Arc<AccessLog>,
         current: Arc<Current>,
-        admin_socket: PathBuf,
+        admin_socket: Arc<AdminSocket>,
     ) -> Self {
         Self {
             drain,
@@ -52,6 +55,7 @@ impl Shutdown {
             asked: Mutex::default(),
             wake: Notify::new(),
             fails_readiness: AtomicBool::new(false),
+            handed_over: watch::Sender::new(false),
         }
     }
 
@@ -75,6 +79,28 @@ impl Shutdown {
                 return request;
             }
         }
+    }
+
+    /// Another process serves now: this one finishes its work.
+    pub fn hand_over(&self) {
+        self.handed_over.send_replace(true);
+    }
+
+    /// Waits until another process serves.
+    pub async fn handed_over(&self) {
+        // An error means that the sender is gone, which `self` holds.
+        let _ = self.handed_over.subscribe().wait_for(|handed| *handed).await;
+    }
+
+    /// What private services watch: they go on through a drain, and end when another
+    /// process answers in their place.
+    pub fn of_private_services(&self) -> ShutdownWatch {
+        self.handed_over.subscribe()
+    }
+
+    /// How long connections may take to end.
+    pub fn max_drain(&self) -> Duration {
+        self.current.load().limits().max_drain
     }
 
     /// Whether the process is ending.
@@ -101,7 +127,7 @@ impl Shutdown {
     /// Waits until no connection is open, or the ceiling.
     pub async fn drained(&self) {
         // The cut of a connection at its own ceiling comes first.
-        let ceiling = Instant::now() + self.current.load().limits().max_drain + MARGIN;
+        let ceiling = Instant::now() + self.max_drain() + MARGIN;
         let mut idle = 0;
         while idle < IDLE_TICKS && Instant::now() < ceiling {
             tokio::time::sleep(TICK).await;
@@ -119,7 +145,7 @@ impl Shutdown {
     /// Writes out what is waiting and ends the process.
     pub fn exit(&self) -> ! {
         self.access_log.close(FLUSH);
-        let _ = std::fs::remove_file(&self.admin_socket);
+        self.admin_socket.remove();
         std::process::exit(0)
     }
 }

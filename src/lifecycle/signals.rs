@@ -1,16 +1,13 @@
 //! What the process hears: HUP reloads, TERM, QUIT and the operator's `drain`
-//! drain, INT ends at once, USR1 opens the access log anew. A second TERM, QUIT or INT ends at once.
+//! drain, INT ends at once, USR1 opens the access log anew, USR2 upgrades. A second TERM, QUIT or INT ends at once.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{doors::Doors, reload::Reloader, shutdown::Shutdown};
+use super::{Doors, Listening, Reloader, Shutdown, Systemd, Upgrader};
 use crate::telemetry::AccessLog;
 
 /// Pingora's main loop waits here until the process has to end.
@@ -21,8 +18,12 @@ pub struct Signals {
     pub access_log: Arc<AccessLog>,
     /// What TERM begins.
     pub shutdown: Arc<Shutdown>,
+    /// What USR2 does.
+    pub upgrader: Arc<Upgrader>,
     /// What TERM closes first.
-    pub doors: Mutex<Doors>,
+    pub listening: Arc<Listening>,
+    /// Who is told of the end.
+    pub systemd: Arc<Systemd>,
 }
 
 #[async_trait]
@@ -36,6 +37,8 @@ impl ShutdownSignalWatch for Signals {
             tokio::select! {
                 _ = heard.hangup.recv() => self.reload(),
                 _ = heard.user1.recv() => self.access_log.reopen(),
+                _ = heard.user2.recv() => self.upgrade(),
+                () = self.shutdown.handed_over() => return self.end("upgrade", Doors::default(), heard).await,
                 _ = heard.interrupt.recv() => {
                     self.shutdown.now("interrupt");
                 }
@@ -54,15 +57,29 @@ impl Signals {
         tokio::task::spawn_blocking(move || drop(reloader.reload_in_turn()));
     }
 
-    /// Pingora stops accepting when this returns; our own monitor ends the
-    /// process, since Pingora's would sleep its whole grace period.
+    fn upgrade(&self) {
+        let upgrader = self.upgrader.clone();
+        tokio::task::spawn_blocking(move || drop(upgrader.upgrade(UPGRADES)));
+    }
+
+    /// Nobody follows: who connects from now on is turned away.
     async fn drain(&self, why: &'static str, accept_for: Duration, mut heard: Heard) -> ShutdownSignal {
+        self.systemd.stopping("draining");
         self.shutdown.begin(why);
         tokio::select! {
             () = tokio::time::sleep(accept_for) => {}
             () = heard.any_end() => self.shutdown.now("second signal"),
         }
-        let doors = std::mem::take(&mut *self.doors.lock().unwrap_or_else(PoisonError::into_inner));
+        let doors = self.listening.doors();
+        self.end(why, doors, heard).await
+    }
+
+    /// Pingora stops accepting when this returns; our own monitor ends the
+    /// process, since Pingora's would sleep its whole grace period.
+    async fn end(&self, why: &'static str, doors: Doors, mut heard: Heard) -> ShutdownSignal {
+        if !self.shutdown.is_draining() {
+            self.shutdown.begin(why);
+        }
         tokio::select! {
             () = doors.close() => {}
             () = heard.any_end() => self.shutdown.now("second signal"),
@@ -89,6 +106,7 @@ impl Signals {
 struct Heard {
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
@@ -99,6 +117,7 @@ impl Heard {
         Some(Self {
             hangup: signal(SignalKind::hangup()).ok()?,
             user1: signal(SignalKind::user_defined1()).ok()?,
+            user2: signal(SignalKind::user_defined2()).ok()?,
             interrupt: signal(SignalKind::interrupt()).ok()?,
             terminate: signal(SignalKind::terminate()).ok()?,
             quit: signal(SignalKind::quit()).ok()?,
@@ -113,3 +132,6 @@ impl Heard {
         }
     }
 }
+
+/// For the new process to be ready, when nobody says how long.
+pub const UPGRADES: Duration = Duration::from_secs(60);

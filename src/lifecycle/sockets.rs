@@ -1,19 +1,17 @@
-//! Listening sockets: bound before any service starts, so that a busy port is
-//! an error and an exit. Pingora announces ready before it binds, retries for
-//! thirty seconds, and then panics in a task while the process lives on.
+//! Listening sockets: taken over from the process before or from systemd, or bound,
+//! before any service starts, so that a busy port is an error and an exit. Pingora
+//! announces ready before it binds, retries for thirty seconds, and then panics in a
+//! task while the process lives on.
 //!
-//! A small service hands the sockets to Pingora's table under the very strings
-//! that its listeners ask for.
+//! A socket is known by its address, never by the name that came with it. A small
+//! service hands the sockets to Pingora's table under the very strings that its
+//! listeners ask for.
 
 use std::{
     fmt,
     net::{SocketAddr, TcpListener},
-    os::{
-        fd::{IntoRawFd, OwnedFd},
-        unix::{fs::PermissionsExt, net::UnixListener},
-    },
-    path::Path,
-    sync::Mutex,
+    os::fd::{IntoRawFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,21 +22,42 @@ use pingora::{
 };
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use super::doors::Doors;
+use super::{
+    admin_socket::AdminSocket,
+    found::Found,
+    listening::{Listening, Origin},
+};
 
 /// The sockets of this process, until Pingora takes them.
 #[derive(Default)]
-pub struct Sockets(Mutex<Vec<(String, OwnedFd)>>);
+pub struct Sockets {
+    /// Came from outside; nobody asked for them yet.
+    found: Vec<Found>,
+    /// By the strings that Pingora's listeners ask for.
+    table: Vec<(String, OwnedFd)>,
+    /// Second handles of the ones with addresses.
+    listening: Arc<Listening>,
+}
 
 /// A socket that cannot be had.
 #[derive(Debug)]
 pub struct BindError {
     what: String,
     cause: std::io::Error,
+    /// Came from outside for the same port, and does not fit.
+    beside: Option<SocketAddr>,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at {}: {}", self.what, self.cause)?;
+        if let Some(found) = self.beside {
+            return write!(
+                f,
+                "; the socket that came from outside is for {found}: in the socket unit write \
+                 `ListenStream=` with the listener's own address"
+            );
+        }
         let hint = match self.cause.kind() {
             std::io::ErrorKind::AddrInUse => "; another process listens there",
             std::io::ErrorKind::PermissionDenied => {
@@ -48,7 +67,7 @@ impl fmt::Display for BindError {
             std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
             _ => "",
         };
-        write!(f, "cannot listen at {}: {}{hint}", self.what, self.cause)
+        f.write_str(hint)
     }
 }
 
@@ -58,42 +77,66 @@ impl std::error::Error for BindError {
     }
 }
 
+impl BindError {
+    /// `what` could not be had.
+    pub(super) fn new(what: impl fmt::Display, cause: std::io::Error) -> Self {
+        Self { what: what.to_string(), cause, beside: None }
+    }
+}
+
 impl Sockets {
-    /// Binds a TCP address; `name` says what for.
-    pub fn tcp(&self, name: &str, address: SocketAddr) -> Result<(), BindError> {
-        let failed = |cause| BindError { what: format!("{address} ({name})"), cause };
+    /// With these to take from before anything is bound.
+    pub fn with(found: Vec<Found>) -> Self {
+        Self { found, ..Self::default() }
+    }
+
+    /// Takes or binds the address of a listener, `name` in the configuration.
+    pub fn listener(&mut self, name: &str, address: SocketAddr) -> Result<(), BindError> {
+        self.tcp(name, address, true)
+    }
+
+    /// Takes or binds a private address; `name` says what for.
+    pub fn private(&mut self, name: &str, address: SocketAddr) -> Result<(), BindError> {
+        self.tcp(name, address, false)
+    }
+
+    /// Binds an address of this process alone, which nobody else is told.
+    pub fn own(&mut self, address: SocketAddr) -> Result<SocketAddr, BindError> {
+        let failed = |cause| BindError::new(address, cause);
         let listener = bind_tcp(address).map_err(failed)?;
-        self.keep(address.to_string(), listener.into());
+        let bound = listener.local_addr().map_err(failed)?;
+        self.table.push((bound.to_string(), listener.into()));
+        Ok(bound)
+    }
+
+    /// Hands over the operator's socket.
+    pub fn operator(&mut self, socket: &AdminSocket, fd: OwnedFd) {
+        self.table.push((socket.bound().display().to_string(), fd));
+    }
+
+    /// Every socket that has an address, for whoever closes them or passes them on.
+    pub fn listening(&self) -> Arc<Listening> {
+        self.listening.clone()
+    }
+
+    /// What came from outside and nobody asked for. Closed when dropped.
+    pub fn leftover(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.found)
+    }
+
+    fn tcp(&mut self, name: &str, address: SocketAddr, edge: bool) -> Result<(), BindError> {
+        let beside = self.found.iter().map(|found| found.address).find(|a| a.port() == address.port());
+        let failed = |cause| BindError { beside, ..BindError::new(format!("{address} ({name})"), cause) };
+        let found = self.found.iter().position(|found| found.address == address);
+        let (fd, origin) = match found.map(|at| self.found.swap_remove(at)) {
+            Some(found) => (found.fd, found.origin),
+            None => (bind_tcp(address).map_err(failed)?.into(), Origin::Bound),
+        };
+        let socket = Socket::from(fd);
+        prepare(&socket).map_err(failed)?;
+        self.listening.add(address, origin, edge, &socket).map_err(failed)?;
+        self.table.push((address.to_string(), socket.into()));
         Ok(())
-    }
-
-    /// Binds a unix socket with mode 0600, in the place of a dead one. A live
-    /// one is another gateway's and stays.
-    pub fn unix(&self, path: &Path) -> Result<(), BindError> {
-        let failed = |cause| BindError { what: path.display().to_string(), cause };
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(failed(std::io::ErrorKind::AddrInUse.into()));
-        }
-        if std::fs::symlink_metadata(path).is_ok_and(|found| is_socket(&found)) {
-            std::fs::remove_file(path).map_err(failed)?;
-        }
-        let listener = bind_unix(path).map_err(failed)?;
-        self.keep(path.display().to_string(), listener.into());
-        Ok(())
-    }
-
-    /// The sockets that were bound until now, to be closed without a loss.
-    pub fn doors(&self) -> Result<Doors, BindError> {
-        let sockets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut doors = Doors::default();
-        for (address, fd) in sockets.iter() {
-            doors.add(fd).map_err(|cause| BindError { what: address.clone(), cause })?;
-        }
-        Ok(doors)
-    }
-
-    fn keep(&self, address: String, fd: OwnedFd) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((address, fd));
     }
 }
 
@@ -109,8 +152,7 @@ impl ServiceWithDependents for Sockets {
     ) {
         if let Some(table) = fds {
             let mut table = table.lock();
-            let sockets = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (address, fd) in sockets.drain(..) {
+            for (address, fd) in self.table.drain(..) {
                 table.add(address, fd.into_raw_fd());
             }
         }
@@ -133,10 +175,6 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
         // `[::]` does not take IPv4's port in silence; write both listeners.
         socket.set_only_v6(true)?;
     }
-    // Accepted connections inherit it from the listener: none costs a call.
-    let probes =
-        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(15)).with_retries(4);
-    socket.set_tcp_keepalive(&probes)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     // Pingora takes it as it is; a blocking accept would stop a worker.
@@ -144,16 +182,14 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn is_socket(found: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    found.file_type().is_socket()
+/// Brings a socket into the state that the gateway wants, whoever made it.
+fn prepare(socket: &Socket) -> std::io::Result<()> {
+    // Accepted connections inherit it from the listener: none costs a call.
+    let probes =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(15)).with_retries(4);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_nonblocking(true)?;
+    socket.set_cloexec(true)
 }
 
 /// Well below the 350 s after which an NLB forgets a silent flow.
@@ -166,26 +202,42 @@ const BACKLOG: i32 = 65_535;
 mod tests {
     use super::*;
 
+    fn found(listening: TcpListener) -> Found {
+        let address = listening.local_addr().unwrap();
+        Found { address, origin: Origin::Unit, fd: listening.into(), kept_as: None }
+    }
+
     #[test]
     fn a_busy_port_is_an_error_that_names_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
 
-        let why = Sockets::default().tcp("public", address).unwrap_err().to_string();
+        let why = Sockets::default().listener("public", address).unwrap_err().to_string();
 
         assert!(why.contains(&address.to_string()) && why.contains("another process"), "{why}");
     }
 
     #[test]
-    fn a_dead_socket_file_gives_way_and_a_live_one_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        let first = UnixListener::bind(&path).unwrap();
-        assert!(Sockets::default().unix(&path).is_err());
+    fn a_socket_from_outside_is_taken_by_its_address() {
+        let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = one.local_addr().unwrap();
+        let mut sockets = Sockets::with(vec![found(two), found(one)]);
 
-        drop(first);
+        sockets.listener("public", address).unwrap();
 
-        assert!(Sockets::default().unix(&path).is_ok());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(sockets.leftover().len(), 1);
+        assert_eq!(sockets.listening().addresses(), [address]);
+    }
+
+    #[test]
+    fn a_socket_for_another_address_of_the_port_is_named() {
+        let other = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let mut sockets = Sockets::with(vec![found(other)]);
+
+        let why = sockets.listener("public", SocketAddr::from(([127, 0, 0, 1], port)));
+
+        let why = why.unwrap_err().to_string();
+        assert!(why.contains(&format!("is for 0.0.0.0:{port}")) && why.contains("ListenStream="), "{why}");
     }
 }

@@ -1,9 +1,9 @@
 //! Runs a client's handshake.
 //!
-//! Owns the one context of a listener that lives as long as the process, and
-//! with it the ticket keys, so that sessions resume across reloads. Everything
-//! else comes from the table of the moment. Does not own deadlines: whoever
-//! waits drops the future.
+//! Owns the one context of a listener that lives as long as the process. The
+//! ticket keys are the process's, so that sessions resume across reloads;
+//! everything else comes from the table of the moment. Does not own deadlines:
+//! whoever waits drops the future.
 
 use std::{
     any::Any,
@@ -34,27 +34,30 @@ use super::{
     names::{canonical, is_host},
     pair::KeyKind,
     policy::PolicyId,
+    tickets::TicketRing,
 };
 use crate::config::listener::TlsVersion;
 
 /// Accepts TLS on one listener, from its first connection to its last.
 pub struct Acceptor {
     front: SslAcceptor,
+    tickets: Arc<TicketRing>,
 }
 
 impl Acceptor {
     /// `table` is asked once for each handshake; without a table every handshake
-    /// is refused as an unknown server name.
+    /// is refused as an unknown server name. `tickets` are sealed with the ring.
     ///
     /// # Errors
     /// When BoringSSL cannot make a context: out of memory.
     pub fn new(
         table: impl Fn() -> Option<Arc<TlsTable>> + Send + Sync + 'static,
+        tickets: Arc<TicketRing>,
     ) -> Result<Self, ErrorStack> {
         let mut front = context::builder()?;
         front.set_select_certificate_callback(move |mut hello| select(table().as_deref(), &mut hello));
         front.set_servername_callback(answer_name);
-        Ok(Self { front: front.build() })
+        Ok(Self { front: front.build(), tickets })
     }
 
     /// Runs the handshake; [`TlsFacts`] lie in the stream's digest afterwards.
@@ -64,7 +67,8 @@ impl Acceptor {
     pub async fn accept<S: IO>(&self, stream: S) -> Result<SslStream<S>, HandshakeError> {
         let handshake = Arc::new(Handshake::default());
         let shaking = handshake_with_callback(&self.front, stream, &*handshake);
-        match HANDSHAKE.scope(handshake.clone(), shaking).await {
+        let shaking = self.tickets.clone().seal_for(HANDSHAKE.scope(handshake.clone(), shaking));
+        match shaking.await {
             Ok(stream) => handshake.checked(stream),
             Err(error) => {
                 let detail = error.context.as_ref().map_or("", |context| context.as_str());

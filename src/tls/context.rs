@@ -6,8 +6,8 @@
 //!
 //! Who takes what from where, after a handshake changed contexts: certificate,
 //! authorities, session-id context, ALPN and the ciphers of TLS 1.2 come from
-//! the context of the host; key exchange, ciphers of TLS 1.3, ticket keys and
-//! options from the front; verify mode and versions are set for each connection.
+//! the context of the host; key exchange, ciphers of TLS 1.3 and options from the
+//! front; ticket keys from the handshake's [ring](tickets); verify mode and versions are set for each connection.
 
 use boring::{
     error::ErrorStack,
@@ -22,7 +22,7 @@ use boring::{
     },
 };
 
-use super::{authorities::Authorities, pair::Pair, policy::Policy};
+use super::{authorities::Authorities, pair::Pair, policy::Policy, tickets};
 
 /// The settings that every context shares: TLS 1.2 and 1.3 with forward secrecy
 /// and AEAD ciphers, no renegotiation, no early data.
@@ -32,6 +32,7 @@ pub(super) fn builder() -> Result<SslAcceptorBuilder, ErrorStack> {
     // Sessions live in tickets alone: a cache here would be memory that clients
     // fill, and of no use to the next process.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    tickets::install(&mut builder);
     Ok(builder)
 }
 

@@ -22,6 +22,7 @@ mod policy;
 mod table;
 #[doc(hidden)]
 pub mod testing;
+mod tickets;
 mod upstream;
 mod validity;
 
@@ -31,6 +32,7 @@ pub use failure::{HandshakeError, HandshakeFailure};
 pub use pair::KeyKind;
 pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
+pub use tickets::{BadTicketKeys, TicketRing};
 pub use upstream::{UpstreamTls, authorities};
 
 #[cfg(test)]

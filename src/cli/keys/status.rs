@@ -42,8 +42,17 @@ fn table(keys: &Value) -> String {
             text(key, "state")
         ));
         out.push_str(&what_it_waits_for(key));
+        list(key, "verifiers").iter().for_each(|verifier| out.push_str(&fetched(verifier)));
     }
     out
+}
+
+/// As `  orders fetched it 4 times, from 2 of 3 addresses`.
+fn fetched(verifier: &Value) -> String {
+    let number = |name: &str| verifier.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let (fetches, addresses, instances) = (number("fetches"), number("addresses"), number("instances"));
+    let name = text(verifier, "name");
+    format!("  {name} fetched it {fetches} times, from {addresses} of {instances} addresses\n")
 }
 
 /// As `  signs in 540 s, or once these fetched the key set: orders, stock`.
@@ -76,7 +85,8 @@ mod tests {
     fn a_key_that_waits_names_its_laggards_and_a_retired_one_its_end() {
         let shown = table(&json!([
             { "signer": "default", "file": "b.pem", "algorithm": "ES256", "kid": "k2", "state": "published",
-              "ready_in_seconds": 540, "laggards": ["orders", "stock"] },
+              "ready_in_seconds": 540, "laggards": ["orders", "stock"],
+              "verifiers": [{ "name": "orders", "fetches": 4, "addresses": 2, "instances": 3 }] },
             { "signer": "default", "algorithm": "ES256", "kid": "k1", "state": "retired", "gone_in_seconds": 90 },
         ]));
 
@@ -84,6 +94,7 @@ mod tests {
             shown.contains("may sign in 540 s, or once these fetched the key set: orders, stock\n"),
             "{shown}"
         );
+        assert!(shown.contains("  orders fetched it 4 times, from 2 of 3 addresses\n"), "{shown}");
         assert!(shown.contains("published for 90 s more"), "{shown}");
     }
 }

@@ -127,8 +127,12 @@ fn check_verifiers(signer: &SignerSpec, at: &mut At<'_>) {
             let text = "it can never fetch the key set; write the networks that it is in, as `[10.0.1.0/24]`";
             at.error(format!("verifiers[{index}].networks"), text);
         }
+        at.range(format!("verifiers[{index}].instances"), verifier.instances, 1, MOST_INSTANCES);
     }
 }
+
+/// So many addresses of a verifier are told from each other.
+const MOST_INSTANCES: u8 = crate::jwt::MOST_INSTANCES as u8;
 
 /// For how long verifiers may keep the key set.
 const KEPT: Span = Span::secs(300);

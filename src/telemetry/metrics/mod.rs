@@ -69,6 +69,7 @@ pub struct Metrics {
     config_successful: IntGauge,
     config_timestamp: IntGauge,
     config_reloads: IntCounterVec,
+    upgrades: IntCounterVec,
     access_log_dropped: IntCounter,
     panics: IntCounter,
 }
@@ -113,6 +114,7 @@ impl Metrics {
             config_successful: gauge(&registry, CONFIG_SUCCESSFUL)?,
             config_timestamp: gauge(&registry, CONFIG_TIMESTAMP)?,
             config_reloads,
+            upgrades: counters(&registry, UPGRADES, &["result"])?,
             access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
             panics: counter(&registry, PANICS)?,
             registry,
@@ -253,6 +255,11 @@ impl Metrics {
         self.config_reloads.with_label_values(&[result]).inc();
     }
 
+    /// An upgrade was tried. The words are a closed set of the caller's.
+    pub fn upgrade(&self, result: &'static str) {
+        self.upgrades.with_label_values(&[result]).inc();
+    }
+
     /// The certificates that listeners show, instead of those told before.
     pub fn certificates(&self, shown: Vec<CertificateExpiry>) {
         self.certificates.replace(shown);
@@ -324,6 +331,8 @@ const CONFIG_TIMESTAMP: (&str, &str) =
     ("tollgate_config_last_reload_timestamp_seconds", "When the last reload was, taken or refused.");
 const CONFIG_RELOADS: (&str, &str) =
     ("tollgate_config_reloads_total", "Configurations taken and refused; the first one counts too.");
+const UPGRADES: (&str, &str) =
+    ("tollgate_upgrades_total", "Upgrades that this process tried, by how they ended.");
 const ACCESS_LOG_DROPPED: (&str, &str) =
     ("tollgate_access_log_dropped_total", "Access-log lines that were never written.");
 const PANICS: (&str, &str) = ("tollgate_panics_total", "Panics in tasks and threads. Each is a bug.");

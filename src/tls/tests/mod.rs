@@ -5,6 +5,7 @@ mod client_auth;
 mod failures;
 mod problems;
 mod sessions;
+mod tickets;
 
 use std::{
     fmt, fs,
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{
-    Acceptor, HandshakeError, TlsFacts, TlsTable,
+    Acceptor, HandshakeError, TicketRing, TlsFacts, TlsTable,
     testing::{self, Authority, Issued, Kind, VALID},
 };
 use crate::config::{Problems, Source, listener::TlsSpec};
@@ -105,9 +106,15 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub fn new(folder: &Folder, spec: &str) -> Self {
+        Self::sealing(folder, spec, Arc::default())
+    }
+
+    /// With the ticket keys of a process.
+    pub fn sealing(folder: &Folder, spec: &str, tickets: Arc<TicketRing>) -> Self {
         let table = Arc::new(ArcSwapOption::empty());
         let current = table.clone();
-        let gateway = Self { acceptor: Acceptor::new(move || current.load_full()).unwrap(), table };
+        let acceptor = Acceptor::new(move || current.load_full(), tickets).unwrap();
+        let gateway = Self { acceptor, table };
         gateway.reload(folder, spec);
         gateway
     }

@@ -1,0 +1,117 @@
+//! The operator's socket: a file that the next process takes over by renaming its own
+//! in its place, so that a command always finds somebody.
+
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use super::sockets::BindError;
+
+/// Where operators reach this process.
+#[derive(Debug)]
+pub struct AdminSocket {
+    path: PathBuf,
+    bound: PathBuf,
+    /// Device and number of the file: another process may take the name.
+    file: (u64, u64),
+}
+
+impl AdminSocket {
+    /// Binds it with mode 0600, in the place of a dead one. A live one is another
+    /// gateway's and stays.
+    pub fn bind(path: &Path) -> Result<(Self, OwnedFd), BindError> {
+        let failed = |cause| BindError::new(path.display(), cause);
+        if UnixStream::connect(path).is_ok() {
+            return Err(failed(io::ErrorKind::AddrInUse.into()));
+        }
+        if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Self::bind_at(path, path.to_owned()).map_err(failed)
+    }
+
+    /// Binds it beside a live one, whose place it takes [later](Self::take_place).
+    pub fn bind_beside(path: &Path) -> Result<(Self, OwnedFd), BindError> {
+        let failed = |cause| BindError::new(path.display(), cause);
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        // Left over from a process of the same number.
+        let _ = fs::remove_file(&beside);
+        Self::bind_at(path, beside).map_err(failed)
+    }
+
+    fn bind_at(path: &Path, bound: PathBuf) -> io::Result<(Self, OwnedFd)> {
+        let listener = UnixListener::bind(&bound)?;
+        fs::set_permissions(&bound, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let file = identity(&bound)?;
+        Ok((Self { path: path.to_owned(), bound, file }, listener.into()))
+    }
+
+    /// The file that it was bound to.
+    pub fn bound(&self) -> &Path {
+        &self.bound
+    }
+
+    /// From now on commands come here. Who is with the old one is served there.
+    pub fn take_place(&self) -> io::Result<()> {
+        if self.bound == self.path { Ok(()) } else { fs::rename(&self.bound, &self.path) }
+    }
+
+    /// Takes the file away if it is this process's, so that a command says "nothing
+    /// listens" at once.
+    pub fn remove(&self) {
+        for path in [&self.path, &self.bound] {
+            if identity(path).is_ok_and(|file| file == self.file) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_socket_file_gives_way_and_a_live_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = UnixListener::bind(&path).unwrap();
+        assert!(AdminSocket::bind(&path).is_err());
+
+        drop(first);
+
+        assert!(AdminSocket::bind(&path).is_ok());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_next_process_takes_the_place_and_the_old_one_leaves_it_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let (old, _listening) = AdminSocket::bind(&path).unwrap();
+        let (new, _) = AdminSocket::bind_beside(&path).unwrap();
+        assert_eq!(identity(&path).unwrap(), old.file);
+
+        new.take_place().unwrap();
+        old.remove();
+
+        assert_eq!(identity(&path).unwrap(), new.file);
+        new.remove();
+        assert!(!path.exists() && !new.bound.exists());
+    }
+}

@@ -1,0 +1,89 @@
+//! From "everything is there" to "it serves", and the sign of life from then on.
+
+use std::{
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::{AdminSocket, Found, Heir, Listening, Pulse, Systemd, systemd::serving};
+use crate::snapshot::Current;
+
+/// What is left to do when Pingora starts the services.
+pub struct Beginning {
+    /// Whether the workers work.
+    pub pulse: Pulse,
+    /// The process before, if there is one.
+    pub heir: Option<Heir>,
+    /// Who started the process.
+    pub systemd: Arc<Systemd>,
+    /// What it listens at.
+    pub listening: Arc<Listening>,
+    /// What came from outside and nobody asked for.
+    pub leftover: Vec<Found>,
+    /// Where operators come.
+    pub admin_socket: Arc<AdminSocket>,
+    /// What serves.
+    pub current: Arc<Current>,
+}
+
+impl Beginning {
+    /// Waits on a thread of its own until the workers work, says so to whoever waits
+    /// for it, and goes on to look whether they do, as often as systemd wants.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watch(self) -> std::io::Result<()> {
+        std::thread::Builder::new().name("pulse".into()).spawn(move || self.run()).map(drop)
+    }
+
+    fn run(mut self) {
+        let until = Instant::now() + BEGINS;
+        while !self.pulse.beats(LOOK_EACH * 10) {
+            if Instant::now() > until {
+                log::error!("no worker takes connections after {} s; ending", BEGINS.as_secs());
+                // Somebody starts it again, or the old process goes on.
+                std::process::exit(1);
+            }
+            sleep(LOOK_EACH);
+        }
+        self.begin();
+        if let Some(every) = sd_notify::watchdog_enabled() {
+            self.beat(every);
+        }
+    }
+
+    fn begin(&mut self) {
+        if let Some(heir) = &mut self.heir {
+            heir.await_turn(self.listening.addresses());
+            self.systemd.is_main_now();
+        }
+        if let Err(why) = self.admin_socket.take_place() {
+            log::error!("commands cannot reach this process: error={why}");
+        }
+        self.systemd.store(&self.listening, &self.leftover);
+        self.leftover.clear();
+        self.systemd.ready(&serving(&self.current.load()));
+        if let Some(mut heir) = self.heir.take() {
+            heir.serving();
+        }
+    }
+
+    /// Twice in the time that systemd waits for it.
+    fn beat(&self, every: Duration) {
+        let half = every / 2;
+        loop {
+            let began = Instant::now();
+            match self.pulse.beats(half) {
+                true => self.systemd.alive(),
+                false => log::error!("no worker takes connections; systemd ends the process soon"),
+            }
+            sleep(half.saturating_sub(began.elapsed()));
+        }
+    }
+}
+
+const LOOK_EACH: Duration = Duration::from_millis(10);
+
+/// Starting the services takes milliseconds.
+const BEGINS: Duration = Duration::from_secs(30);

@@ -1,0 +1,153 @@
+//! The new process as the old one sees it. It is ended unless it was let serve.
+
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{
+    UpgradeFailed,
+    handover::{Handover, Line, Word, is_end, is_silence},
+    heir,
+};
+
+/// A process that was started to follow this one.
+pub(super) struct Successor {
+    program: String,
+    child: Child,
+    line: Line,
+    serves: bool,
+}
+
+/// When to wait no more.
+#[derive(Clone, Copy)]
+pub(super) struct Stops<'a> {
+    pub after: Duration,
+    pub when: &'a dyn Fn() -> bool,
+}
+
+impl Successor {
+    /// Starts it and tells it everything.
+    pub fn start(
+        mut command: Command,
+        program: String,
+        told: &Handover,
+        sockets: &[OwnedFd],
+    ) -> Result<Self, UpgradeFailed> {
+        let (mut line, input) = Line::pair().map_err(UpgradeFailed::Lost)?;
+        command.stdin(Stdio::from(input)).env(heir::VARIABLE, "1");
+        // They name this process, or what only it was given.
+        for theirs in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
+            command.env_remove(theirs);
+        }
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(why) => return Err(UpgradeFailed::NotStarted(program, why)),
+        };
+        // The command holds the other end of the line, too.
+        drop(command);
+        let sockets: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        let told = line.bequeath(told, &sockets);
+        let mut started = Self { program, child, line, serves: false };
+        match told {
+            Ok(()) => Ok(started),
+            Err(why) if is_end(&why) => Err(started.gone()),
+            Err(why) => Err(UpgradeFailed::Lost(why)),
+        }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it can serve. Returns the sockets that it took.
+    pub fn ready(&mut self, stops: Stops<'_>) -> Result<Vec<SocketAddr>, UpgradeFailed> {
+        let began = Instant::now();
+        loop {
+            match self.line.hear(LOOK) {
+                Ok(Word::Ready { taken }) => return Ok(taken),
+                Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
+                Ok(_) => {}
+                Err(why) if is_silence(&why) => {}
+                Err(why) if is_end(&why) => return Err(self.gone()),
+                Err(why) => return Err(UpgradeFailed::Lost(why)),
+            }
+            if (stops.when)() {
+                return Err(UpgradeFailed::Stopped);
+            }
+            if began.elapsed() > stops.after {
+                return Err(UpgradeFailed::TimedOut(stops.after));
+            }
+        }
+    }
+
+    /// Waits for a while, in which it must not end.
+    pub fn survives(&mut self, this_long: Duration, stops: Stops<'_>) -> Result<(), UpgradeFailed> {
+        let until = Instant::now() + this_long;
+        while Instant::now() < until {
+            match self.line.hear::<Word>(LOOK) {
+                Err(why) if is_silence(&why) => {}
+                Err(why) if is_end(&why) => return Err(self.gone()),
+                Err(why) => return Err(UpgradeFailed::Lost(why)),
+                Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
+                Ok(_) => {}
+            }
+            if (stops.when)() {
+                return Err(UpgradeFailed::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets it serve; there is no way back. Returns when it says that it does, or when
+    /// it takes too long to say so.
+    pub fn serve(&mut self, patience: Duration) {
+        self.serves = true;
+        if let Err(why) = self.line.send(&Word::Serve).and_then(|()| self.line.hear::<Word>(patience)) {
+            log::warn!("the new process does not say that it serves: error={why}");
+        }
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(&mut self) -> String {
+        self.child.wait().map_or_else(|why| why.to_string(), |how| how.to_string())
+    }
+
+    /// It closed its end: how it ended.
+    fn gone(&mut self) -> UpgradeFailed {
+        match self.status() {
+            Some(how) => UpgradeFailed::Ended(self.program.clone(), how),
+            None => UpgradeFailed::Lost(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + ENDS;
+        while Instant::now() < until {
+            match self.child.try_wait() {
+                Ok(Some(how)) => return Some(how),
+                Ok(None) => std::thread::sleep(LOOK),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if !self.serves {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// For a process that closed its end to end itself.
+const ENDS: Duration = Duration::from_secs(2);

@@ -1,0 +1,250 @@
+//! A new process takes over the sockets; this one finishes its work.
+//!
+//! Start the program that is installed now, give it the sockets, wait until it can
+//! serve; only then does anything change here. Whatever is wrong with the new
+//! program, it is ended and this process goes on.
+//!
+//! Both accept from the same sockets for a moment, so that no connection is refused
+//! and none waits.
+
+use std::{
+    fmt, io,
+    process::ExitStatus,
+    sync::{Arc, Mutex, TryLockError},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{
+    Listening, Reloader, Shutdown, Systemd,
+    handover::Handover,
+    program::Program,
+    successor::{Stops, Successor},
+};
+use crate::{live::LiveState, telemetry::Metrics, tls::TicketRing};
+
+/// Replaces this process by a new one.
+pub struct Upgrader {
+    /// What is started.
+    pub program: Program,
+    /// What is handed over.
+    pub listening: Arc<Listening>,
+    /// No reload meanwhile.
+    pub reloader: Arc<Reloader>,
+    /// What the new process is told.
+    pub live: Arc<LiveState>,
+    /// And what it seals sessions with.
+    pub tickets: Arc<TicketRing>,
+    /// How this process ends.
+    pub shutdown: Arc<Shutdown>,
+    /// Who is told of it.
+    pub systemd: Arc<Systemd>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// One upgrade at a time.
+    pub under_way: Mutex<()>,
+}
+
+/// What an upgrade did.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Upgraded {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The one that finishes its work.
+    pub old_pid: u32,
+    /// Until the new process could serve.
+    pub ready_after_ms: u64,
+    /// Connections that end in the old process.
+    pub connections: usize,
+    /// How long they may take.
+    pub max_drain_seconds: u64,
+}
+
+/// Why this process goes on.
+#[derive(Debug)]
+pub enum UpgradeFailed {
+    /// Another upgrade, or a reload, is under way.
+    Busy,
+    /// This process ends anyway.
+    Draining,
+    /// A container's first process: when it ends, so does the container.
+    Init,
+    /// The program cannot be started.
+    NotStarted(String, io::Error),
+    /// The new process ended before it could serve.
+    Ended(String, ExitStatus),
+    /// The new process said what is wrong.
+    Refused(String),
+    /// The new process could not serve in time.
+    TimedOut(Duration),
+    /// This process was told to end meanwhile.
+    Stopped,
+    /// The two cannot speak with each other.
+    Lost(io::Error),
+}
+
+impl UpgradeFailed {
+    /// Its word in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Busy | Self::Draining | Self::Init => "not_now",
+            Self::NotStarted(..) => "not_started",
+            Self::Ended(..) => "ended",
+            Self::Refused(_) => "refused",
+            Self::TimedOut(_) => "timeout",
+            Self::Stopped => "stopped",
+            Self::Lost(_) => "lost",
+        }
+    }
+}
+
+impl fmt::Display for UpgradeFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => {
+                write!(f, "another upgrade or a reload is under way; try again when it is done")
+            }
+            Self::Draining => write!(f, "it drains already, and ends soon"),
+            Self::Init => write!(
+                f,
+                "the gateway is process 1 of its container, which ends with it; replace the container instead"
+            ),
+            Self::NotStarted(program, why) => {
+                let hint = match why.raw_os_error() {
+                    Some(libc::ENOEXEC) => "; it is for another architecture, or no program",
+                    Some(libc::ENOENT) => "; install it there",
+                    Some(libc::EACCES) => "; make it executable for the gateway's user",
+                    _ => "",
+                };
+                write!(f, "cannot start `{program}`: {why}{hint}")
+            }
+            Self::Ended(program, how) => {
+                write!(f, "`{program}` ended before it could serve: {how}; its words are in the log")
+            }
+            Self::Refused(why) => write!(f, "the new process cannot serve: {}", why.trim_end()),
+            Self::TimedOut(after) => {
+                write!(f, "the new process could not serve within {} s, and was ended", after.as_secs())
+            }
+            Self::Stopped => write!(f, "the gateway was told to end meanwhile"),
+            Self::Lost(why) => write!(f, "the new process cannot be spoken with: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for UpgradeFailed {}
+
+impl Upgrader {
+    /// Starts the installed program, and hands over to it if it can serve within
+    /// `patience`. Blocks; call it off the workers.
+    pub fn upgrade(self: &Arc<Self>, patience: Duration) -> Result<Upgraded, UpgradeFailed> {
+        let outcome = self.try_upgrade(patience);
+        self.metrics.upgrade(outcome.as_ref().map_or_else(UpgradeFailed::word, |_| "ok"));
+        match &outcome {
+            Ok(done) => log::info!(
+                "upgraded: pid={} ready_after_ms={} connections_left={}",
+                done.pid,
+                done.ready_after_ms,
+                done.connections
+            ),
+            Err(why) => {
+                why.to_string().lines().for_each(|line| log::error!("upgrade refused: {line}"));
+                self.systemd.status(&format!("upgrade refused, the old process serves: {}", first_line(why)));
+            }
+        }
+        outcome
+    }
+
+    fn try_upgrade(self: &Arc<Self>, patience: Duration) -> Result<Upgraded, UpgradeFailed> {
+        let _alone = match self.under_way.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(UpgradeFailed::Busy),
+        };
+        if self.shutdown.is_draining() {
+            return Err(UpgradeFailed::Draining);
+        }
+        if std::process::id() == 1 {
+            return Err(UpgradeFailed::Init);
+        }
+        // What a reload changed now the new process might not have read.
+        let _no_reload = self.reloader.hold().ok_or(UpgradeFailed::Busy)?;
+        let began = Instant::now();
+        log::info!("upgrade: starting {}", self.program);
+        let mut next = self.start(self.program.installed())?;
+        let stops = Stops { after: patience, when: &|| self.shutdown.is_draining() };
+        let taken = next.ready(stops)?;
+        let ready_after = began.elapsed();
+        log::info!("upgrade: the new process can serve: pid={}", next.pid());
+        next.survives(SETTLES, stops)?;
+        if !self.listening.share(&taken) {
+            return Err(UpgradeFailed::Stopped);
+        }
+        // Its own words reach systemd only after these.
+        self.systemd.hand_over(next.pid());
+        next.serve(ANSWERS);
+        let done = Upgraded {
+            pid: next.pid(),
+            old_pid: std::process::id(),
+            ready_after_ms: u64::try_from(ready_after.as_millis()).unwrap_or(u64::MAX),
+            connections: self.shutdown.connections(),
+            max_drain_seconds: self.shutdown.max_drain().as_secs(),
+        };
+        self.shutdown.hand_over();
+        self.clone().watch(next);
+        Ok(done)
+    }
+
+    fn start(&self, command: std::process::Command) -> Result<Successor, UpgradeFailed> {
+        let (sockets, handles) = self.listening.to_hand_over().map_err(UpgradeFailed::Lost)?;
+        let told = Handover {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sockets,
+            tickets: self.tickets.export(),
+            live: self.live.remember(),
+        };
+        Successor::start(command, self.program.to_string(), &told, &handles)
+    }
+
+    /// As long as this process finishes its work, the new one does not die unnoticed:
+    /// where no systemd starts it again, this very version does.
+    fn watch(self: Arc<Self>, next: Successor) {
+        let watched = move || {
+            let mut next = next;
+            for _ in 0..RESCUES {
+                let how = next.ended();
+                log::error!("the new process ended: {how}");
+                if self.systemd.is_there() {
+                    return;
+                }
+                log::warn!("starting the old version again, with the same sockets");
+                let stops = Stops { after: RESCUE_PATIENCE, when: &|| false };
+                let again = self.start(self.program.running()).and_then(|mut again| {
+                    again.ready(stops)?;
+                    again.serve(ANSWERS);
+                    Ok(again)
+                });
+                next = match again {
+                    Ok(again) => again,
+                    Err(why) => return log::error!("the old version does not start: {why}"),
+                };
+            }
+        };
+        if let Err(why) = std::thread::Builder::new().name("upgraded".into()).spawn(watched) {
+            log::warn!("nobody watches the new process: error={why}");
+        }
+    }
+}
+
+fn first_line(why: &UpgradeFailed) -> String {
+    why.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// A process that crashes does so at its first requests, which come meanwhile.
+const SETTLES: Duration = Duration::from_millis(500);
+
+/// For the new process to say that the operator's socket is its own.
+const ANSWERS: Duration = Duration::from_secs(2);
+
+const RESCUES: usize = 3;
+const RESCUE_PATIENCE: Duration = Duration::from_secs(60);
