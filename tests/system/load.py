@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from machine import HERE, ROOT, Failed, Machine
+from machine import HERE, HOME, ROOT, Failed, Machine
 
 CLIENTS = 8
 
@@ -43,8 +43,10 @@ class Origin:
     """An endpoint on 127.0.0.1:7001 of the machine; a context manager."""
 
     def __init__(self, machine: Machine) -> None:
-        binary = ROOT / "target" / "debug" / "origin"
-        self.command = [*machine.enter("--net"), str(binary), "--listen", "127.0.0.1:7001", "--exit-with-stdin"]
+        binary, self.log = ROOT / "target" / "debug" / "origin", HOME / "origin.log"
+        self.log.unlink(missing_ok=True)
+        self.command = [*machine.enter("--net"), str(binary), "--listen", "127.0.0.1:7001",
+                        "--log", str(self.log), "--exit-with-stdin"]
 
     def __enter__(self) -> "Origin":
         self.origin = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -54,6 +56,10 @@ class Origin:
     def __exit__(self, *_) -> None:
         self.origin.stdin.close()
         self.origin.wait(10)
+
+    def heard(self) -> int:
+        """How many requests have reached it, those under way too."""
+        return self.log.read_text().count('"/origin') if self.log.exists() else 0
 
 
 class Request:

@@ -17,7 +17,7 @@ ROOT = HERE.parent.parent
 HOME = ROOT / "target" / "system"
 # systemd 252, as Amazon Linux 2023 has it. dbus, since machines have it.
 SUITE = "bookworm"
-INCLUDE = ("systemd", "systemd-sysv", "dbus", "logrotate")
+INCLUDE = ("systemd", "systemd-sysv", "dbus", "procps", "logrotate")
 PATIENCE = 30
 
 
@@ -54,7 +54,7 @@ class Machine:
     """A booted machine; a context manager. `packages` is at /packages in it."""
 
     def __init__(self, name: str, packages: Path) -> None:
-        self.name, self.packages = f"tollgate-{os.getpid()}-{name}", packages
+        self.name, self.packages = f"tollgate-{os.getpid()}-{name.replace('_', '-')}", packages
         self.log = HOME / f"boot-{name}.log"
         self.container: subprocess.Popen[bytes] | None = None
         self.leader = 0

@@ -70,6 +70,8 @@ def row(scenario) -> Row:
     try:
         with Machine(scenario.__name__, packages.FOLDER) as machine:
             machine.run("dpkg", "--install", f"/packages/{packages.CURRENT}")
+            if scenario not in scenarios.AS_INSTALLED:
+                scenarios.serve_config(machine)
             counts = scenario(machine)
     except (Failed, NotHere, subprocess.TimeoutExpired) as failure:
         broken = str(failure)
