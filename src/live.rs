@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
-    jwt::JwtLive,
+    jwt::{self, JwtLive, Now},
     limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
@@ -25,6 +25,8 @@ use crate::{
 pub struct Remembered {
     /// Zones that an operator took out.
     drained_zones: Vec<String>,
+    /// What is known of the keys of signers.
+    keys: jwt::Remembered,
 }
 
 /// The experience of this process, shared by every snapshot.
@@ -115,12 +117,16 @@ impl LiveState {
 
     /// For the process that follows.
     pub fn remember(&self) -> Remembered {
-        Remembered { drained_zones: locked(&self.drained).iter().map(ToString::to_string).collect() }
+        Remembered {
+            drained_zones: locked(&self.drained).iter().map(ToString::to_string).collect(),
+            keys: self.jwt.remember(Now::read()),
+        }
     }
 
     /// From the process before, ahead of the first snapshot.
     pub fn recall(&self, told: Remembered) {
         locked(&self.drained).extend(told.drained_zones.iter().map(|zone| Arc::from(zone.as_str())));
+        self.jwt.recall(told.keys, Now::read());
     }
 
     /// Forgets what nobody holds. Called after a snapshot was swapped.

@@ -80,7 +80,7 @@ pub struct TlsSpec {
     #[serde(default)]
     pub min_version: TlsVersion,
     /// Session tickets: a returning client skips the certificate. The keys are
-    /// in memory alone and change every 12 hours.
+    /// in memory alone, change every 12 hours, and go to the next process at an upgrade.
     #[serde(default)]
     pub tickets: Switch,
     /// Which hosts ask clients for a certificate. Hosts in no entry do not.

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Found,
-    handover::{Handover, Line, Word, is_silence},
+    handover::{Handover, Line, Word, is_end, is_silence},
 };
 
 /// The new process's side of a hand-over.
@@ -45,7 +45,14 @@ impl Heir {
             return Ok(None);
         }
         let heard = line().and_then(|mut line| Ok((line.inherit(PATIENCE)?, line)));
-        let ((told, fds), line) = heard.map_err(NoHandover)?;
+        let ((told, fds), line) = match heard {
+            Ok(heard) => heard,
+            Err(why) if is_end(&why) => {
+                log::warn!("the old process ended before it handed over; starting without it");
+                return Ok(None);
+            }
+            Err(why) => return Err(NoHandover(why)),
+        };
         let found = Found::of_process(&told.sockets, fds);
         Ok(Some((Self { line }, told, found)))
     }

@@ -58,6 +58,7 @@ mod streaming;
 mod tenants;
 mod tls;
 mod trust;
+mod upgrade;
 mod upstreams;
 mod vanished;
 mod verifiers;

@@ -37,7 +37,13 @@ pub struct Gateway {
 impl Gateway {
     /// With something to say about its configuration.
     pub fn builder() -> GatewayBuilder {
-        GatewayBuilder { files: Files::new(), yaml: String::new(), environment: Vec::new(), open_files: None }
+        GatewayBuilder {
+            files: Files::new(),
+            yaml: String::new(),
+            environment: Vec::new(),
+            open_files: None,
+            installed: false,
+        }
     }
 
     /// Sends everything to one origin, `origin` as an upstream.
@@ -210,6 +216,22 @@ impl Gateway {
         self.process.ended().is_none()
     }
 
+    /// Runs `tollgate upgrade`.
+    pub async fn upgrade(&self) -> Exit {
+        self.ask(&["upgrade"]).await
+    }
+
+    /// The process that answers commands now: another one after an upgrade.
+    pub async fn serving_pid(&self) -> u32 {
+        self.status().await["pid"].as_u64().unwrap().try_into().unwrap()
+    }
+
+    /// Waits until the process that the test started has ended; what follows it may go
+    /// on. Returns its exit code.
+    pub async fn first_ended(&self) -> Option<i32> {
+        eventually(PATIENCE, || async { self.process.ended() }).await.code()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid
@@ -235,6 +257,7 @@ pub struct GatewayBuilder {
     yaml: String,
     environment: Vec<(String, String)>,
     open_files: Option<u64>,
+    installed: bool,
 }
 
 impl GatewayBuilder {
@@ -298,6 +321,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Its program is a file of its own, `tollgate` in its folder, so that another one
+    /// can be put there. What follows it ends with this value, too.
+    pub fn installed(self) -> Self {
+        install(&self.files.path("tollgate"));
+        Self { installed: true, ..self }
+    }
+
     /// It may have so many files open.
     pub fn open_files(self, most: u64) -> Self {
         Self { open_files: Some(most), ..self }
@@ -332,13 +362,14 @@ impl GatewayBuilder {
 
     fn spawn(&self) -> Process {
         self.files.write_main(&self.yaml);
-        let mut command = Command::new(BINARY);
+        let program = if self.installed { self.files.path("tollgate") } else { BINARY.into() };
+        let mut command = Command::new(program);
         command.arg("run").arg("--config").arg(self.files.main());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(most) = self.open_files {
             super::process::limit_open_files(&mut command, most);
         }
-        Process::spawn(command)
+        if self.installed { Process::spawn_leader(command) } else { Process::spawn(command) }
     }
 }
 
@@ -349,6 +380,17 @@ impl Gateway {
         let answer = http.try_send(&Request::get("/readyz").honest()).await;
         answer.is_ok_and(|answer| answer.status == 200)
     }
+}
+
+/// Puts the binary under test at this path, whatever was there: as a package does, by a
+/// new file that is renamed.
+pub fn install(path: &std::path::Path) {
+    let new = path.with_extension("new");
+    // Not on another file system.
+    if fs::hard_link(BINARY, &new).is_err() {
+        fs::copy(BINARY, &new).unwrap();
+    }
+    fs::rename(&new, path).unwrap();
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");

@@ -21,9 +21,19 @@ pub struct Process {
     stdout: Captured,
     stderr: Captured,
     _stdin: Option<ChildStdin>,
+    /// Whatever it starts ends with it.
+    leads: bool,
 }
 
 impl Process {
+    /// As [`spawn`](Self::spawn), for one that starts others which outlive it.
+    pub fn spawn_leader(mut command: Command) -> Self {
+        command.process_group(0);
+        let mut process = Self::spawn(command);
+        process.leads = true;
+        process
+    }
+
     /// Starts it with its standard streams captured. Its stdin stays open.
     pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -35,6 +45,7 @@ impl Process {
             stderr: Captured::of(child.stderr.take().unwrap()),
             _stdin: child.stdin.take(),
             child: Mutex::new(child),
+            leads: false,
         }
     }
 
@@ -72,6 +83,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.leads {
+            let group = i32::try_from(self.pid).unwrap();
+            // SAFETY: a plain system call. Nobody else's group can have the number while
+            // one of ours is in it, and no other process here takes a number so soon.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
         // It may have ended by itself.
         let _ = child.kill();
         let _ = child.wait();

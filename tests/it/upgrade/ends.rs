@@ -1,0 +1,128 @@
+//! Upgrades that meet another one, a reload, a drain, or the sudden end of the old
+//! process.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::{children, install, runs, start};
+use crate::support::{Gateway, PATIENCE, Request, eventually};
+
+#[tokio::test]
+async fn one_upgrade_at_a_time_and_no_reload_meanwhile() {
+    let (_origin, gateway) = start("").await;
+    slow_start(&gateway);
+
+    let (told, ()) = tokio::join!(gateway.upgrade(), async {
+        starting(&gateway).await;
+        let second = gateway.upgrade().await;
+        assert_eq!(second.code, Some(75), "{second:?}");
+        assert!(second.stderr.contains("another upgrade or a reload is under way"), "{second:?}");
+        assert_eq!(gateway.reload().await.code, Some(75));
+    });
+
+    assert_eq!(told.code, Some(0), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_drains_is_not_upgraded() {
+    let (_origin, gateway) = start("").await;
+    let _held = gateway.connect().await;
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
+    gateway.signal(libc::SIGTERM);
+    eventually(PATIENCE, || async { gateway.status().await["draining"] == true }).await;
+
+    let told = gateway.upgrade().await;
+
+    assert_eq!(told.code, Some(75), "{told:?}");
+    assert!(told.stderr.contains("it drains already"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_drain_ends_an_upgrade_that_is_under_way() {
+    let (_origin, gateway) = start("").await;
+    slow_start(&gateway);
+
+    let (told, next) = tokio::join!(gateway.upgrade(), async {
+        let next = starting(&gateway).await;
+        gateway.signal(libc::SIGTERM);
+        next
+    });
+
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stderr.contains("told to end meanwhile"), "{told:?}");
+    assert_eq!(gateway.first_ended().await, Some(0));
+    assert!(!runs(next));
+}
+
+#[tokio::test]
+async fn when_the_old_process_is_killed_in_the_middle_the_new_one_serves() {
+    let (_origin, gateway) = start("").await;
+    slow_start(&gateway);
+
+    let (_gone, next) = tokio::join!(gateway.upgrade(), async {
+        let next = starting(&gateway).await;
+        gateway.signal(libc::SIGKILL);
+        next
+    });
+
+    eventually(PATIENCE, || async { gateway.ask(&["status"]).await.code == Some(0) }).await;
+    assert_eq!(gateway.serving_pid().await, next);
+    assert_eq!(gateway.get("/").await.status, 200);
+    assert_eq!(gateway.upgrade().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn an_upgrade_while_the_process_before_still_drains() {
+    let (_origin, gateway) = start("").await;
+    let mut held = gateway.connect().await;
+    held.write("GET / HTTP/1.1\r\n").await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
+
+    for _ in 0..2 {
+        assert_eq!(gateway.upgrade().await.code, Some(0));
+    }
+
+    assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
+    assert_eq!(gateway.first_ended().await, Some(0));
+    assert_eq!(gateway.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_sets_the_variable_by_hand_is_told() {
+    let origin = crate::support::Origin::start().await;
+    let builder = Gateway::builder().origin("origin", &origin).env("TOLLGATE_HANDOVER", "1");
+
+    let exit = builder.run_to_end().await;
+
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert!(exit.stderr.contains("TOLLGATE_HANDOVER is set, but standard input is no gateway"), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_client_is_served_by_the_next_process_on_the_same_port() {
+    let (_origin, gateway) = start("").await;
+    gateway.upgrade().await;
+    assert_eq!(gateway.first_ended().await, Some(0));
+
+    let answer = gateway.send(&Request::get("/after")).await;
+
+    assert_eq!(answer.status, 200);
+    // One process writes the line, into what the first one had for standard output.
+    assert_eq!(gateway.line_of(&answer).await["path"], "/after");
+}
+
+/// The next program takes a second to begin.
+fn slow_start(gateway: &Gateway) {
+    let real = gateway.files.path("real");
+    install(&real);
+    let program = gateway.files.path("tollgate");
+    let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", real.display());
+    let new = program.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&new, &program).unwrap();
+}
+
+/// The process that is being started.
+async fn starting(gateway: &Gateway) -> u32 {
+    eventually(PATIENCE, || async { children(gateway.pid()).first().copied() }).await
+}

@@ -1,0 +1,249 @@
+//! What a service manager gives and hears, played by this test: sockets by
+//! `LISTEN_FDS`, messages at `NOTIFY_SOCKET`.
+
+use std::{
+    net::TcpListener,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::{net::UnixDatagram, process::CommandExt},
+    },
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use sendfd::RecvWithFd;
+
+use super::runs;
+use crate::support::{
+    Gateway, Http1, Origin, PATIENCE, Request, config::Files, eventually, process::Process,
+};
+
+#[tokio::test]
+async fn it_says_that_it_serves_leaves_its_sockets_and_names_the_next_process() {
+    let manager = Manager::new();
+    let origin = Origin::start().await;
+    let gateway = super::builder(&origin)
+        .env("NOTIFY_SOCKET", &manager.path())
+        .env("WATCHDOG_USEC", "200000")
+        .start()
+        .await;
+    let told = manager.until("READY=1").await;
+    assert!(told.iter().any(|(text, _)| text.contains("STATUS=serving: generation 1 config ")), "{told:?}");
+    let stored = told.iter().filter(|(text, _)| text.contains("FDSTORE=1"));
+    let addresses: Vec<_> = stored.flat_map(|(_, fds)| fds).map(|fd| local(fd.as_raw_fd())).collect();
+    for name in ["plain", "tls", "readiness", "metrics"] {
+        assert!(addresses.contains(&gateway.address(name).to_string()), "{name}: {addresses:?}");
+    }
+    let plain = gateway.address("plain").to_string().replace(':', "_");
+    assert!(told.iter().any(|(text, _)| text.contains(&format!("FDNAME=kept-{plain}"))), "{told:?}");
+    manager.until("WATCHDOG=1").await;
+
+    let upgraded = gateway.upgrade().await;
+
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    let pid = gateway.serving_pid().await;
+    let told = manager.until("READY=1").await;
+    // Of the old process nothing follows this.
+    let main = told.iter().position(|(text, _)| text.contains(&format!("MAINPID={pid}"))).unwrap();
+    assert!(told[main..].iter().all(|(text, _)| !text.contains("STOPPING=1")), "{told:?}");
+    manager.until("WATCHDOG=1").await;
+    // SAFETY: a plain system call; the process is one that this test's gateway started.
+    unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGTERM) };
+    manager.until("STOPPING=1").await;
+    eventually(PATIENCE, || async { !runs(pid) }).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_failed_stands_in_the_status() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+    std::fs::remove_file(gateway.files.path("tollgate")).unwrap();
+
+    assert_eq!(gateway.upgrade().await.code, Some(1));
+
+    let told = manager.until("STATUS=upgrade refused, the old process serves: cannot start").await;
+    assert!(told.iter().all(|(text, _)| !text.contains("MAINPID=")), "{told:?}");
+}
+
+#[tokio::test]
+async fn sockets_come_by_their_address_and_a_strange_one_is_told() {
+    let files = serving();
+    let [ours, strange] = [files.address("plain").to_string(), "127.0.0.1:0".to_owned()]
+        .map(|address| TcpListener::bind(address).unwrap());
+    let waiting = std::net::TcpStream::connect(files.address("plain")).unwrap();
+
+    let process = activated(&files, &[&strange, &ours], "tollgate.socket:kept-old");
+
+    // Who connected before there was a gateway is served by it.
+    waiting.set_nonblocking(true).unwrap();
+    let waiting = tokio::net::TcpStream::from_std(waiting).unwrap();
+    let answer = Http1::over(crate::support::stream::Stream::Plain(waiting)).send(&Request::get("/")).await;
+    assert_eq!(answer.status, 200);
+    let address = strange.local_addr().unwrap();
+    let words = format!("a socket that no listener has is closed: address={address}");
+    assert!(process.stderr().contains(&words), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn a_socket_for_another_address_of_the_port_says_what_to_write() {
+    let files = serving();
+    let port = files.address("plain").port();
+    let everywhere = TcpListener::bind(("0.0.0.0", port)).unwrap();
+
+    let process = activated(&files, &[&everywhere], "tollgate.socket");
+
+    let exit = process.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert!(exit.stderr.contains(&format!("is for 0.0.0.0:{port}: in the socket unit write")), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_drain_leaves_the_socket_units_door_open() {
+    let files = serving();
+    let socket = TcpListener::bind(files.address("plain")).unwrap();
+    let process = activated(&files, &[&socket], "tollgate.socket");
+    let mut kept = eventually(PATIENCE, || async {
+        let mut http = Http1::open(files.address("plain")).await;
+        http.try_send(&Request::get("/")).await.is_ok().then_some(http)
+    })
+    .await;
+
+    process.signal(libc::SIGTERM);
+    while kept.send(&Request::get("/")).await.header("connection") != Some("close") {}
+    let exit = process.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+
+    // Who comes now waits for the next process.
+    let address = files.address("plain");
+    let waits = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).unwrap();
+    let process = activated(&files, &[&socket], "tollgate.socket");
+    waits.set_nonblocking(true).unwrap();
+    let waits = tokio::net::TcpStream::from_std(waits).unwrap();
+    let answer = Http1::over(crate::support::stream::Stream::Plain(waits)).send(&Request::get("/")).await;
+    assert_eq!(answer.status, 200);
+    drop(process);
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_with_the_manager_serves_on() {
+    let manager = Manager::new();
+    let files = serving();
+    let first = spawn(&files, &[("NOTIFY_SOCKET", &manager.path())]);
+    let told = manager.until("READY=1").await;
+    let kept: Vec<OwnedFd> = told.into_iter().flat_map(|(_, fds)| fds).collect();
+    first.signal(libc::SIGKILL);
+    first.wait_exit(PATIENCE).await;
+    let waits = std::net::TcpStream::connect(files.address("plain")).unwrap();
+
+    let names = vec!["kept-x"; kept.len()].join(":");
+    let fds: Vec<&OwnedFd> = kept.iter().collect();
+    let _second = activated(&files, &fds, &names);
+
+    waits.set_nonblocking(true).unwrap();
+    let waits = tokio::net::TcpStream::from_std(waits).unwrap();
+    let answer = Http1::over(crate::support::stream::Stream::Plain(waits)).send(&Request::get("/")).await;
+    assert_eq!(answer.status, 200);
+}
+
+async fn start_under(manager: &Manager) -> (Origin, Gateway) {
+    let origin = Origin::start().await;
+    let gateway = super::builder(&origin).env("NOTIFY_SOCKET", &manager.path()).start().await;
+    (origin, gateway)
+}
+
+/// Files of a gateway that answers by itself.
+fn serving() -> Files {
+    let files = Files::new();
+    files.write_main("routes: [{ name: hello, respond: { status: 200 } }]");
+    files
+}
+
+fn spawn(files: &Files, environment: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.arg("run").arg("--config").arg(files.main());
+    command.envs(environment.iter().copied());
+    Process::spawn(command)
+}
+
+/// Starts a gateway as a service manager does: the sockets from number 3 on.
+fn activated(files: &Files, sockets: &[&impl AsRawFd], names: &str) -> Process {
+    let count = sockets.len();
+    // The shell knows its own number, which becomes the gateway's.
+    let text = "LISTEN_PID=$$ exec \"$0\" run --config \"$1\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", text, env!("CARGO_BIN_EXE_tollgate")]).arg(files.main());
+    command.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names);
+    // Far from 3 and from the pipe that tells of a failed exec.
+    let high: Vec<RawFd> = sockets.iter().map(|socket| duplicate(socket.as_raw_fd(), 500)).collect();
+    let place = move || {
+        for (at, fd) in (3..).zip(&high) {
+            // SAFETY: a plain system call; what stands at these numbers is closed by
+            // the exec anyway, but for the pipe, which is moved away first.
+            unsafe { libc::dup2(*fd, at) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls alone.
+    unsafe { command.pre_exec(place) };
+    Process::spawn(command)
+}
+
+fn duplicate(fd: RawFd, at_least: RawFd) -> RawFd {
+    // SAFETY: a plain system call.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, at_least) };
+    assert!(copy >= 0);
+    copy
+}
+
+fn local(fd: RawFd) -> String {
+    // SAFETY: a copy of its own, closed when it is dropped.
+    let socket = unsafe { socket2::Socket::from_raw_fd(duplicate(fd, 0)) };
+    socket.local_addr().unwrap().as_socket().unwrap().to_string()
+}
+
+/// Hears what a service tells.
+struct Manager {
+    folder: tempfile::TempDir,
+    socket: UnixDatagram,
+}
+
+type Told = (String, Vec<OwnedFd>);
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { folder, socket }
+    }
+
+    fn path(&self) -> String {
+        Path::new(self.folder.path()).join("notify").display().to_string()
+    }
+
+    /// Everything that was told, up to what has these words.
+    async fn until(&self, words: &str) -> Vec<Told> {
+        let mut told = Vec::new();
+        eventually(PATIENCE, || {
+            while let Some(one) = self.hear() {
+                let last = one.0.contains(words);
+                told.push(one);
+                if last {
+                    return std::future::ready(true);
+                }
+            }
+            std::future::ready(false)
+        })
+        .await;
+        told
+    }
+
+    fn hear(&self) -> Option<Told> {
+        let (mut text, mut fds) = ([0; 4096], [0; 8]);
+        let (read, count) = self.socket.recv_with_fd(&mut text, &mut fds).ok()?;
+        // SAFETY: the kernel made these descriptors for us in this very call.
+        let fds = fds[..count].iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) });
+        Some((String::from_utf8_lossy(&text[..read]).into_owned(), fds.collect()))
+    }
+}
