@@ -26,9 +26,11 @@ test: packages ## everything, from a clean checkout; HAProxy and nginx send PROX
 	$(CARGO) test --locked
 
 # Needs root and some 300 MB under target/, for the image; each scenario has a machine
-# and a network of its own. Exits 77 where none can be had.
-test-system: build ## the package under a real systemd: reload, upgrade, restart, crash, watchdog, purge, with clients throughout; FLAGS=--only=crash
+# and a network of its own. Exits 77 where none can be had. The binaries are those of
+# `make test`, by its smallest test.
+test-system: packages ## the package under a real systemd: reload, upgrade, restart, crash, watchdog, purge, with clients throughout; FLAGS=--only=crash
 	@.ci/packages python3
+	$(CARGO) test --locked --no-run --test floors
 	python3 tests/system/system.py $(FLAGS)
 
 test-verifiers: packages ## the verifiers of conf/examples/verify in all four languages; Go and Rust are built first, 80 MB and 6 minutes
@@ -41,6 +43,7 @@ lint: packages ## format, clippy, documentation, dependencies
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
 	$(CARGO) deny check bans licenses sources
+	python3 tests/system/units.py
 
 advisories: ## known vulnerabilities of dependencies (fetches a database)
 	$(CARGO) deny check advisories
@@ -51,12 +54,11 @@ advisories: ## known vulnerabilities of dependencies (fetches a database)
 release: packages ## the binary as it ships: fat LTO, 6 to 10 minutes; TARGET_CPU=x86-64-v3 for newer machines
 	$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate --example bare_pingora
 
-# DEB_PROFILE=dev takes the binary of tests, which is built in seconds.
-DEB_PROFILE ?= release
-DEB_BINARY = target/$(if $(filter dev,$(DEB_PROFILE)),debug,$(DEB_PROFILE))/tollgate
+# DEB_BINARY=target/debug/tollgate packs that one; nothing is compiled then.
+DEB_BINARY ?= target/release/tollgate
 
-deb: packages ## target/debian/tollgate_*.deb: binary, units, default configuration; DEB_PROFILE=dev in seconds
-	$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --profile $(DEB_PROFILE) --bin tollgate
+deb: packages ## target/debian/tollgate_*.deb: the binary as it ships, units, a default configuration, completions
+	$(if $(filter target/release/%,$(DEB_BINARY)),$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate)
 	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "installing cargo-deb: it writes Debian packages"; $(CARGO) install --locked cargo-deb; }
 	@mkdir -p target/package
 	strip --strip-unneeded -o target/package/tollgate $(DEB_BINARY)

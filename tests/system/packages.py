@@ -47,10 +47,11 @@ def built() -> Path:
     """The package of this tree, with the binary of tests."""
     folder = ROOT / "target" / "debian"
     shutil.rmtree(folder, ignore_errors=True)
-    made = subprocess.run(["make", "--silent", "deb", "DEB_PROFILE=dev", "DEB_FLAGS=--fast"], cwd=ROOT, check=False)
+    made = subprocess.run(["make", "--silent", "deb", "DEB_BINARY=target/debug/tollgate", "DEB_FLAGS=--fast"],
+                          cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     found = sorted(folder.glob("tollgate_*.deb"))
     if made.returncode or not found:
-        raise NotHere("`make deb DEB_PROFILE=dev` makes no package")
+        raise NotHere("`make deb DEB_BINARY=target/debug/tollgate` makes no package")
     return found[0]
 
 

@@ -34,7 +34,8 @@ def install(machine: Machine) -> None:
     must(machine.run("stat", "--format=%U:%G %a", "/etc/tollgate/jwt").stdout.strip() == "root:tollgate 750",
          "keys have a folder that the gateway reads")
     for unit in ("tollgate.service", "tollgate-upgrade.service", "tollgate.socket"):
-        machine.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}")
+        found = machine.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}").stdout
+        must(not found, f"systemd has nothing to say of {unit}: {found}")
     for unit in ("tollgate.service", "tollgate-upgrade.service"):
         machine.run("systemd-analyze", "security", "--no-pager", "--threshold=20", unit)
     must(machine.run("systemctl", "--failed", "--no-legend").stdout == "", "no unit has failed")
@@ -140,6 +141,23 @@ def upgrade_verb(machine: Machine) -> Counts:
             must(before != main_pid(machine), "another process serves")
     must(machine.unit("NFileDescriptorStore") == SOCKETS, "systemd keeps each socket once")
     machine.until("only one process is left", lambda: len(processes(machine)) == 1)
+    return nothing_lost(load)
+
+
+def upgrade_unasked(machine: Machine) -> Counts:
+    """upgrade by package where policy-rc.d forbids, and of a stopped gateway"""
+    before = main_pid(machine)
+    with Load(machine) as load:
+        machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", "0755")
+        done = machine.run("dpkg", "--install", f"/packages/{packages.LATER}")
+        told(done.stdout, "policy-rc.d forbids the hand-over", "systemctl start tollgate-upgrade")
+        must(main_pid(machine) == before, "the process before serves on")
+        machine.run("rm", "/usr/sbin/policy-rc.d")
+        machine.run("systemctl", "start", "tollgate-upgrade")
+        must(main_pid(machine) != before, "by hand it goes")
+    machine.run("systemctl", "stop", "tollgate")
+    machine.run("dpkg", "--install", f"/packages/{packages.CURRENT}")
+    must(machine.unit("ActiveState") == "inactive", "what was stopped stays stopped")
     return nothing_lost(load)
 
 
@@ -256,6 +274,7 @@ def socket_unit(machine: Machine) -> Counts:
 
 def watchdog(machine: Machine) -> Counts:
     """a process that hangs (SIGSTOP), also after an upgrade: ended and started again"""
+    must(machine.unit("WatchdogUSec") == "15s", "the package's unit has a watchdog")
     machine.write(DROP_IN, "[Service]\nWatchdogSec=2s\n")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "tollgate")
@@ -397,6 +416,6 @@ AS_INSTALLED = (install, purge)
 
 ALL: list[Callable[[Machine], Counts | None]] = [
     install, port_80, reload_good, reload_bad, reload_nobody, start_bad, credential, upgrade, upgrade_verb,
-    upgrade_listener, upgrade_bad_config, upgrade_wrong_machine, upgrade_ends_at_once, restart, crash, crash_after_upgrade, socket_unit, watchdog, stop,
+    upgrade_unasked, upgrade_listener, upgrade_bad_config, upgrade_wrong_machine, upgrade_ends_at_once, restart, crash, crash_after_upgrade, socket_unit, watchdog, stop,
     drain, logrotate, purge,
 ]
