@@ -241,6 +241,7 @@ impl Parts {
             live: self.live.clone(),
             tickets: self.tickets.clone(),
             shutdown: shutdown.clone(),
+            admin_socket: bound.admin.clone(),
             systemd: systemd.clone(),
             metrics: self.metrics.clone(),
             under_way: Mutex::default(),

@@ -29,7 +29,7 @@ impl AdminSocket {
     /// gateway's and stays.
     pub fn bind(path: &Path) -> Result<(Self, OwnedFd), BindError> {
         let failed = |cause| BindError::new(path.display(), cause);
-        if UnixStream::connect(path).is_ok() {
+        if is_answered(path) {
             return Err(failed(io::ErrorKind::AddrInUse.into()));
         }
         if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
@@ -57,6 +57,11 @@ impl AdminSocket {
         Ok((Self { path: path.to_owned(), bound, file }, listener.into()))
     }
 
+    /// Whether any process answers commands.
+    pub fn is_answered(&self) -> bool {
+        is_answered(&self.path)
+    }
+
     /// The file that it was bound to.
     pub fn bound(&self) -> &Path {
         &self.bound
@@ -76,6 +81,10 @@ impl AdminSocket {
             }
         }
     }
+}
+
+fn is_answered(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

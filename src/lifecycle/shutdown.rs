@@ -145,7 +145,10 @@ impl Shutdown {
     /// Writes out what is waiting and ends the process.
     pub fn exit(&self) -> ! {
         self.access_log.close(FLUSH);
-        self.admin_socket.remove();
+        // The file's number may be another process's by now: numbers are used again.
+        if !*self.handed_over.borrow() {
+            self.admin_socket.remove();
+        }
         std::process::exit(0)
     }
 }

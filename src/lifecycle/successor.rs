@@ -113,8 +113,8 @@ impl Successor {
     }
 
     /// Waits until it has ended.
-    pub fn ended(&mut self) -> String {
-        self.child.wait().map_or_else(|why| why.to_string(), |how| how.to_string())
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.wait().ok()
     }
 
     /// It closed its end: how it ended.

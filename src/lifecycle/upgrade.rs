@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Listening, Reloader, Shutdown, Systemd,
+    AdminSocket, Listening, Reloader, Shutdown, Systemd,
     handover::Handover,
     program::Program,
     successor::{Stops, Successor},
@@ -38,6 +38,8 @@ pub struct Upgrader {
     pub tickets: Arc<TicketRing>,
     /// How this process ends.
     pub shutdown: Arc<Shutdown>,
+    /// Where whoever serves answers.
+    pub admin_socket: Arc<AdminSocket>,
     /// Who is told of it.
     pub systemd: Arc<Systemd>,
     /// Where it is counted.
@@ -213,7 +215,11 @@ impl Upgrader {
             let mut next = next;
             for _ in 0..RESCUES {
                 let how = next.ended();
-                log::error!("the new process ended: {how}");
+                // It may have handed over itself, or was told to end.
+                if how.as_ref().is_some_and(ExitStatus::success) || self.admin_socket.is_answered() {
+                    return;
+                }
+                log::error!("the new process ended: {}", how.map_or_else(String::new, |how| how.to_string()));
                 if self.systemd.is_there() {
                     return;
                 }

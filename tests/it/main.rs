@@ -12,6 +12,7 @@ mod answer_hygiene;
 mod bad_config;
 mod bodies;
 mod certificates;
+mod changes;
 mod churn;
 mod cli;
 mod client_auth;

@@ -54,6 +54,12 @@ impl Http2 {
 
     /// As [`send`](Self::send), when the answer may be cut.
     pub async fn try_send(&mut self, request: &Request) -> Result<Response, Cut> {
+        self.ask(request).await?.response().await
+    }
+
+    /// Opens a stream and writes the request with its body. An error means that the
+    /// connection takes no more.
+    pub async fn ask(&self, request: &Request) -> Result<Exchange, Cut> {
         let pieces = match &request.body {
             Body::Nothing => Vec::new(),
             Body::Bytes(body) => vec![body.clone()],
@@ -67,7 +73,7 @@ impl Http2 {
                 break;
             }
         }
-        stream.response().await
+        Ok(stream)
     }
 
     /// Opens a stream with this header; its body is the caller's to write,

@@ -141,7 +141,7 @@ impl Load {
 
     /// False: this connection takes no more streams.
     async fn ask_http2(&self, http: &Http2, asks: &Asks) -> bool {
-        let Ok(mut exchange) = http.start(&asks.request, true).await else { return false };
+        let Ok(mut exchange) = http.ask(&asks.request).await else { return false };
         match exchange.response().await {
             Ok(answer) if (asks.sound)(&answer) => count(&self.answered),
             Err(cut) if is_unprocessed(&cut) => count(&self.unprocessed),
@@ -172,7 +172,8 @@ impl Load {
         tls.shake_hands(tcp).await.map_err(|why| self.lose(format!("handshake: {}", why.0))).ok()
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether no client begins another request.
+    pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
