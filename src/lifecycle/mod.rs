@@ -2,6 +2,7 @@
 
 mod admin_socket;
 mod beginning;
+mod between;
 mod doors;
 mod files;
 mod found;

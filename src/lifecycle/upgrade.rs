@@ -182,6 +182,7 @@ impl Upgrader {
         if !self.listening.share(&taken) {
             return Err(UpgradeFailed::Stopped);
         }
+        next.let_go();
         // Its own words reach systemd only after these.
         self.systemd.hand_over(next.pid());
         next.serve(ANSWERS);
@@ -193,7 +194,9 @@ impl Upgrader {
             max_drain_seconds: self.shutdown.max_drain().as_secs(),
         };
         self.shutdown.hand_over();
-        self.clone().watch(next);
+        if !self.systemd.is_there() {
+            self.clone().watch(next);
+        }
         Ok(done)
     }
 
@@ -220,9 +223,6 @@ impl Upgrader {
                     return;
                 }
                 log::error!("the new process ended: {}", how.map_or_else(String::new, |how| how.to_string()));
-                if self.systemd.is_there() {
-                    return;
-                }
                 log::warn!("starting the old version again, with the same sockets");
                 let stops = Stops { after: RESCUE_PATIENCE, when: &|| false };
                 let again = self.start(self.program.running()).and_then(|mut again| {
