@@ -17,6 +17,7 @@ from machine import Failed, Machine, tail
 CONFIG = "/etc/tollgate/tollgate.yaml"
 DROP_IN = "/etc/systemd/system/tollgate.service.d/test.conf"
 SLOW = "/origin?origin=delay=3s"
+LONG = "/origin?origin=delay=20s"
 # The listener, readiness and metrics.
 SOCKETS = "3"
 
@@ -140,6 +141,7 @@ def upgrade_verb(machine: Machine) -> Counts:
             machine.run("systemctl", "start", "tollgate-upgrade")
             must(before != main_pid(machine), "another process serves")
     must(machine.unit("NFileDescriptorStore") == SOCKETS, "systemd keeps each socket once")
+    must("not our child" not in machine.journal(), "systemd looks after the new process")
     machine.until("only one process is left", lambda: len(processes(machine)) == 1)
     return nothing_lost(load)
 
@@ -245,10 +247,11 @@ def crash(machine: Machine) -> Counts:
 
 
 def crash_after_upgrade(machine: Machine) -> Counts:
-    """kill -9 after an upgrade: the new process's sockets are kept, too"""
-    with Load(machine) as load:
+    """kill -9 right after an upgrade, while the process before still drains"""
+    with Origin(machine) as origin, Load(machine) as load:
+        Request(machine, LONG)
+        machine.until("the long request is under way", lambda: origin.heard() == 1)
         machine.run("systemctl", "start", "tollgate-upgrade")
-        machine.until("only one process is left", lambda: len(processes(machine)) == 1)
         machine.run("kill", "-KILL", main_pid(machine))
         machine.until("it comes back", lambda: is_back(machine, 1))
     machine.run("systemctl", "reload", "tollgate")
@@ -301,6 +304,20 @@ def stop(machine: Machine) -> None:
     machine.run("systemctl", "start", "tollgate")
     machine.run("systemctl", "stop", "tollgate")
     must(time.monotonic() - begun < 10, "an idle gateway ends at once")
+
+
+def stop_after_upgrade(machine: Machine) -> None:
+    """stop right after an upgrade: what is under way in both processes is answered"""
+    with Origin(machine) as origin:
+        old = Request(machine, SLOW)
+        machine.until("the first request is under way", lambda: origin.heard() == 1)
+        machine.run("systemctl", "start", "tollgate-upgrade")
+        new = Request(machine, SLOW)
+        machine.until("the second request is under way", lambda: origin.heard() == 2)
+        machine.run("systemctl", "stop", "tollgate")
+        must(old.outcome() == "200", "the request in the old process is answered")
+        must(new.outcome() == "200", "the request in the new process is answered")
+    must(machine.unit("Result") == "success", "a stop is no failure")
 
 
 def drain(machine: Machine) -> None:
@@ -417,5 +434,5 @@ AS_INSTALLED = (install, purge)
 ALL: list[Callable[[Machine], Counts | None]] = [
     install, port_80, reload_good, reload_bad, reload_nobody, start_bad, credential, upgrade, upgrade_verb,
     upgrade_unasked, upgrade_listener, upgrade_bad_config, upgrade_wrong_machine, upgrade_ends_at_once, restart, crash, crash_after_upgrade, socket_unit, watchdog, stop,
-    drain, logrotate, purge,
+    stop_after_upgrade, drain, logrotate, purge,
 ]
