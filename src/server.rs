@@ -21,13 +21,13 @@ use crate::{
     config::{self, Config, Problems},
     edge::{Drain, SkipsProxyHeader},
     lifecycle::{
-        AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover, Program,
-        Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
+        self, AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover,
+        Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
     },
     limit::store::Store,
-    live::{LiveState, Remembered},
+    live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::{AccessLog, Metrics, process_log},
+    telemetry::{AccessLog, Metrics, process_log, short_hash},
     tls::TicketRing,
     upstream::{discovery::Discovery, health::HealthChecks},
 };
@@ -106,8 +106,7 @@ struct Before {
 }
 
 fn start(path: &Path, program: Program, before: Before, heir: &mut Option<Heir>) -> Result<(), StartError> {
-    let tickets = tickets(&before.told.tickets);
-    let parts = Parts::prepare(path, before.told.live, tickets)?;
+    let parts = Parts::prepare(path, before.told, Systemd::new(heir.is_none()))?;
     let bound = parts.bind(before.found, heir.is_some())?;
     parts.prove();
     let (server, signals) = parts.assemble(bound, program, heir)?;
@@ -148,11 +147,12 @@ struct Bound {
 }
 
 impl Parts {
-    fn prepare(path: &Path, told: Remembered, tickets: TicketRing) -> Result<Self, StartError> {
+    fn prepare(path: &Path, told: Handover, systemd: Systemd) -> Result<Self, StartError> {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        live.recall(told);
+        let tickets = tickets(&told.tickets);
+        live.recall(told.live);
         let discovery = Discovery::start(live.found.clone(), &metrics).map_err(StartError::Thread)?;
         let learn = |config: &Config| {
             learn_place(&config.location, &live);
@@ -162,7 +162,7 @@ impl Parts {
             Snapshot::load(path, 1, &live, &metrics, learn).map_err(StartError::Config)?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         first.retain_metrics(&metrics);
-        metrics.config_taken(1, SystemTime::now());
+        metrics.configuration().taken(1, &first.hash, SystemTime::now());
         let mut log_spec = first.config().access_log.clone();
         if !["-", "off"].contains(&log_spec.path.as_str()) {
             log_spec.path = first.config().resolve(Path::new(&log_spec.path)).display().to_string();
@@ -175,7 +175,8 @@ impl Parts {
         let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
-        let followers = Followers { health, discovery: Arc::new(discovery), store: Arc::new(store) };
+        let (discovery, store) = (Arc::new(discovery), Arc::new(store));
+        let followers = Followers { health, discovery, store, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
         Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
@@ -225,7 +226,7 @@ impl Parts {
     ) -> Result<(Server, Signals), StartError> {
         let now = self.current.load();
         let config = now.config();
-        let systemd = Arc::new(Systemd::new(heir.is_none()));
+        let systemd = self.followers.systemd.clone();
         let listening = bound.sockets.listening();
         let reloader = self.reloader()?;
         let shutdown = Arc::new(Shutdown::new(
@@ -271,7 +272,7 @@ impl Parts {
             let service = small("metrics", app, &address.to_string());
             add(&mut server, Lasting { service, until: shutdown.of_private_services() }, &sockets);
         }
-        log_start(config);
+        log_start(&now);
         let beginning = Beginning {
             pulse: bound.pulse,
             heir: heir.take(),
@@ -299,6 +300,7 @@ impl Parts {
             refreshes.refresh();
         };
         self.followers.discovery.watch(refresh).map_err(StartError::Thread)?;
+        lifecycle::watch_certificates(reloader.clone()).map_err(StartError::Thread)?;
         Ok(reloader)
     }
 }
@@ -341,18 +343,21 @@ fn server_conf(config: &config::Config) -> ServerConf {
     }
 }
 
-fn log_start(config: &config::Config) {
+fn log_start(now: &Snapshot) {
+    let config = now.config();
     for listener in &config.listeners {
         let spec = &listener.spec;
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         log::info!("listening: listener={} address={} scheme={scheme}", spec.name, spec.address);
     }
     log::info!(
-        "tollgate {} started: pid={} routes={} upstreams={}",
+        "tollgate {} started: pid={} routes={} upstreams={} generation={} hash={}",
         env!("CARGO_PKG_VERSION"),
         std::process::id(),
         config.routes.len(),
-        config.upstreams.len()
+        config.upstreams.len(),
+        now.generation,
+        short_hash(&now.hash)
     );
 }
 

@@ -5,43 +5,38 @@
 //! its first byte to its log line.
 
 mod connections;
+mod parts;
 mod series;
 mod signing;
 mod store;
+mod succession;
 mod what_if;
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+use parts::{Parts, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
+pub use succession::{Renewal, TlsFiles};
 pub use what_if::{Question, Report};
 
 use crate::{
-    config::{
-        self, Config, Loaded, Problems, Source, Sourced, listener::ListenerSpec, signer::SignerIndex,
-        tenant::TenantIndex, upstream::UpstreamSpec,
-    },
+    config::{self, Config, Loaded, Problems},
     edge::{self, ProxyProtocol},
     gate::Gate,
     identity::{Tenancy, Tenants, TrustedHops},
-    jwt::{Now, Signers},
     limit::{Limits, store::StoreSettings},
     live::LiveState,
-    route::{Defaults, Names, Router, UpstreamIndex},
+    route::{Router, UpstreamIndex},
     telemetry::{
-        Metrics,
+        ConfigMark, Metrics,
         metrics::{
             CertificateExpiry, CrossZoneSeries, LimitSeries, RouteSeries, TenantSeries, UpstreamSeries,
             ZoneSeries,
         },
     },
-    tls::{CertificateFacts, TlsTable, UpstreamTls},
+    tls::{CertificateFacts, TlsTable},
     upstream::{Place, Upstream, peer::PeerTls},
 };
 
@@ -54,6 +49,8 @@ pub struct Snapshot {
     pub built: Instant,
     /// Names the files' content.
     pub hash: String,
+    /// How the log lines of its requests name it.
+    pub mark: ConfigMark,
     /// What it was built from.
     pub loaded: Arc<Loaded>,
     /// What a request may look like.
@@ -67,6 +64,8 @@ pub struct Snapshot {
     /// TLS towards each of them.
     upstream_tls: Vec<Option<PeerTls>>,
     tls: Vec<Option<Arc<TlsTable>>>,
+    /// What the files behind both were when they were read.
+    tls_files: Arc<TlsFiles>,
     proxy_protocol: Vec<Option<Arc<ProxyProtocol>>>,
     place: Place,
     /// The proxies in front whose word counts.
@@ -116,6 +115,8 @@ impl Snapshot {
     ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
+        // Before they are read: what changes meanwhile is seen as a change.
+        let tls_files = Arc::new(TlsFiles::look(config));
         let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
@@ -130,6 +131,7 @@ impl Snapshot {
             generation,
             built: Instant::now(),
             hash: loaded.hash.clone(),
+            mark: ConfigMark::new(generation, &loaded.hash),
             gate: Gate::new(&config.requests),
             series: SeriesTable::new(config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
@@ -147,42 +149,10 @@ impl Snapshot {
             upstreams,
             upstream_tls,
             tls,
+            tls_files,
             loaded: Arc::new(loaded),
         };
         Ok((snapshot, problems))
-    }
-
-    /// The same configuration with what is known by now of where its upstreams
-    /// are; those of which nothing else is known stay as they are. `None` when
-    /// that is all of them. An upstream of 10,000 endpoints takes about 40 ms: call it
-    /// off the request's path.
-    pub fn refreshed(&self, live: &LiveState, metrics: &Metrics) -> Option<Self> {
-        let place = live.place(&self.config().location);
-        let moved = place != self.place;
-        let mut upstreams = self.upstreams.clone();
-        let specs = self.config().upstreams.iter().zip(&self.upstream_tls);
-        for (upstream, (spec, tls)) in upstreams.iter_mut().zip(specs) {
-            let endpoints = live.endpoints(&spec.spec, self.config());
-            if moved || !upstream.has(&endpoints) {
-                let known = live.upstream(&upstream.name);
-                *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, tls.as_ref(), &place, known));
-            }
-        }
-        let same = upstreams.iter().zip(&self.upstreams).all(|(new, old)| Arc::ptr_eq(new, old));
-        let gateways = live.gateways(self.config());
-        (!same || gateways != self.gateways).then(|| {
-            let series = self.series.with_zones_of(&upstreams, metrics);
-            let rate_limits = self.limits_among(gateways, live);
-            Self { place, upstreams, series, gateways, rate_limits, ..self.clone() }
-        })
-    }
-
-    /// The limits with what they counted, among so many gateways.
-    fn limits_among(&self, gateways: Option<u32>, live: &LiveState) -> Arc<Limits> {
-        if gateways == self.gateways {
-            return self.rate_limits.clone();
-        }
-        Arc::new(Limits::new(self.config(), gateways, &live.limits))
     }
 
     /// How many gateways count together; `None` where that is not written, or not
@@ -223,6 +193,18 @@ impl Snapshot {
             let facts = table.iter().flat_map(|table| table.certificates());
             facts.map(|facts| (listener.spec.name.as_str(), facts))
         })
+    }
+
+    /// What the files of TLS were when they were read.
+    pub fn tls_files(&self) -> &TlsFiles {
+        &self.tls_files
+    }
+
+    /// The terms of TLS towards each upstream, by name: another number where
+    /// authorities or the gateway's own certificate are others.
+    pub fn upstream_identities(&self) -> impl Iterator<Item = (&str, u64)> {
+        let each = self.upstreams.iter().zip(&self.upstream_tls);
+        each.filter_map(|(upstream, tls)| Some((&*upstream.name, tls.as_ref()?.identity)))
     }
 
     /// The listener's name in the configuration.
@@ -283,82 +265,6 @@ impl Snapshot {
     }
 }
 
-/// What is built from more than one section or from other files.
-struct Parts {
-    tls: Vec<Option<Arc<TlsTable>>>,
-    upstreams: Vec<Arc<Upstream>>,
-    upstream_tls: Vec<Option<PeerTls>>,
-    tenants: Tenants,
-    router: Option<Router>,
-    store: Option<Arc<StoreSettings>>,
-    signers: Signers,
-}
-
-impl Parts {
-    fn build(config: &Config, live: &LiveState, problems: &mut Problems) -> Self {
-        let now = SystemTime::now();
-        let tls = config.listeners.iter().map(|l| table(l, config, now, problems)).collect();
-        let upstream_tls: Vec<_> =
-            config.upstreams.iter().map(|u| upstream_tls(u, config, now, problems)).collect();
-        let place = live.place(&config.location);
-        let upstream = |(u, tls): (&Sourced<UpstreamSpec>, &Option<PeerTls>)| {
-            let known = live.upstream(&u.spec.name.as_str().into());
-            let endpoints = live.endpoints(&u.spec, config);
-            Arc::new(Upstream::new(&u.spec, endpoints, tls.as_ref(), &place, known))
-        };
-        let upstreams = config.upstreams.iter().zip(&upstream_tls).map(upstream).collect();
-        let tenants = Tenants::build(&config.tenants, &config.privatelink, &config.main, problems);
-        let defaults = Defaults {
-            max_body: config.requests.max_body.bytes(),
-            encoded_slash: config.requests.encoded_slash,
-        };
-        let router = Router::build(&config.routes, &defaults, &names(config), problems);
-        let store = store::settings(config, now, problems);
-        let resolve = |path: &Path| config.resolve(path);
-        let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router, store, signers }
-    }
-}
-
-fn names(config: &Config) -> Names {
-    let upstreams = config.upstreams.iter().enumerate();
-    let tenants = config.tenants.iter().enumerate();
-    let signers = config.signers.iter().enumerate();
-    Names {
-        upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
-        tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
-        signers: signers.map(|(i, s)| (s.spec.name.clone(), SignerIndex(i))).collect(),
-    }
-}
-
-/// Adds what the parts of a broken configuration have wrong, without what may
-/// only follow from what is missing of it: nothing of an entry that is broken
-/// itself, no unknown upstream or tenant while one of those is broken.
-fn everything_wrong(broken: config::Broken, live: &LiveState) -> Problems {
-    let mut problems = broken.problems;
-    let Some(rest) = broken.rest else { return problems };
-    let mut further = Problems::default();
-    Parts::build(&rest.config, live, &mut further);
-    rest.locate(&mut further);
-    let entry = |source: &Source| {
-        let end = source.key.find(']').map_or(source.key.len(), |at| at + 1);
-        (source.file.clone(), source.key.get(..end).unwrap_or_default().to_owned())
-    };
-    let bad: HashSet<_> = problems.iter().map(|problem| entry(&problem.source)).collect();
-    let is_bad = |section| bad.iter().any(|(_, key)| key.is_empty() || key.starts_with(section));
-    let (upstream_is_bad, tenant_is_bad) = (is_bad("upstreams"), is_bad("tenants"));
-    for problem in further.iter() {
-        let key = &problem.source.key;
-        let follows = (upstream_is_bad && key.ends_with(".upstream"))
-            || (tenant_is_bad && (key.contains(".tenants[") || key.starts_with("privatelink")));
-        if !follows && !bad.contains(&entry(&problem.source)) {
-            problems.add(problem.clone());
-        }
-    }
-    problems.sort();
-    problems
-}
-
 /// The snapshot that new requests pin.
 pub struct Current(ArcSwap<Snapshot>);
 
@@ -377,38 +283,6 @@ impl Current {
     pub fn publish(&self, next: Snapshot) {
         self.0.store(Arc::new(next));
     }
-}
-
-fn table(
-    listener: &Sourced<ListenerSpec>,
-    config: &Config,
-    now: SystemTime,
-    problems: &mut Problems,
-) -> Option<Arc<TlsTable>> {
-    let spec = listener.spec.tls.as_ref()?;
-    let resolve = |path: &Path| config.resolve(path);
-    TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
-}
-
-fn proxy_protocol(spec: &ListenerSpec) -> Option<Arc<ProxyProtocol>> {
-    spec.proxy_protocol.as_ref().and_then(ProxyProtocol::new).map(Arc::new)
-}
-
-fn upstream_tls(
-    spec: &Sourced<UpstreamSpec>,
-    config: &Config,
-    now: SystemTime,
-    problems: &mut Problems,
-) -> Option<PeerTls> {
-    let tls = spec.spec.tls.as_ref()?;
-    let resolve = |path: &Path| config.resolve(path);
-    let built = UpstreamTls::build(tls, &spec.source.key("tls"), &resolve, now, problems)?;
-    Some(PeerTls {
-        server_name: tls.server_name.clone(),
-        ca: built.ca,
-        client: built.client,
-        identity: built.identity,
-    })
 }
 
 #[cfg(test)]

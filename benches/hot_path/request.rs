@@ -15,7 +15,7 @@ use tollgate::{
     config::server::RequestsSpec,
     gate::Gate,
     gateway::marks::Marks,
-    telemetry::{Line, RequestId, TraceContext},
+    telemetry::{ConfigMark, Line, RequestId, TraceContext},
     upstream::{Found, Health, Place, Tried, Upstream, UpstreamLive},
 };
 
@@ -27,7 +27,7 @@ pub fn promises() -> bool {
         (Gate::new(&RequestsSpec::default()), [1, 3, 10_000].map(upstream), request());
     // The first pick works out who is in service.
     upstreams.iter().for_each(|upstream| drop(upstream.pick(&Tried::default(), 7, now())));
-    let (id, trace) = ids();
+    let (id, trace, mark) = ids();
     let mut out = Vec::with_capacity(4096);
     let kept = [
         promise(
@@ -44,7 +44,7 @@ pub fn promises() -> bool {
                 }
             }),
         ),
-        promise("log line", allocations(|| line(&id, &trace).render(&mut out))),
+        promise("log line", allocations(|| line(&id, &trace, &mark).render(&mut out))),
     ];
     kept.iter().all(|kept| *kept)
 }
@@ -81,12 +81,12 @@ pub fn measure(criterion: &mut Bench) {
             });
         });
     }
-    let (id, trace) = ids();
+    let (id, trace, mark) = ids();
     let mut out = Vec::with_capacity(4096);
     group.bench_function("log line", |bencher| {
         bencher.iter(|| {
             out.clear();
-            line(black_box(&id), &trace).render(&mut out);
+            line(black_box(&id), &trace, &mark).render(&mut out);
         });
     });
     group.finish();
@@ -119,12 +119,12 @@ fn request() -> RequestHeader {
     request
 }
 
-fn ids() -> (RequestId, TraceContext) {
+fn ids() -> (RequestId, TraceContext, ConfigMark) {
     let trace = TraceContext::new(None, None, SystemTime::UNIX_EPOCH, [7; 12]);
-    (RequestId::choose(None, false, [7; 16]), trace)
+    (RequestId::choose(None, false, [7; 16]), trace, ConfigMark::new(1, &"0123456789abcdef".repeat(4)))
 }
 
-fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
+fn line<'a>(id: &'a RequestId, trace: &'a TraceContext, mark: &'a ConfigMark) -> Line<'a> {
     Line {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_201_006_773),
         request_id: id,
@@ -158,7 +158,7 @@ fn line<'a>(id: &'a RequestId, trace: &'a TraceContext) -> Line<'a> {
         upstream_connect: None,
         upstream_first_byte: Some(Duration::from_micros(683)),
         user_agent: Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
-        generation: 1,
+        configuration: mark,
     }
 }
 

@@ -12,11 +12,12 @@ from collections import defaultdict
 
 import duties
 import limits
+import signing
 from peers import PeerFailed
 from table import align
 
 # How many requests the shorter and the longer run of a cell make.
-RUNS = {"plain": (500, 2500), "tls": (500, 2500), "handshake": (50, 250), **dict.fromkeys(limits.DUTIES, (500, 2500))}
+RUNS = {"plain": (500, 2500), "tls": (500, 2500), "handshake": (50, 250), **dict.fromkeys([*limits.DUTIES, *signing.DUTIES], (500, 2500))}
 
 
 def measure_instructions(bench, names, kinds, progress):

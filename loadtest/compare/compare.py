@@ -22,6 +22,7 @@ import limits
 import measure
 import memory
 import peers
+import signing
 import table
 
 PACKAGES = {
@@ -36,7 +37,7 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     refuse_to_start(args)
     try:
-        with peers.Bench(binaries(args), limited=args.limits) as bench:
+        with peers.Bench(binaries(args), texts(args)) as bench:
             names, skipped = present(bench, args.peers)
             if args.instructions or args.functions:
                 return instructions(args, bench, names)
@@ -59,6 +60,7 @@ def arguments():
     add("--seconds", type=int, default=1, help="length of a slice (default 1)")
     add("--duties", type=csv(duties.DUTIES), help=f"of {','.join(duties.DUTIES)} (default: {usual})")
     add("--limits", action="store_true", help=f"what limits cost: {', '.join(limits.DUTIES)}; default 20 blocks")
+    add("--signing", action="store_true", help=f"what signing costs: {', '.join(signing.DUTIES)}; default 20 blocks")
     add("--peers", type=csv(peers.NAMES), help=f"of {','.join(peers.NAMES)}")
     add("--tollgate", default=str(release / "tollgate"), metavar="PATH")
     add("--bare", default=str(release / "examples" / "bare_pingora"), metavar="PATH")
@@ -71,11 +73,22 @@ def arguments():
     add("--max-ratio", type=float, metavar="R", help="exit 1 when tollgate/bare in instructions is above R")
     args = parser.parse_args()
     args.limits = args.limits or bool(set(args.duties or ()) & set(limits.DUTIES))
+    args.signing = args.signing or bool(set(args.duties or ()) & set(signing.DUTIES))
+    if args.limits and args.signing:
+        parser.error("limits and signing are compared one after the other")
     if args.limits:
         args.duties = list(limits.DUTIES)
         able = ["tollgate"] if args.instructions or args.functions else limits.PEERS
         args.peers = [name for name in args.peers or able if name in limits.PEERS]
+    elif args.signing:
+        args.duties, args.peers = list(signing.DUTIES), list(signing.PEERS)
     return args
+
+
+def texts(args):
+    if args.signing:
+        return signing.texts
+    return lambda name, _: limits.texts(name, args.limits)
 
 
 def csv(known):
@@ -117,7 +130,7 @@ def present(bench, wanted):
 
 def comparison(args, bench, names, skipped):
     seed = args.seed if args.seed is not None else random.randrange(10**6)
-    blocks = args.blocks or (1 if args.quick else 20 if args.limits else 6)
+    blocks = args.blocks or (1 if args.quick else 20 if args.limits or args.signing else 6)
     kinds = args.duties or list(duties.USUAL)
     running = {name: bench.start(name) for name in names}
     for one in running.values():
@@ -137,6 +150,8 @@ def comparison(args, bench, names, skipped):
     print(table.comparison(report))
     if args.limits:
         print("\n" + limit_costs.costs(report["duties"]))
+    if args.signing:
+        print("\n" + signing.costs(report["duties"]))
     save(args.json, report)
     return 1 if any(f["errors"] or f["resumed"] for d in report["duties"].values() for f in d.values()) else 0
 
@@ -147,8 +162,9 @@ def run_blocks(bench, running, kinds, plan):
     dice = random.Random(seed)
     measured = {duty: {name: [] for name in running} for duty in kinds}
     # Duties that are held against each other share a round.
-    rounds = [(duty,) for duty in kinds if duty not in limits.DUTIES for _ in range(duties.ROUNDS.get(duty, 1))]
-    rounds += [shared] if (shared := [duty for duty in kinds if duty in limits.DUTIES]) else []
+    held = {**limits.DUTIES, **signing.DUTIES}
+    rounds = [(duty,) for duty in kinds if duty not in held for _ in range(duties.ROUNDS.get(duty, 1))]
+    rounds += [shared] if (shared := [duty for duty in kinds if duty in held]) else []
     for number in range(blocks):
         for together in rounds:
             cells = [(duty, name) for duty in together for name in running]
@@ -176,7 +192,7 @@ def instructions(args, bench, names):
         if "bare" in cells and "tollgate" in cells:
             ratios[duty] = cells["tollgate"]["per_request"] / cells["bare"]["per_request"]
         told = f"{ratios[duty]:.3f}" if duty in ratios else "-"
-        rows.append([duty, *(f"{cells[name]['per_request']:.0f}" for name in names), told, "1.10"])
+        rows.append([duty, *(f"{cells[name]['per_request']:.0f}" for name in names), told, target(duty)])
     print(table.align(rows))
     if args.functions:
         print_functions(found)
@@ -187,6 +203,10 @@ def instructions(args, bench, names):
         "tollgate_by_bare": ratios,
     })
     return 1 if args.max_ratio and any(ratio > args.max_ratio for ratio in ratios.values()) else 0
+
+
+def target(duty):
+    return signing.TARGETS.get(duty, "-") if duty in signing.DUTIES else "1.10"
 
 
 def idle(args, bench, names):

@@ -15,6 +15,7 @@ import sys
 
 import limits
 import measure
+import signing
 from peers import GENERATOR_CPU, HERE
 
 DUTIES = {
@@ -22,6 +23,7 @@ DUTIES = {
     "tls": "TLS 1.3, 64 keep-alive connections",
     "handshake": "a new full TLS 1.3 handshake for every request, 8 clients",
     **limits.DUTIES,
+    **signing.DUTIES,
 }
 USUAL = ("plain", "tls", "handshake")
 # Slices of handshakes scatter three times as much as the others: they get two rounds per block.
@@ -96,6 +98,8 @@ def full_handshakes(running):
 
 
 def url(duty, running):
+    if duty in signing.DUTIES:
+        return f"https://127.0.0.1:{running.tls}{signing.path(duty)}"
     path = limits.path(duty) if duty in limits.DUTIES else "/"
     return f"https://127.0.0.1:{running.tls}/" if duty == "tls" else f"http://127.0.0.1:{running.plain}{path}"
 

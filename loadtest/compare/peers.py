@@ -48,9 +48,10 @@ class Running:
 class Bench:
     """The temporary folder, the origin and every child started so far; a context manager."""
 
-    def __init__(self, binaries, limited=False):
+    def __init__(self, binaries, texts=lambda name, _: limits.texts(name, False)):
         self.binaries = binaries
-        self.limited = limited
+        # What stands in a proxy's configuration beside the usual, by its name and this folder.
+        self.texts = texts
         self.children = []
 
     def __enter__(self):
@@ -80,7 +81,7 @@ class Bench:
         plain, tls, ready, metrics = free_ports(4)
         values = {
             "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics,
-            "MASTER": "off" if wrapper else "on", **limits.texts(name, self.limited),
+            "MASTER": "off" if wrapper else "on", **self.texts(name, self.dir),
         }
         command = [*wrapper, self.binaries[name], *self.arguments(name, values)]
         running = Running(name, self.spawn(name, PROXY_CPU, command), plain, tls)
@@ -178,7 +179,7 @@ class Bench:
         return "".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
 
 
-def get(port, secure, patience):
+def get(port, secure, patience, path="/"):
     """One GET with `Connection: close`; the whole answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=max(1.0, patience)) as tcp:
         stream = tcp
@@ -186,7 +187,7 @@ def get(port, secure, patience):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             stream = context.wrap_socket(tcp)
-        stream.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := stream.recv(65536):
             answer += part

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     jwt::{KeyState, KeyStatus, Now, VerifierStatus},
     snapshot::Snapshot,
+    telemetry::metrics::KeyGauges,
 };
 
 /// A key that verifiers are told of.
@@ -42,10 +43,26 @@ pub struct VerifierFetches {
     pub instances: usize,
 }
 
+/// Every key at a scrape.
+pub(super) fn gauges(snapshot: &Snapshot, now: Now) -> Vec<KeyGauges> {
+    let told = |key: SigningKeyStatus| KeyGauges {
+        signer: key.signer,
+        kid: key.kid,
+        state: key.state,
+        ready_at: key.ready_in_seconds.map(|waits| unix_seconds(now) + waits),
+        published_until: key.published_until,
+    };
+    status(snapshot, now).into_iter().map(told).collect()
+}
+
 /// Every key, by signer.
 pub(super) fn status(snapshot: &Snapshot, now: Now) -> Vec<SigningKeyStatus> {
-    let wall = now.wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    snapshot.signing.signers.status(now).into_iter().map(|key| told(key, wall)).collect()
+    let keys = snapshot.signing.signers.status(now).into_iter();
+    keys.map(|key| told(key, unix_seconds(now))).collect()
+}
+
+fn unix_seconds(now: Now) -> u64 {
+    now.wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn told(key: KeyStatus, wall: u64) -> SigningKeyStatus {

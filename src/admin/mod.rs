@@ -11,6 +11,8 @@ mod keys;
 mod limits;
 mod operator;
 mod pages;
+mod reload;
+mod upgrade;
 mod upstreams;
 mod zones;
 

@@ -1,7 +1,6 @@
 //! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
-//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /reload`, `POST /upgrade`,
-//! `POST /drain`, and
-//! what `zones` has. The socket's mode is the only key to it.
+//! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /upgrade`, `POST /drain`, and what
+//! `reload` and `zones` have. The socket's mode is the only key to it.
 
 use std::{
     sync::Arc,
@@ -23,7 +22,7 @@ use super::{
 use crate::{
     config,
     jwt::Now,
-    lifecycle::{self, DrainRequest, Refused, Reloader, Shutdown, UpgradeFailed, Upgrader},
+    lifecycle::{DrainRequest, FormerStatus, Left, MisfitStatus, Reloader, Shutdown, Upgrader},
     limit::store::Store,
     snapshot::{Current, Snapshot},
     upstream::discovery::Discovery,
@@ -60,10 +59,19 @@ pub struct Status {
     pub generation: u64,
     /// Names its files' content.
     pub config_hash: String,
+    /// How long someone has still time to confirm it; none where nobody has to.
+    pub confirm_within_seconds: Option<u64>,
+    /// What a rollback would call back.
+    pub former: Option<FormerStatus>,
     /// Connections of clients that are open.
-    pub connections: usize,
+    #[serde(flatten)]
+    pub left: Left,
     /// Whether the process is ending.
     pub draining: bool,
+    /// Seconds until requests are cut in a drain.
+    pub requests_cut_in_seconds: Option<u64>,
+    /// The same for WebSockets, server-sent events and gRPC calls.
+    pub streams_cut_in_seconds: Option<u64>,
     /// Where it accepts.
     pub listeners: Vec<ListenerStatus>,
     /// The availability zone that it runs in, if that is known.
@@ -74,6 +82,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
     pub certificates: Vec<CertificateStatus>,
+    /// Files of certificates that changed and do not fit: what was there goes on.
+    pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
     /// Whom it counts limits together with; none where nothing is.
@@ -101,12 +111,15 @@ pub struct CertificateStatus {
 /// What `tollgate drain` is told.
 #[derive(Debug, Serialize)]
 struct DrainStatus {
-    connections: usize,
+    #[serde(flatten)]
+    left: Left,
     max_drain_seconds: u64,
+    max_drain_streams_seconds: u64,
 }
 
 const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
-                             POST /simulate, POST /reload, POST /upgrade, POST /drain, POST /zone/drain or POST /zone/restore\n";
+                             POST /simulate, POST /reload, POST /confirm, POST /rollback, POST /upgrade, POST /drain, \
+                             POST /zone/drain or POST /zone/restore\n";
 
 #[async_trait]
 impl ServeHttp for Operator {
@@ -123,6 +136,8 @@ impl ServeHttp for Operator {
             (&Method::POST, "/explain") => explain::answer(self.current.load(), session).await,
             (&Method::POST, "/reload") => self.reload(session).await,
             (&Method::POST, "/upgrade") => self.upgrade(session).await,
+            (&Method::POST, "/confirm") => self.confirm(session),
+            (&Method::POST, "/rollback") => self.rollback(session).await,
             (&Method::POST, "/drain") => self.drain(session),
             (&Method::GET, "/zones") => self.zones(session).await,
             (&Method::GET, "/limits") => self.limits(session).await,
@@ -138,41 +153,15 @@ impl ServeHttp for Operator {
 }
 
 impl Operator {
-    async fn reload(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let reloader = self.reloader.clone();
-        match tokio::task::spawn_blocking(move || reloader.reload()).await {
-            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
-            Ok(Err(Refused::Busy)) => text(session, StatusCode::CONFLICT, &Refused::Busy.to_string()),
-            Ok(Err(Refused::Problems(problems))) => {
-                let list: Vec<_> = problems.iter().collect();
-                json(session, StatusCode::UNPROCESSABLE_ENTITY, &serde_json::json!({ "problems": list }))
-            }
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the reload broke; see the log\n"),
-        }
-    }
-
-    async fn upgrade(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let Some(patience) = patience(session.req_header().uri.query().unwrap_or_default()) else {
-            return text(session, StatusCode::BAD_REQUEST, "write timeout_seconds=N, from 1 to 3600\n");
-        };
-        let upgrader = self.upgrader.clone();
-        match tokio::task::spawn_blocking(move || upgrader.upgrade(patience)).await {
-            Ok(Ok(done)) => json(session, StatusCode::OK, &done),
-            Ok(Err(why @ (UpgradeFailed::Busy | UpgradeFailed::Draining | UpgradeFailed::Init))) => {
-                text(session, StatusCode::CONFLICT, &format!("{why}\n"))
-            }
-            Ok(Err(why)) => text(session, StatusCode::UNPROCESSABLE_ENTITY, &format!("{why}\n")),
-            Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "the upgrade broke; see the log\n"),
-        }
-    }
-
     fn drain(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let Some(request) = drain_request(session.req_header().uri.query().unwrap_or_default()) else {
             return text(session, StatusCode::BAD_REQUEST, "write fail_readiness or accept_seconds=N\n");
         };
+        let limits = self.current.load().limits();
         let told = DrainStatus {
-            connections: self.shutdown.connections(),
-            max_drain_seconds: self.current.load().limits().max_drain.as_secs(),
+            left: self.shutdown.left(),
+            max_drain_seconds: limits.max_drain.as_secs(),
+            max_drain_streams_seconds: limits.max_drain_streams.as_secs(),
         };
         match self.shutdown.ask(request) {
             true => json(session, StatusCode::OK, &told),
@@ -188,32 +177,29 @@ impl Operator {
             address: l.spec.address.to_string(),
             tls: l.spec.tls.is_some(),
         });
+        let cut_in = self.shutdown.cut_in();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: now.generation,
             config_hash: now.hash.clone(),
-            connections: self.shutdown.connections(),
+            confirm_within_seconds: self.reloader.pending_confirmation().map(|left| left.as_secs()),
+            former: self.reloader.former(),
+            left: self.shutdown.left(),
             draining: self.shutdown.is_draining(),
+            requests_cut_in_seconds: cut_in.map(|(requests, _)| requests.as_secs()),
+            streams_cut_in_seconds: cut_in.map(|(_, streams)| streams.as_secs()),
             listeners: listeners.collect(),
             upstreams: upstreams::status(&now, &self.discovery, Instant::now()),
             drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
+            certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
             fleet: fleet::status(&now, &self.store, Instant::now()),
         }
     }
-}
-
-/// `timeout_seconds=N`, or nothing.
-fn patience(query: &str) -> Option<Duration> {
-    if query.is_empty() {
-        return Some(lifecycle::UPGRADES);
-    }
-    let seconds: u64 = query.strip_prefix("timeout_seconds=")?.parse().ok()?;
-    (1..=3_600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 /// `fail_readiness` and `accept_seconds=N`, joined by `&`.

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 
+use super::keys;
 use crate::{
+    jwt::Now,
     limit::{Counts, FleetLive, Limit},
     snapshot::{Current, Snapshot},
     telemetry::{
@@ -138,7 +140,7 @@ fn one(upstream: &Upstream, sources: Vec<SourceView>, now: Instant) -> UpstreamS
     }
 }
 
-/// Every scrape looks at the upstreams and limits of the snapshot that serves then.
+/// Every scrape looks at the upstreams, limits and keys of the snapshot that serves then.
 pub fn watch(metrics: &Metrics, current: Arc<Current>, fleet: Arc<FleetLive>) {
     let limits = current.clone();
     metrics.watch_limits(move || {
@@ -147,6 +149,8 @@ pub fn watch(metrics: &Metrics, current: Arc<Current>, fleet: Arc<FleetLive>) {
         let gateways = gateways.map(|gateways| LimitGauges::Gateways(gateways.into()));
         snapshot.rate_limits.iter().flat_map(limit).chain(gateways).collect()
     });
+    let signers = current.clone();
+    metrics.watch_keys(move || keys::gauges(&signers.load(), Now::read()));
     metrics.watch_upstreams(move || {
         let (snapshot, now) = (current.load(), Instant::now());
         snapshot.upstreams.iter().map(|upstream| gauges(upstream, &upstream.view(now), now)).collect()

@@ -67,7 +67,7 @@ impl Drain {
             if shows && told.elapsed() >= TELL_EACH {
                 told = Instant::now();
                 let status: Value = serde_json::from_str(&status.body).unwrap_or_default();
-                write!(io::stderr(), "\rconnections left: {:<8}", number(&status, "connections"))?;
+                write!(io::stderr(), "\r{:<78}", left(&status))?;
             }
             sleep(LOOK_EACH);
         }
@@ -79,8 +79,24 @@ impl Drain {
 }
 
 fn begun(told: &Value) -> String {
-    let (connections, most) = (number(told, "connections"), number(told, "max_drain_seconds"));
-    format!("draining: {connections} connections, at most {most} s\n")
+    let (requests, streams) = (number(told, "max_drain_seconds"), number(told, "max_drain_streams_seconds"));
+    format!("draining: {}; requests at most {requests} s, streams at most {streams} s\n", those(told))
+}
+
+fn left(status: &Value) -> String {
+    let cut = match number(status, "websockets") + number(status, "streams") {
+        0 => number(status, "requests_cut_in_seconds"),
+        _ => number(status, "streams_cut_in_seconds"),
+    };
+    format!("left: {}, for at most {cut} s", those(status))
+}
+
+fn those(told: &Value) -> String {
+    let (connections, websockets) = (number(told, "connections"), number(told, "websockets"));
+    format!(
+        "{connections} connections, {websockets} WebSockets and {} streams among them",
+        number(told, "streams")
+    )
 }
 
 fn number(told: &Value, key: &str) -> u64 {

@@ -1,11 +1,13 @@
 //! The command line: one verb a file, and what every verb shares.
 //!
 //! Exit codes: 0 done, 1 failed at run time, 2 usage (mostly clap's own), 75 not now
-//! (nothing listens at the socket, a reload is under way), 78 the
-//! configuration cannot be used.
+//! (nothing listens at the socket, a reload is under way or waits to be confirmed,
+//! nothing is there to confirm or to go back to), 78 the configuration cannot be used.
 
+mod changes;
 mod check;
 mod client;
+mod confirm;
 mod drain;
 mod explain;
 mod http;
@@ -15,6 +17,7 @@ mod limits;
 mod offline;
 mod prove;
 mod reload;
+mod rollback;
 mod run;
 mod simulate;
 mod status;
@@ -57,8 +60,19 @@ enum Verb {
     /// Make the running gateway take its files as they are now.
     ///
     /// Waits, then prints what changed, or every problem and exits 78: then the
-    /// gateway goes on with what it had.
+    /// gateway goes on with what it had. With --dry-run it says the same and does
+    /// nothing. With --confirm it goes back by itself, whatever becomes of this command
+    /// and of you, unless `tollgate confirm` follows; until then nothing else is
+    /// reloaded.
     Reload(reload::Reload),
+    /// Keep a configuration that was reloaded with --confirm.
+    Confirm(confirm::Confirm),
+    /// Call the configuration back that served before the last change.
+    ///
+    /// As it was read then, with its certificates, keys and secrets; what was learned of
+    /// endpoints and limits since stays. The files on the disk stay as they are. Rolling
+    /// back twice is as if nothing had been: the two change places.
+    Rollback(rollback::Rollback),
     /// Replace the running gateway by the program that is installed now.
     ///
     /// The gateway starts it with its own arguments and sockets, and finishes its work
@@ -144,6 +158,8 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.run(),
         Verb::Reload(reload) => reload.run(),
         Verb::Upgrade(upgrade) => upgrade.run(),
+        Verb::Confirm(confirm) => confirm.run(),
+        Verb::Rollback(rollback) => rollback.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Status(status) => status.run(),
         Verb::Simulate(simulate) => simulate.run(),
@@ -200,7 +216,8 @@ const FIRST_STEPS: &str = "\
 First steps:
   tollgate check /etc/tollgate/tollgate.yaml    what is wrong, and what to write instead
   tollgate run                                  serve it
-  tollgate reload                               after a change: what changed, or why not
+  tollgate reload --dry-run                     after a change: what it would do
+  tollgate reload                               what changed, or why not; `rollback` undoes it
   tollgate status                               what it does now
   tollgate explain --host api.example.com --path /orders
                                                 where a request goes, and why";

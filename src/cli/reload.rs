@@ -4,13 +4,21 @@ use std::{io, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{AdminSocket, BAD_CONFIG, FAILED, NOT_NOW, client, print, tell};
+use super::{AdminSocket, BAD_CONFIG, FAILED, NOT_NOW, changes, client, print, tell};
+use crate::config::types::Span;
 
 /// Makes the running gateway take its files as they are now.
 #[derive(Debug, clap::Args)]
 pub struct Reload {
     #[command(flatten)]
     socket: AdminSocket,
+    /// Say what would change, and change nothing. New names are not looked up.
+    #[arg(long, conflicts_with = "confirm")]
+    dry_run: bool,
+    /// Go back to the configuration before unless `tollgate confirm` follows within
+    /// this time, as `120s` or `5m`.
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
+    confirm: Option<Span>,
     /// Print the gateway's JSON answer.
     #[arg(long)]
     json: bool,
@@ -19,7 +27,7 @@ pub struct Reload {
 impl Reload {
     /// Exits 0, 75 or 78.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let answer = match client::ask(&self.socket.socket, "POST", "/reload", PATIENCE) {
+        let answer = match client::ask(&self.socket.socket, "POST", &self.path(), PATIENCE) {
             Ok(answer) => answer,
             Err(why) if client::is_absent(&why) => return Ok(super::status::nobody(&self.socket.socket)),
             Err(why) => return Err(why),
@@ -32,29 +40,55 @@ impl Reload {
         let told: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         match answer.status {
             200 if quiet => Ok(ExitCode::SUCCESS),
+            200 if self.dry_run => print(&foreseen(&told)),
             200 => print(&done(&told)),
             409 => Ok(say(&answer.body, NOT_NOW)),
             422 => Ok(say(&refused(&told), BAD_CONFIG)),
             _ => Ok(say(&answer.body, FAILED)),
         }
     }
+
+    fn path(&self) -> String {
+        match self.confirm {
+            _ if self.dry_run => "/reload?dry_run".to_owned(),
+            Some(window) => format!("/reload?confirm_seconds={}", window.duration().as_secs()),
+            None => "/reload".to_owned(),
+        }
+    }
+}
+
+fn at_least_a_second(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|why: crate::config::types::Invalid| why.to_string())?;
+    let seconds = span.duration().as_secs();
+    match u32::try_from(seconds) {
+        Ok(1..) => Ok(span),
+        _ => Err("write a time of a second or more, as 120s".to_owned()),
+    }
 }
 
 fn done(told: &Value) -> String {
-    let lines = |key: &str| -> Vec<String> {
-        let list = told.get(key).and_then(Value::as_array).into_iter().flatten();
-        list.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let generation = told.get("generation").and_then(Value::as_u64).unwrap_or_default();
-    let mut text = String::new();
-    for line in lines("warnings").iter().chain(&lines("changes")) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    if lines("changes").is_empty() {
+    let mut text = warnings(told);
+    let changes = changes::lines(told);
+    if changes.is_empty() {
         text.push_str("nothing changed in the configuration; certificates and keys were read again\n");
     }
-    text + &format!("reloaded: generation {generation} serves\n")
+    let generation = told.get("generation").and_then(Value::as_u64).unwrap_or_default();
+    text = text + &changes + &format!("reloaded: generation {generation} serves\n");
+    if let Some(seconds) = told.get("confirm_within_seconds").and_then(Value::as_u64) {
+        text.push_str(&format!("unconfirmed: goes back in {seconds} s unless `tollgate confirm` follows\n"));
+    }
+    text
+}
+
+fn foreseen(told: &Value) -> String {
+    let changes = changes::lines(told);
+    let nothing = if changes.is_empty() { "nothing would change\n" } else { "" };
+    warnings(told) + &changes + nothing + &changes::kept(told) + "dry run: nothing was done\n"
+}
+
+fn warnings(told: &Value) -> String {
+    let list = told.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(|line| format!("{line}\n")).collect()
 }
 
 fn refused(told: &Value) -> String {

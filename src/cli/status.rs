@@ -67,6 +67,18 @@ pub fn nobody(socket: &Path) -> ExitCode {
     tell(&text, NOT_NOW)
 }
 
+/// What may take long to end, and when it is cut in a drain.
+fn streams_line(status: &Value) -> String {
+    let seconds = |key| status.get(key).and_then(Value::as_u64);
+    let mut line = format!("websockets {}  streams {}", text(status, "websockets"), text(status, "streams"));
+    if let (Some(requests), Some(streams)) =
+        (seconds("requests_cut_in_seconds"), seconds("streams_cut_in_seconds"))
+    {
+        line.push_str(&format!("  requests cut in {requests} s  streams cut in {streams} s"));
+    }
+    line + "\n"
+}
+
 fn table(status: &Value) -> String {
     let mut out = format!(
         "tollgate {}  pid {}  up {} s  generation {}  config {}\nconnections {}  routes {}  zone {}{}\n",
@@ -80,6 +92,15 @@ fn table(status: &Value) -> String {
         text(status, "zone"),
         if status.get("draining") == Some(&Value::Bool(true)) { "  DRAINING" } else { "" }
     );
+    if let Some(seconds) = status.get("confirm_within_seconds").and_then(Value::as_u64) {
+        out.push_str(&format!("UNCONFIRMED  goes back in {seconds} s unless `tollgate confirm` follows\n"));
+    }
+    if let Some(former) = status.get("former").filter(|former| former.is_object()) {
+        let (generation, hash) = (text(former, "generation"), text(former, "config_hash"));
+        let hash = hash.get(..12).unwrap_or("-");
+        out.push_str(&format!("rollback to  generation {generation}  config {hash}\n"));
+    }
+    out.push_str(&streams_line(status));
     let drained = list(status, "drained_zones");
     if !drained.is_empty() {
         let names: Vec<_> = drained.iter().filter_map(Value::as_str).collect();
@@ -103,6 +124,10 @@ fn table(status: &Value) -> String {
             text(&certificate, "name"),
             text(&certificate, "expires_in_days")
         ));
+    }
+    for misfit in list(status, "certificates_not_taken") {
+        let (problem, seconds) = (text(&misfit, "problem"), text(&misfit, "for_seconds"));
+        out.push_str(&format!("NOT TAKEN for {seconds} s: {problem}\n"));
     }
     out
 }

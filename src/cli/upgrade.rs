@@ -48,11 +48,12 @@ fn done(told: &Value) -> String {
     let seconds = told.get("ready_after_ms").and_then(Value::as_f64).unwrap_or_default() / 1_000.0;
     format!(
         "upgraded: process {} serves, ready after {seconds:.1} s\n\
-         process {} finishes its work: {} connections, at most {} s\n",
+         process {} finishes its work: {} connections, of which {} WebSockets and {} other streams\n",
         text(told, "pid"),
         text(told, "old_pid"),
         text(told, "connections"),
-        text(told, "max_drain_seconds")
+        text(told, "websockets"),
+        text(told, "streams")
     )
 }
 

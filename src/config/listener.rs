@@ -67,7 +67,8 @@ pub enum ProxyMode {
 pub struct TlsSpec {
     /// Certificates with their keys. The client's server name picks among the
     /// DNS names in them, exact before wildcard; the first is the default. Two
-    /// for the same name, one ECDSA and one RSA, serve old and new clients.
+    /// for the same name, one ECDSA and one RSA, serve old and new clients. The
+    /// files are watched: a renewed pair is taken without a reload.
     #[serde(default)]
     pub certificates: Vec<CertificateSpec>,
     /// A folder of more pairs, `NAME.pem` (chain) beside `NAME.key`.

@@ -43,6 +43,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod shares;
+mod stamp;
 mod typed;
 mod unknown;
 
@@ -55,6 +56,7 @@ pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
 pub use shares::Share;
+pub use stamp::Stamp;
 pub use unknown::Unknown;
 
 use std::path::PathBuf;

@@ -76,8 +76,11 @@ pub struct ConnectionsSpec {
     /// (`Connection: close`, GOAWAY), so that scale-out rebalances.
     pub max_age: Span,
     /// How long a connection that was asked to end may go on with what it does;
-    /// then it is cut.
+    /// then it is cut. Counts in a drain of the process too.
     pub max_drain: Span,
+    /// The same while it carries a WebSocket, server-sent events or a gRPC call;
+    /// never less than `max_drain`. A WebSocket that is cut gets a close frame, 1001.
+    pub max_drain_streams: Span,
     /// HTTP/2 streams of one connection at a time. Changing it needs an upgrade.
     pub max_streams: u32,
 }
@@ -97,6 +100,7 @@ impl Default for ConnectionsSpec {
             max_requests: 10_000,
             max_age: Span::secs(600),
             max_drain: Span::secs(300),
+            max_drain_streams: Span::secs(1800),
             max_streams: 128,
         }
     }

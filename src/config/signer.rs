@@ -42,7 +42,8 @@ pub struct SignerSpec {
     /// `kong_upstream_jwt`.
     #[serde(default)]
     pub ttl: Option<Span>,
-    /// A folder of private keys, a PEM file each: `NAME.pem` or `NAME.key`.
+    /// A folder of private keys, a PEM file each: `NAME.pem` or `NAME.key`. Of systemd's
+    /// credentials `credential:NAME`, where the unit says `LoadCredential=NAME:FOLDER`.
     pub keys: PathBuf,
     /// How long a new key is published before it signs; longer than verifiers keep
     /// the key set, and than it takes until every gateway has the key.
@@ -214,11 +215,24 @@ pub struct BodySpec {
     pub mode: BodyMode,
     /// The largest body with `buffer`; above it 413.
     pub max: ByteSize,
+    /// How much may be held with `buffer` by all requests of the signer together; above
+    /// it 503, so that no number of clients takes all of the memory.
+    pub max_held: ByteSize,
+    /// How much of that one tenant may hold, or one client (an address, and the VPC
+    /// endpoint that it is behind) who is no tenant's; above it 503, for that one alone.
+    pub max_held_per_client: ByteSize,
 }
 
 impl Default for BodySpec {
     fn default() -> Self {
-        Self { mode: BodyMode::Buffer, max: ByteSize::new(1 << 20) }
+        Self {
+            mode: BodyMode::Buffer,
+            max: ByteSize::new(1 << 20),
+            // 256 of the largest default size.
+            max_held: ByteSize::new(256 << 20),
+            // A quarter: it takes four to fill it, and one of the largest `max` has room.
+            max_held_per_client: ByteSize::new(64 << 20),
+        }
     }
 }
 

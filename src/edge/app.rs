@@ -85,6 +85,7 @@ pub struct Limits {
     pub write: Duration,
     pub max_age: Duration,
     pub max_drain: Duration,
+    pub max_drain_streams: Duration,
     pub max_header_bytes: usize,
     pub max_target_bytes: usize,
     pub max_requests: u32,
@@ -108,7 +109,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
         let (ended, client) = match self.admit(&mut stream, peer, listener, &limits).await {
             Err(why) => (Some(why), peer),
             Ok((guard, caller)) => {
-                let connection = Arc::new(Connection::new(index, caller));
+                let streams = self.drain.streams().clone();
+                let connection = Arc::new(Connection::new(index, caller, streams));
                 self.accept((stream, guard), listener, &connection, &limits).await;
                 (connection.ended(), connection.caller.client)
             }
@@ -220,8 +222,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         }
         connection.ask_to_end();
         ask_to_end.send_replace(true);
-        if timeout(limits.max_drain, requests).await.is_err() {
-            connection.end(why);
+        // Today's: a reload changes what a drain waits for.
+        let limits = (self.limits)();
+        tokio::select! {
+            biased;
+            () = requests => {}
+            () = connection.streams().had_their_time(&limits) => connection.end(why),
         }
     }
 

@@ -13,7 +13,10 @@ use std::{
 use http::HeaderValue;
 use tokio::sync::Notify;
 
-use super::pace::Pace;
+use super::{
+    pace::Pace,
+    streams::{StreamCounts, Streams},
+};
 use crate::telemetry::metrics::EarlyEnd;
 
 /// One client's connection. Requests find it in their session's digest.
@@ -46,6 +49,8 @@ pub struct Connection {
     left: AtomicBool,
     /// How long the client may be waited for.
     pace: Pace,
+    /// What it carries that may go on for long.
+    streams: Streams,
     /// Bytes may have come that belong to a later request.
     overread: AtomicBool,
     /// The gateway found the body of this request to be chunked.
@@ -78,8 +83,9 @@ pub struct Caller {
 }
 
 impl Connection {
-    /// A connection that was just accepted; its first header is due.
-    pub fn new(listener: usize, caller: Caller) -> Self {
+    /// A connection that was just accepted; its first header is due. What it comes
+    /// to carry is counted in `streams`.
+    pub fn new(listener: usize, caller: Caller, streams: Arc<StreamCounts>) -> Self {
         Self {
             listener,
             client_value: address_value(caller.client),
@@ -95,6 +101,7 @@ impl Connection {
             heard: AtomicBool::new(false),
             left: AtomicBool::new(false),
             pace: Pace::default(),
+            streams: Streams::new(streams),
             overread: AtomicBool::new(false),
             chunked: AtomicBool::new(false),
             bad_chunks: AtomicBool::new(false),
@@ -243,6 +250,11 @@ impl Connection {
         &self.pace
     }
 
+    /// What it carries that may go on for long.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
     /// A request's body is awaited until the guard is dropped: meanwhile the
     /// client may not be too slow.
     pub fn expect_body(self: &Arc<Self>) -> Upload {
@@ -295,9 +307,13 @@ fn address_value(client: SocketAddr) -> HeaderValue {
 mod tests {
     use super::*;
 
+    fn accepted() -> Connection {
+        Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()), Arc::default())
+    }
+
     #[test]
     fn the_first_header_is_due_from_the_start_and_later_ones_from_their_first_byte() {
-        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
+        let connection = accepted();
         let later = connection.opened + Duration::from_secs(5);
         assert!(connection.head_age(later).is_some_and(|age| age >= Duration::from_secs(4)));
 
@@ -312,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_came_beyond_a_header_is_overread() {
-        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
+        let connection = accepted();
 
         connection.head_bytes(100);
         connection.head_read(Some(100));
@@ -326,7 +342,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays() {
-        let connection = Connection::new(0, Caller::direct("127.0.0.1:1".parse().unwrap()));
+        let connection = accepted();
 
         connection.end(EarlyEnd::HeaderTimeout);
         connection.end(EarlyEnd::MaxAgeCut);

@@ -8,17 +8,18 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::caps::Permit;
+use super::{caps::Permit, streams::StreamCounts};
 
 /// The drain of this process.
 pub struct Drain {
     flag: watch::Sender<bool>,
     open: AtomicUsize,
+    streams: Arc<StreamCounts>,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { flag: watch::Sender::new(false), open: AtomicUsize::new(0) }
+        Self { flag: watch::Sender::new(false), open: AtomicUsize::new(0), streams: Arc::default() }
     }
 }
 
@@ -37,6 +38,11 @@ impl Drain {
     /// Connections that are open, lingering ones included.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Which of them carry something long.
+    pub fn streams(&self) -> &Arc<StreamCounts> {
+        &self.streams
     }
 
     /// Waits until the drain begins.

@@ -8,7 +8,7 @@
 
 use std::{
     fmt,
-    io::{Error, ErrorKind, Result},
+    io::{Error, ErrorKind, IoSlice, Result},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -30,6 +30,7 @@ use super::{
     head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
     pace::Patience,
+    websocket::{GOING_AWAY, SocketFrames},
 };
 use crate::telemetry::metrics::EarlyEnd;
 
@@ -43,6 +44,8 @@ pub struct EdgeIo<S: IO + 'static> {
     head: HeadWatch,
     /// HTTP/2's.
     frames: Option<Box<FrameWatch>>,
+    /// A WebSocket's.
+    socket: Option<Box<SocketFrames>>,
     patience: Patience,
     refusal: Option<Refusal>,
     peer_closed: bool,
@@ -65,6 +68,7 @@ impl<S: IO + 'static> EdgeIo<S> {
             head: HeadWatch::new(limits),
             patience: Patience::new(limits.min_rate),
             frames: limits.http2.then(|| Box::new(FrameWatch::new(Instant::now()))),
+            socket: None,
             refusal: None,
             peer_closed: false,
             half_closed: false,
@@ -117,12 +121,29 @@ impl<S: IO + 'static> EdgeIo<S> {
         Poll::Ready(Err(closed))
     }
 
-    fn note_written(&mut self, written: &Result<usize>) {
+    fn note_written(&mut self, written: &Result<usize>, bufs: &[IoSlice<'_>]) {
         match (self.frames.as_mut(), written) {
             (Some(frames), Ok(written)) => frames.wrote(*written),
             (Some(_), Err(_)) => self.note_gone(),
+            (None, Ok(written)) if self.connection.streams().is_websocket() => {
+                let socket = self.socket.get_or_insert_default();
+                let mut left = *written;
+                for buf in bufs {
+                    let taken = left.min(buf.len());
+                    socket.push(buf.get(..taken).unwrap_or_default());
+                    left -= taken;
+                }
+            }
             (None, _) => {}
         }
+    }
+
+    /// What a WebSocket hears that is cut. Nothing inside of a frame; nor while
+    /// bytes wait, of which TLS may have sent some.
+    fn farewell(&self) -> &'static [u8] {
+        let between = self.socket.as_ref().is_some_and(|socket| socket.may_close());
+        let polite = between && self.connection.was_cut() && !self.connection.pace().is_unsent();
+        if polite { GOING_AWAY } else { &[] }
     }
 
     fn note_gone(&self) {
@@ -203,7 +224,7 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
         let written = this.inner()?.poll_write(cx, buf);
         this.connection.pace().note_unsent(written.is_pending());
         let written = ready!(written);
-        this.note_written(&written);
+        this.note_written(&written, &[IoSlice::new(buf)]);
         Poll::Ready(written)
     }
 
@@ -228,13 +249,13 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let this = self.get_mut();
         let written = this.inner()?.poll_write_vectored(cx, bufs);
         this.connection.pace().note_unsent(written.is_pending());
         let written = ready!(written);
-        this.note_written(&written);
+        this.note_written(&written, bufs);
         Poll::Ready(written)
     }
 
@@ -246,6 +267,7 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
 impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
+        let farewell = self.farewell();
         // Nothing is under way to who says too little: whoever drips would only
         // get more time.
         let late = matches!(
@@ -254,7 +276,7 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
         );
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !self.peer_closed && !late => {
-                drop(runtime.spawn(linger(io, guard, self.half_closed)))
+                drop(runtime.spawn(linger(io, guard, farewell, self.half_closed)))
             }
             _ => close(io, guard),
         }

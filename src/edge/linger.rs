@@ -14,10 +14,18 @@ use tokio::{
 
 use super::drain::ConnectionGuard;
 
-/// Half-closes, unless that is done, and reads on so that what was written last
-/// arrives.
-pub(super) async fn linger<S: IO + 'static>(mut io: S, guard: Option<ConnectionGuard>, half_closed: bool) {
+/// Says `farewell`, half-closes, unless that is done, and reads on so that what was
+/// written last arrives.
+pub(super) async fn linger<S: IO + 'static>(
+    mut io: S,
+    guard: Option<ConnectionGuard>,
+    farewell: &'static [u8],
+    half_closed: bool,
+) {
     let _ = timeout(AT_MOST, async {
+        if !farewell.is_empty() && io.write_all(farewell).await.is_err() {
+            return;
+        }
         // Not twice: BoringSSL then calls the client's next bytes an error.
         if half_closed || AsyncWriteExt::shutdown(&mut io).await.is_ok() {
             read_on(&mut io).await;

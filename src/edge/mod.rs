@@ -18,7 +18,9 @@ mod nudge;
 mod pace;
 pub mod proxy_protocol;
 mod session;
+mod streams;
 mod taken;
+mod websocket;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;
@@ -26,3 +28,4 @@ pub use connection::{Caller, Connection, Upload};
 pub use drain::{ConnectionGuard, Drain};
 pub use pace::MinRate;
 pub use proxy_protocol::{ProxyProtocol, SkipsProxyHeader};
+pub use streams::{Ceiling, StreamCounts, StreamGuard, StreamKind};

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::server::ForwardedField,
-    edge::Connection,
+    edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -146,6 +146,10 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejectio
     if ctx.head.version == http::Version::HTTP_2 {
         // A client's closed window ends its stream; HTTP/1's session has its own.
         session.as_downstream_mut().set_write_timeout(Some(ctx.snapshot.limits().write));
+    }
+    if ctx.head.marks.any(Marks::STREAM) && is_grpc(session, ctx) {
+        // Its answer may begin with its end.
+        ctx.stream = ctx.connection.as_ref().map(|on| StreamGuard::new(on, StreamKind::Stream));
     }
     if may_be_slow(session, ctx) {
         ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use super::{attempt, content_digest, context::RequestContext, decide, rejection::Rejection};
 use crate::{
     config::signer::{BodyMode, BodySpec},
-    telemetry::metrics::HeldBytes,
+    identity::ClientKey,
+    telemetry::metrics::{HeldBytes, MostHeld},
 };
 
 /// What a request's token says of its body.
@@ -41,8 +42,18 @@ pub struct Held {
     bytes: Bytes,
     /// This attempt's upstream got it.
     given: bool,
-    /// Counts it while it is here.
-    _counted: HeldBytes,
+}
+
+/// The bytes of a body, counted until the last who sends them is done with them.
+struct Counted {
+    bytes: BytesMut,
+    _held: HeldBytes,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// A body on its way.
@@ -162,7 +173,7 @@ pub async fn bind(session: &mut Session, ctx: &mut RequestContext) -> Result<(),
         },
         BodyMode::Buffer if is_empty => BoundBody::Read { hash: Sha256::default().finish(), held: None },
         BodyMode::Buffer => {
-            let read = read(session, ctx, spec.max.bytes()).await?;
+            let read = read(session, ctx, &spec).await?;
             ctx.upload = None;
             // The clock went on.
             ctx.attempt.waited = true;
@@ -172,9 +183,13 @@ pub async fn bind(session: &mut Session, ctx: &mut RequestContext) -> Result<(),
     Ok(())
 }
 
-async fn read(session: &mut Session, ctx: &mut RequestContext, max: u64) -> Result<BoundBody, Rejection> {
+async fn read(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    spec: &BodySpec,
+) -> Result<BoundBody, Rejection> {
     let headers = &session.req_header().headers;
-    if decide::length(headers).is_some_and(|length| length > max) {
+    if decide::length(headers).is_some_and(|length| length > spec.max.bytes()) {
         return Err(Rejection::BodyTooLargeToSign);
     }
     // HTTP/1.0 knows no interim answers.
@@ -184,18 +199,24 @@ async fn read(session: &mut Session, ctx: &mut RequestContext, max: u64) -> Resu
     }
     let patience = ctx.upstream().map_or(Duration::ZERO, |upstream| upstream.timeouts.request);
     let left = patience.saturating_sub(Instant::now().saturating_duration_since(ctx.started));
-    match timeout(left, read_all(session, ctx, max)).await {
+    match timeout(left, read_all(session, ctx, spec)).await {
         Ok(read) => read,
         Err(_) => Err(Rejection::ClientTimeout),
     }
 }
 
-async fn read_all(session: &mut Session, ctx: &mut RequestContext, max: u64) -> Result<BoundBody, Rejection> {
+async fn read_all(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    spec: &BodySpec,
+) -> Result<BoundBody, Rejection> {
+    let max = spec.max.bytes();
+    let most_held = MostHeld { all: spec.max_held.bytes(), each: spec.max_held_per_client.bytes() };
     let snapshot = ctx.snapshot.clone();
     let signer = ctx.route.as_ref().and_then(|route| snapshot.signing.get(route.signer?));
     let (_, series) = signer.ok_or(Rejection::SigningFailed)?;
     let most = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
-    let mut counted = HeldBytes::none(Arc::clone(series));
+    let mut counted = HeldBytes::none(Arc::clone(series), holder(ctx));
     // As much as the client says, so that it is not twice as much for having grown.
     let length = decide::length(&session.req_header().headers).unwrap_or(0).min(max).min(MOST_AHEAD);
     let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
@@ -214,22 +235,25 @@ async fn read_all(session: &mut Session, ctx: &mut RequestContext, max: u64) -> 
         if ctx.body_in > max {
             return Err(Rejection::BodyTooLargeToSign);
         }
-        if !counted.add(piece.len() as u64, MOST_HELD) {
+        if !counted.add(piece.len() as u64, most_held) {
             return Err(Rejection::Overloaded);
         }
         hash.update(&piece);
         bytes.extend_from_slice(&piece);
     }
-    let held = Held { bytes: bytes.freeze(), given: false, _counted: counted };
-    Ok(BoundBody::Read { hash: hash.finish(), held: Some(held) })
+    let bytes = Bytes::from_owner(Counted { bytes, _held: counted });
+    Ok(BoundBody::Read { hash: hash.finish(), held: Some(Held { bytes, given: false }) })
+}
+
+/// Who answers for what a request holds: the tenant, for all of theirs, else the client.
+fn holder(ctx: &RequestContext) -> (Option<&str>, Option<ClientKey<'_>>) {
+    let who = ctx.principal();
+    let tenant = who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant));
+    (tenant, tenant.is_none().then(|| who.client()))
 }
 
 /// Asked of the allocator before any of it has come.
 const MOST_AHEAD: u64 = 1 << 20;
-
-/// Of one signer's requests together: 256 bodies of the largest default size. Above it
-/// 503, so that no number of clients takes all of the memory.
-const MOST_HELD: u64 = 256 << 20;
 
 #[cfg(test)]
 mod tests {

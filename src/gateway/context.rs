@@ -12,7 +12,7 @@ use super::{
     body::BoundBody, limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed,
 };
 use crate::{
-    edge::{Connection, Upload},
+    edge::{Connection, StreamGuard, Upload},
     identity::{Believed, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
@@ -59,6 +59,8 @@ pub struct RequestContext {
     pub body_in: u64,
     /// Held while more of the body is awaited.
     pub upload: Option<Upload>,
+    /// Held while it is something that may go on for long.
+    pub stream: Option<StreamGuard>,
     /// The status of the upstream's answer that was passed on; 0 before.
     pub status: u16,
     /// Why the gateway answers itself.
@@ -135,6 +137,7 @@ impl RequestContext {
             bound: BoundBody::default(),
             body_in: 0,
             upload: None,
+            stream: None,
             status: 0,
             rejection: None,
             error: None,

@@ -148,7 +148,7 @@ fn line<'a>(
         upstream_connect: ctx.attempt.connect,
         upstream_first_byte: ctx.attempt.first_byte,
         user_agent: user_agent.map(|value| value.as_bytes()),
-        generation: ctx.snapshot.generation,
+        configuration: &ctx.snapshot.mark,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,8 +24,10 @@ use crate::config::{
     signer::{Algorithm, ProfileSpec},
 };
 
+mod place;
 mod survey;
 
+pub use place::KeyFolder;
 pub use survey::{Surveyed, survey};
 
 /// A key of a folder.
@@ -60,22 +62,15 @@ impl Wanted {
 /// Every key of a folder, in the order of the files' names; `None` if any of them,
 /// or the folder, has a problem.
 pub(super) fn load(
-    folder: &Path,
+    folder: &KeyFolder,
     wanted: Wanted,
     source: &Source,
     problems: &mut Problems,
 ) -> Option<Vec<Found>> {
-    let paths = match key_files(folder) {
-        Ok(paths) if paths.is_empty() => {
-            let (folder, make) = (folder.display(), make(wanted.algorithm));
-            problems.error(source, format!("`{folder}` holds no key; put one there: `{make} -out NAME.pem`"));
-            return None;
-        }
-        Ok(paths) => paths,
-        Err(error) => {
-            let folder = folder.display();
-            problems
-                .error(source, format!("`{folder}` cannot be listed ({error}); write the path of a folder"));
+    let paths = match folder.files() {
+        Ok(paths) if !paths.is_empty() => paths,
+        none => {
+            problems.error(source, folder.told(none.err().as_ref(), make(wanted.algorithm)));
             return None;
         }
     };
@@ -90,22 +85,7 @@ pub(super) fn load(
             }
         }
     }
-    (is_whole && all_differ(folder, &found, source, problems)).then_some(found)
-}
-
-/// Files that could be keys: `NAME.pem` and `NAME.key`. A name that begins with a dot
-/// is an editor's or an orchestrator's.
-fn key_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && path.extension().is_some_and(|ending| ending == "pem" || ending == "key") {
-            paths.push(path);
-        }
-    }
-    paths.sort_unstable();
-    Ok(paths)
+    (is_whole && all_differ(folder.path(), &found, source, problems)).then_some(found)
 }
 
 fn read(path: &Path, wanted: Wanted) -> Result<Found, String> {

@@ -27,7 +27,7 @@ mod verify;
 
 pub use base64url::{decode, encode};
 pub use claims::{Consumer, Facts, Target};
-pub use folder::{Surveyed, survey};
+pub use folder::{KeyFolder, Surveyed, survey};
 pub use forge::{forge, forge_hs256};
 pub use jwk::{Jwk, KeyId};
 pub use key::SigningKey;

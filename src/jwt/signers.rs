@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use super::{
     claims::Claims,
-    folder::{self, Found, Wanted},
+    folder::{self, Found, KeyFolder, Wanted},
     jwk::{Jwk, KeyId},
     key::SigningKey,
     key_set::KeySet,
@@ -44,11 +44,14 @@ type OfSigner = (Arc<str>, KeyId);
 /// Every signer of a configuration.
 #[derive(Default)]
 pub struct Signers {
-    signers: Vec<Signer>,
-    verifiers: Vec<Box<[(Verifier, Vec<IpNet>)]>>,
+    signers: Vec<Arc<Signer>>,
+    verifiers: Vec<Verifiers>,
     retired: Vec<(Arc<str>, Arc<Record>)>,
     set: Mutex<Option<Arc<KeySet>>>,
 }
+
+/// Who verifies a signer's tokens, and from where each of them asks.
+type Verifiers = Arc<[(Verifier, Vec<IpNet>)]>;
 
 /// What there is to say of a key.
 #[derive(Clone, Debug)]
@@ -96,37 +99,42 @@ impl Signers {
         for spec in specs {
             let (spec, source) = (&spec.spec, spec.source.key("keys"));
             let wanted = Wanted::of(spec.profile, spec.algorithm(), now.wall);
-            let found = folder::load(&resolve(&spec.keys), wanted, &source, problems);
+            let found = folder::load(&KeyFolder::of(&spec.keys, resolve), wanted, &source, problems);
             let Some(found) = found else { continue };
             let members = live.members(spec, found, now, (&source, problems));
             if let Some(signer) = signer(spec, members, now) {
                 built.refuse_other_use(&signer, &source, problems);
-                built.signers.push(signer);
+                built.signers.push(Arc::new(signer));
                 built.verifiers.push(verifiers(&spec.verifiers));
             }
-        }
-        // What is refused changes no key's life.
-        if !problems.has_errors() {
-            built.retired = live.retired(&built.signers, now);
         }
         built
     }
 
+    /// The same signers, from now on at work: keys that are known and not among theirs
+    /// are retired, and theirs are not any more. Building alone changes no key's life:
+    /// what was built may be refused, or only be looked at.
+    pub fn at_work(&self, live: &JwtLive, now: Now) -> Self {
+        let retired = live.retired(&self.signers, now);
+        let (signers, verifiers) = (self.signers.clone(), self.verifiers.clone());
+        Self { signers, verifiers, retired, set: Mutex::default() }
+    }
+
     /// The signer at a place of the configuration.
     pub fn get(&self, index: SignerIndex) -> Option<&Signer> {
-        self.signers.get(index.0)
+        self.signers.get(index.0).map(Arc::as_ref)
     }
 
     /// Each signer, in the configuration's order.
     pub fn iter(&self) -> impl Iterator<Item = &Signer> {
-        self.signers.iter()
+        self.signers.iter().map(Arc::as_ref)
     }
 
     /// Each key with its signer and its file's name.
     pub fn keys<'a>(&'a self) -> impl Iterator<Item = (&'a Signer, &'a str, &'a SigningKey)> {
         let each =
             |signer: &'a Signer| signer.ring.members().iter().map(move |key| (signer, &*key.name, &*key.key));
-        self.signers.iter().flat_map(each)
+        self.iter().flat_map(each)
     }
 
     /// A key is for one algorithm: verifiers are told of one.
@@ -204,13 +212,13 @@ impl Signers {
 
 fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     let claims = Claims::new(spec);
-    let verifiers = verifiers(&spec.verifiers).into_iter().map(|(verifier, _)| verifier).collect();
+    let verifiers = verifiers(&spec.verifiers).iter().map(|(verifier, _)| verifier.clone()).collect();
     let terms = Terms { publish_for: spec.publish_for.duration(), verifiers };
     let ring = Ring::new(spec.name.as_str().into(), (members, terms), !claims.are_bound(), now.steady)?;
     Some(Signer::new(spec, claims, ring))
 }
 
-fn verifiers(specs: &[VerifierSpec]) -> Box<[(Verifier, Vec<IpNet>)]> {
+fn verifiers(specs: &[VerifierSpec]) -> Verifiers {
     let verifier = |spec: &VerifierSpec| Verifier {
         name: spec.name.as_str().into(),
         instances: usize::from(spec.instances),
@@ -292,6 +300,11 @@ impl JwtLive {
         found.into_iter().map(member).collect()
     }
 
+    /// Forgets the keys that nobody holds.
+    pub fn sweep(&self) {
+        locked(&self.records).retain(|_, record| record.strong_count() > 0);
+    }
+
     fn record(&self, signer: &Arc<str>, key: &Jwk) -> Option<Arc<Record>> {
         let record = locked(&self.records).get(&(signer.clone(), key.kid.clone())).and_then(Weak::upgrade);
         record.filter(|record| record.public == *key)
@@ -302,7 +315,7 @@ impl JwtLive {
     }
 
     /// What is known of keys that are in no folder any more.
-    fn retired(&self, signers: &[Signer], now: Now) -> Vec<(Arc<str>, Arc<Record>)> {
+    fn retired(&self, signers: &[Arc<Signer>], now: Now) -> Vec<(Arc<str>, Arc<Record>)> {
         let members = signers.iter().flat_map(|signer| {
             signer.ring.members().iter().map(|member| (signer.name.clone(), member.key.public.kid.clone()))
         });

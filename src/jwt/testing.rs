@@ -102,7 +102,7 @@ pub fn built(more: &str, folder: &Folder, live: &JwtLive, now: Now) -> Result<Si
     let mut problems = Problems::default();
     let signers = Signers::build(&[spec(more)], &|_| folder.path().to_owned(), live, now, &mut problems);
     if problems.is_empty() {
-        return Ok(signers);
+        return Ok(signers.at_work(live, now));
     }
     let folder = folder.path().display().to_string();
     Err(problems.to_string().replace(&folder, "DIR").replace("tollgate.yaml: signers[0].keys: ", ""))

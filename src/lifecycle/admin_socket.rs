@@ -2,7 +2,8 @@
 //! in its place, so that a command always finds somebody.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read, Write},
     os::{
         fd::OwnedFd,
         unix::{
@@ -11,6 +12,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::sockets::BindError;
@@ -60,6 +62,17 @@ impl AdminSocket {
     /// Whether any process answers commands.
     pub fn is_answered(&self) -> bool {
         is_answered(&self.path)
+    }
+
+    /// Whether this process answers commands. Before it does, the file has to stay where
+    /// it was bound: Pingora looks at it once more.
+    pub fn answers(&self, patience: Duration) -> bool {
+        let asked = UnixStream::connect(&self.bound).and_then(|mut stream| {
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(b"HEAD / HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+            stream.read(&mut [0])
+        });
+        matches!(asked, Ok(1))
     }
 
     /// The file that it was bound to.

@@ -39,9 +39,12 @@ impl Beginning {
 
     fn run(mut self) {
         let until = Instant::now() + BEGINS;
-        while !self.pulse.beats(LOOK_EACH * 10) {
+        while !(self.pulse.beats(LOOK_EACH * 10) && self.admin_socket.answers(LOOK_EACH * 10)) {
             if Instant::now() > until {
-                log::error!("no worker takes connections after {} s; ending", BEGINS.as_secs());
+                log::error!(
+                    "the workers or the operator's socket do not answer after {} s; ending",
+                    BEGINS.as_secs()
+                );
                 // Somebody starts it again, or the old process goes on.
                 std::process::exit(1);
             }

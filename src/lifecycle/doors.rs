@@ -24,12 +24,19 @@ impl Doors {
     /// Who begins now is refused a second later, when the client tries again.
     pub async fn close(self) {
         for door in &self.0 {
-            if let Err(why) = door.attach_filter(&NO_SYN) {
-                log::debug!("new connections cannot be held off: error={why}");
+            if let Err(why) = door.attach_filter(&NO_SYN).or_else(|_| shorten(door)) {
+                log::warn!("new connections cannot be held off, and may be reset: error={why}");
             }
         }
         tokio::time::sleep(ON_THEIR_WAY).await;
     }
+}
+
+/// Newer kernels let root alone attach filters. A queue of no length still takes one
+/// connection at a time, which the worker has until this process lets go to fetch.
+/// Whoever listens at the socket next makes it longer again.
+fn shorten(door: &Socket) -> std::io::Result<()> {
+    door.listen(0)
 }
 
 /// Drops segments that begin a connection, in the words of the classic packet
@@ -59,6 +66,20 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_shortened_queue_takes_one_at_a_time_until_someone_makes_it_longer() {
+        let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listening.local_addr().unwrap();
+        let door = socket2::SockRef::from(&listening).try_clone().unwrap();
+        let connects = || TcpStream::connect_timeout(&address, Duration::from_millis(50)).is_ok();
+
+        shorten(&door).unwrap();
+        assert!((1..=2).contains(&(0..5).filter(|_| connects()).count()));
+
+        door.listen(100).unwrap();
+        assert!((0..5).all(|_| connects()));
+    }
 
     #[tokio::test]
     async fn who_is_connected_gets_through_and_who_begins_does_not() {

@@ -1,25 +1,32 @@
 //! A new snapshot in this process: read, build, probe what is new, swap, report.
 //!
 //! Always holds: a reload that is refused changes nothing, and says everything
-//! that is wrong.
+//! that is wrong. A dry run goes the same way and ends before the swap.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Serialize;
 
-use super::imds;
+use super::{
+    Systemd,
+    confirm::{Past, Timer},
+    frozen::frozen,
+    imds,
+    plan::{Plan, What},
+    renewal::Renewals,
+    systemd::serving,
+};
 use crate::{
-    config::{Config, Problems, Source, Sourced},
+    config::{Config, Problems},
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::Metrics,
+    telemetry::{Metrics, short_hash},
     upstream::{discovery::Discovery, health::HealthChecks},
 };
 
@@ -28,13 +35,17 @@ pub struct Reloader {
     path: PathBuf,
     pub(super) current: Arc<Current>,
     pub(super) live: Arc<LiveState>,
-    metrics: Arc<Metrics>,
-    followers: Followers,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) followers: Followers,
     /// One reload at a time; a second one is told so.
     busy: Mutex<()>,
     /// One new snapshot at a time. Endpoints that are found come at any moment:
     /// who reloads then has to wait, and is not told to come again.
     publishing: Mutex<()>,
+    /// What can be called back, and whether somebody has to confirm.
+    pub(super) past: Mutex<Past>,
+    /// What certificates wait to be taken.
+    pub(super) renewals: Mutex<Renewals>,
 }
 
 /// Who follows the snapshot that serves.
@@ -46,28 +57,43 @@ pub struct Followers {
     pub discovery: Arc<Discovery>,
     /// Settles its leases up.
     pub store: Arc<Store>,
+    /// Is told what serves.
+    pub systemd: Arc<Systemd>,
 }
 
-/// What a reload did.
+/// What a reload did, or a dry run says that it would do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reloaded {
     /// The generation that serves now.
     pub generation: u64,
-    /// Names the files' content.
+    /// Names the content of the files that were read.
     pub hash: String,
-    /// What is different from before, a line each.
-    pub changes: Vec<String>,
+    /// What is different from before, and what is kept.
+    #[serde(flatten)]
+    pub plan: Plan,
     /// What someone should look at.
     pub warnings: Vec<String>,
+    /// Nothing was done: it was only asked.
+    pub dry_run: bool,
+    /// The one before is called back unless someone confirms within so long.
+    pub confirm_within_seconds: Option<u64>,
 }
 
-/// Why a reload did nothing.
+/// Why a reload, or a rollback, did nothing.
 #[derive(Debug)]
 pub enum Refused {
     /// The configuration cannot be used.
     Problems(Problems),
     /// Another reload is under way.
     Busy,
+    /// Somebody has to confirm the one that serves, for so long still.
+    Unconfirmed(Duration),
+    /// Nothing waits to be confirmed.
+    NothingToConfirm,
+    /// There is none before the one that serves.
+    NoneBefore,
+    /// The system gives no thread to wait in.
+    NoTimer(std::io::Error),
 }
 
 impl fmt::Display for Refused {
@@ -75,11 +101,29 @@ impl fmt::Display for Refused {
         match self {
             Self::Problems(problems) => problems.fmt(f),
             Self::Busy => writeln!(f, "error: another reload is under way; try again when it is done"),
+            Self::Unconfirmed(left) => writeln!(
+                f,
+                "error: the configuration that serves is not confirmed and goes back in {} s; \
+                 `tollgate confirm` or `tollgate rollback` first",
+                left.as_secs()
+            ),
+            Self::NothingToConfirm => writeln!(
+                f,
+                "error: nothing waits to be confirmed: no reload was made with --confirm, \
+                 or its time is over and the configuration before it is back"
+            ),
+            Self::NoneBefore => {
+                writeln!(f, "error: there is no configuration before this one: nothing was reloaded yet")
+            }
+            Self::NoTimer(why) => writeln!(f, "error: no thread to wait for the confirmation in: {why}"),
         }
     }
 }
 
 impl std::error::Error for Refused {}
+
+/// No other reload, confirmation's end or rollback meanwhile.
+pub(super) type Alone<'a> = MutexGuard<'a, ()>;
 
 impl Reloader {
     /// Reloads from `path` into `current`.
@@ -90,90 +134,163 @@ impl Reloader {
         metrics: Arc<Metrics>,
         followers: Followers,
     ) -> Self {
-        let (busy, publishing) = Default::default();
-        Self { path, current, live, metrics, followers, busy, publishing }
+        let (busy, publishing, past, renewals) = Default::default();
+        Self { path, current, live, metrics, followers, busy, publishing, past, renewals }
     }
 
     /// Reads, looks new names up, builds, asks new endpoints whether they can serve,
     /// swaps. Blocks for as long as that takes, a few seconds at most; call it off the
     /// request path.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        self.reload_alone(self.hold().ok_or(Refused::Busy)?)
+        self.reload_alone(self.turn()?, None)
     }
 
     /// As [`reload`](Self::reload), after the one that is under way: it may
     /// have read the files before they were what they are now, and who sent a
     /// signal cannot be told to try again.
     pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
-        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner))
+        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner), None)
     }
 
-    /// No reload before the guard drops; `None` when one is under way.
-    pub fn hold(&self) -> Option<MutexGuard<'_, ()>> {
+    /// As [`reload`](Self::reload); what served before is called back unless it is
+    /// [confirmed](Self::confirm) within this time.
+    pub fn reload_until(self: &Arc<Self>, window: Duration) -> Result<Reloaded, Refused> {
+        let alone = self.turn()?;
+        self.reload_alone(alone, Some(Timer::start(self.clone(), window).map_err(Refused::NoTimer)?))
+    }
+
+    /// Says what [`reload`](Self::reload) would do, and does nothing: it looks no name
+    /// up, asks no endpoint, and leaves neither experience nor metrics behind. New
+    /// endpoints that stand behind names are not known to it.
+    pub fn dry_run(&self) -> Result<Reloaded, Refused> {
+        let _alone = self.turn()?;
+        // A registry of its own: no scrape sees series of what may never be. It cannot
+        // fail where the process's own did not.
+        let metrics = Metrics::new().unwrap_or_else(|_| self.metrics.clone());
+        let before = self.current.load();
+        let foreseen = self.build(&before, &metrics, |_| {}).map(|(next, warnings)| Reloaded {
+            generation: before.generation,
+            hash: next.hash.clone(),
+            plan: Plan::between(&before, &next, Instant::now()),
+            warnings,
+            dry_run: true,
+            confirm_within_seconds: None,
+        });
+        // Only after the snapshot is gone.
+        self.live.sweep();
+        foreseen
+    }
+
+    /// The next one to change what serves; says so when another one does.
+    pub(super) fn turn(&self) -> Result<Alone<'_>, Refused> {
         match self.busy.try_lock() {
-            Ok(alone) => Some(alone),
-            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
+            Err(TryLockError::Poisoned(broken)) => Ok(broken.into_inner()),
+            Ok(alone) => Ok(alone),
         }
     }
 
-    fn reload_alone(&self, _alone: MutexGuard<'_, ()>) -> Result<Reloaded, Refused> {
-        let outcome = self.swap();
+    /// As [`turn`](Self::turn), and waits for it.
+    pub(super) fn own_turn(&self) -> Alone<'_> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload_alone(&self, _alone: Alone<'_>, timer: Option<Timer>) -> Result<Reloaded, Refused> {
+        let outcome = match self.pending_confirmation() {
+            Some(left) => Err(Refused::Unconfirmed(left)),
+            None => {
+                self.followers.systemd.reloading();
+                self.swap(timer)
+            }
+        };
         self.count(&outcome);
         match &outcome {
             Ok(done) => log::info!(
                 "snapshot published: generation={} hash={} changes={}",
                 done.generation,
-                done.hash.get(..12).unwrap_or_default(),
-                done.changes.len()
+                short_hash(&done.hash),
+                done.plan.changes.len()
             ),
             Err(why) => why.to_string().lines().for_each(|line| log::error!("reload refused: {line}")),
+        }
+        if !matches!(outcome, Err(Refused::Unconfirmed(_))) {
+            self.followers.systemd.ready(&self.status(&outcome));
         }
         outcome
     }
 
-    fn count(&self, outcome: &Result<Reloaded, Refused>) {
-        let (now, current) = (SystemTime::now(), self.current.load());
-        match outcome {
-            Ok(done) => self.metrics.config_taken(done.generation, now),
-            Err(_) => {
-                // A refused snapshot may have asked for series of its own.
-                current.retain_metrics(&self.metrics);
-                self.metrics.config_refused(now);
-            }
+    fn status(&self, outcome: &Result<Reloaded, Refused>) -> String {
+        let serves = serving(&self.current.load());
+        let why = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        match why.lines().next() {
+            Some(why) => format!("reload refused, {serves}: {why}"),
+            None => serves,
         }
     }
 
-    fn swap(&self) -> Result<Reloaded, Refused> {
-        let _alone = self.alone();
-        let before = self.current.load();
-        let learn = |config: &Config| {
-            imds::learn(&config.location, &self.live);
-            self.followers.discovery.learn(config);
-        };
-        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, &self.metrics, learn);
+    fn count(&self, outcome: &Result<Reloaded, Refused>) {
+        let (now, counted) = (SystemTime::now(), self.metrics.configuration());
+        match outcome {
+            Ok(done) => counted.taken(done.generation, &done.hash, now),
+            Err(Refused::Problems(_)) => {
+                // A refused snapshot may have asked for series of its own.
+                self.current.load().retain_metrics(&self.metrics);
+                counted.refused(now);
+            }
+            // The files were not looked at: nothing is known of them.
+            Err(_) => {}
+        }
+    }
+
+    /// Reads and builds what would come after `before`; its warnings come beside it.
+    fn build(
+        &self,
+        before: &Snapshot,
+        metrics: &Metrics,
+        learn: impl FnOnce(&Config),
+    ) -> Result<(Snapshot, Vec<String>), Refused> {
+        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, metrics, learn);
         let (next, warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {
             next.loaded.locate(&mut frozen);
             return Err(Refused::Problems(frozen));
         }
-        let mut changes = changes(before.config(), next.config());
-        changes.extend(changed_keys(&before, &next));
-        for limit in next.rate_limits.afresh(&before.rate_limits) {
-            log::info!("limit counts from zero: limit={limit}");
-            changes.push(format!("afresh: limit {limit} counts from zero"));
-        }
+        Ok((next, warnings.iter().map(ToString::to_string).collect()))
+    }
+
+    fn swap(&self, timer: Option<Timer>) -> Result<Reloaded, Refused> {
+        let _alone = self.alone();
+        let before = self.current.load();
+        let learn = |config: &Config| {
+            imds::learn(&config.location, &self.live);
+            self.followers.discovery.learn(config);
+        };
+        let (next, warnings) = self.build(&before, &self.metrics, learn)?;
+        let plan = Plan::between(&before, &next, Instant::now());
         let done = Reloaded {
             generation: next.generation,
             hash: next.hash.clone(),
-            changes,
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            warnings,
+            dry_run: false,
+            confirm_within_seconds: timer.as_ref().map(|timer| timer.window().as_secs()),
+            plan,
         };
-        drop(before);
-        self.publish(next);
-        self.followers.discovery.follow(self.current.load().config());
+        let afresh = done.plan.changes.iter().filter(|c| c.what == What::Afresh && c.kind == "limit");
+        afresh.for_each(|limit| log::info!("limit counts from zero: limit={}", limit.name));
+        if timer.is_some() || !done.plan.changes.is_empty() {
+            self.remember(before);
+        }
+        self.take_over(next);
+        self.await_confirmation(timer);
         Ok(done)
+    }
+
+    /// Puts a snapshot to work that others may follow by another configuration.
+    pub(super) fn take_over(&self, next: Snapshot) {
+        self.publish(next.at_work(&self.live, &self.metrics));
+        self.followers.discovery.follow(self.current.load().config());
+        self.followers.systemd.status(&serving(&self.current.load()));
     }
 
     /// Takes what became known of where upstreams are: endpoints that were found,
@@ -201,7 +318,7 @@ impl Reloader {
         true
     }
 
-    fn publish(&self, next: Snapshot) {
+    pub(super) fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
         let (store, leases) = (next.store.clone(), next.rate_limits.leases());
         self.followers.health.prove(&upstreams);
@@ -210,95 +327,5 @@ impl Reloader {
         self.followers.health.follow(&upstreams);
         self.followers.store.follow(store, leases);
         self.live.sweep();
-    }
-}
-
-/// What this process cannot change any more, as problems of the new files.
-fn frozen(old: &Config, new: &Config) -> Problems {
-    let mut problems = Problems::default();
-    let mut must_stay = |differs: bool, source: &Source| {
-        if differs {
-            problems.error(
-                source,
-                "this changes by a restart or an upgrade alone; write it as it was until then",
-            );
-        }
-    };
-    let names = |c: &Config| c.listeners.iter().map(|l| l.spec.name.clone()).collect::<Vec<_>>();
-    must_stay(names(old) != names(new), &new.main.key("listeners"));
-    if names(old) == names(new) {
-        for (old, new) in old.listeners.iter().zip(&new.listeners) {
-            must_stay(old.spec.address != new.spec.address, &new.source.key("address"));
-            must_stay(old.spec.tls.is_some() != new.spec.tls.is_some(), &new.source.key("tls"));
-        }
-    }
-    let (was, is) = (&old.connections, &new.connections);
-    let connections = new.main.key("connections");
-    must_stay(old.readiness != new.readiness, &new.main.key("readiness"));
-    must_stay(old.admin != new.admin, &new.main.key("admin"));
-    must_stay(old.runtime != new.runtime, &new.main.key("runtime"));
-    must_stay(old.access_log != new.access_log, &new.main.key("access_log"));
-    must_stay(was.max_streams != is.max_streams, &connections.key("max_streams"));
-    must_stay(was.idle != is.idle, &connections.key("idle"));
-    problems
-}
-
-/// What a reload changes, a line each.
-fn changes(old: &Config, new: &Config) -> Vec<String> {
-    let mut lines = Vec::new();
-    named("tenant", &old.tenants, &new.tenants, |s| s.name.as_str(), &mut lines);
-    named("signer", &old.signers, &new.signers, |s| s.name.as_str(), &mut lines);
-    named("limit", &old.limits, &new.limits, |s| s.name.as_str(), &mut lines);
-    named("upstream", &old.upstreams, &new.upstreams, |s| s.name.as_str(), &mut lines);
-    named("route", &old.routes, &new.routes, |s| s.name.as_str(), &mut lines);
-    named("listener", &old.listeners, &new.listeners, |s| s.name.as_str(), &mut lines);
-    let sections = [
-        ("connections", old.connections != new.connections),
-        ("requests", old.requests != new.requests),
-        ("forwarded", old.forwarded != new.forwarded),
-        ("location", old.location != new.location),
-        ("discovery", old.discovery != new.discovery),
-        ("fleet", old.fleet != new.fleet),
-        ("privatelink", old.privatelink != new.privatelink),
-        ("tracing", old.tracing != new.tracing),
-    ];
-    lines.extend(sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("changed: {name}")));
-    lines
-}
-
-/// Keys of signers that came and went: their files are no part of the configuration.
-fn changed_keys(old: &Snapshot, new: &Snapshot) -> Vec<String> {
-    let keys = |snapshot: &Snapshot| -> BTreeSet<(String, String)> {
-        let keys = snapshot.signing.signers.keys();
-        keys.map(|(signer, _, key)| (signer.name.to_string(), key.public.kid.to_string())).collect()
-    };
-    let (old, new) = (keys(old), keys(new));
-    let line = |word: &'static str| {
-        move |(signer, kid): &(String, String)| format!("{word}: key {kid} of signer {signer}")
-    };
-    new.difference(&old).map(line("added")).chain(old.difference(&new).map(line("removed"))).collect()
-}
-
-fn named<T: PartialEq>(
-    kind: &str,
-    old: &[Sourced<T>],
-    new: &[Sourced<T>],
-    name: impl Fn(&T) -> &str,
-    lines: &mut Vec<String>,
-) {
-    let by_name = |list: &'_ [Sourced<T>]| -> std::collections::BTreeMap<String, usize> {
-        list.iter().enumerate().map(|(i, entry)| (name(&entry.spec).to_owned(), i)).collect()
-    };
-    let (before, after) = (by_name(old), by_name(new));
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    for key in names {
-        let was = before.get(key).and_then(|i| old.get(*i));
-        let is = after.get(key).and_then(|i| new.get(*i));
-        match (was, is) {
-            (None, Some(_)) => lines.push(format!("added: {kind} {key}")),
-            (Some(_), None) => lines.push(format!("removed: {kind} {key}")),
-            (Some(was), Some(is)) if was.spec != is.spec => lines.push(format!("changed: {kind} {key}")),
-            _ => {}
-        }
     }
 }

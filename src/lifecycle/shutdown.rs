@@ -1,6 +1,7 @@
 //! The end of the process: as soon as it is idle, at the ceiling, or at once.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,10 +10,15 @@ use std::{
 };
 
 use pingora::server::ShutdownWatch;
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use super::AdminSocket;
-use crate::{edge::Drain, snapshot::Current, telemetry::AccessLog};
+use crate::{
+    edge::{Ceiling, Drain},
+    snapshot::Current,
+    telemetry::AccessLog,
+};
 
 /// Ends this process, once.
 pub struct Shutdown {
@@ -27,6 +33,34 @@ pub struct Shutdown {
     fails_readiness: AtomicBool,
     /// Another process serves: the private services end, too.
     handed_over: watch::Sender<bool>,
+    /// Once connections were asked to end: when they are cut.
+    ceiling: Mutex<Option<Ceiling>>,
+}
+
+/// Who is still there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Left {
+    /// Open connections, those below among them.
+    pub connections: usize,
+    /// Those that became WebSockets.
+    pub websockets: usize,
+    /// Those that carry server-sent events or gRPC calls.
+    pub streams: usize,
+}
+
+impl Left {
+    /// When the process ends whoever is there. Their cut at their own ceiling comes
+    /// first.
+    fn end(self, ceiling: &mut Ceiling, now: Instant) -> Instant {
+        ceiling.end(now, self.websockets + self.streams > 0) + MARGIN
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, websockets, streams } = self;
+        write!(f, "connections={connections} websockets={websockets} streams={streams}")
+    }
 }
 
 /// How the operator wants the process to end.
@@ -56,6 +90,7 @@ impl Shutdown {
             wake: Notify::new(),
             fails_readiness: AtomicBool::new(false),
             handed_over: watch::Sender::new(false),
+            ceiling: Mutex::default(),
         }
     }
 
@@ -98,11 +133,6 @@ impl Shutdown {
         self.handed_over.subscribe()
     }
 
-    /// How long connections may take to end.
-    pub fn max_drain(&self) -> Duration {
-        self.current.load().limits().max_drain
-    }
-
     /// Whether the process is ending.
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
@@ -113,32 +143,54 @@ impl Shutdown {
         self.fails_readiness.load(Ordering::Relaxed)
     }
 
-    /// How many connections are left.
-    pub fn connections(&self) -> usize {
-        self.drain.open()
+    /// Who is still there.
+    pub fn left(&self) -> Left {
+        let streams = self.drain.streams();
+        Left { connections: self.drain.open(), websockets: streams.websockets(), streams: streams.streams() }
+    }
+
+    /// In which time requests and streams are cut; `None` while nobody was asked
+    /// to end.
+    pub fn cut_in(&self) -> Option<(Duration, Duration)> {
+        let ceiling = *self.ceiling.lock().unwrap_or_else(PoisonError::into_inner);
+        ceiling.map(|ceiling| ceiling.left(Instant::now()))
     }
 
     /// Asks every connection to end.
     pub fn begin(&self, why: &str) {
-        log::info!("draining: reason={why} connections={}", self.drain.open());
+        let limits = self.current.load().limits();
+        let (requests, streams) = (limits.max_drain.as_secs(), limits.max_drain_streams.as_secs());
+        let left = self.left();
+        log::info!("draining: reason={why} max_drain={requests}s max_drain_streams={streams}s {left}");
+        let ceiling = Ceiling::new(&limits, Instant::now());
+        *self.ceiling.lock().unwrap_or_else(PoisonError::into_inner) = Some(ceiling);
         self.drain.begin();
     }
 
-    /// Waits until no connection is open, or the ceiling.
+    /// Waits until no connection is open, or for the ceiling of those that are.
     pub async fn drained(&self) {
-        // The cut of a connection at its own ceiling comes first.
-        let ceiling = Instant::now() + self.max_drain() + MARGIN;
-        let mut idle = 0;
-        while idle < IDLE_TICKS && Instant::now() < ceiling {
+        // Again: who came meanwhile has as much time.
+        let mut ceiling = Ceiling::new(&self.current.load().limits(), Instant::now());
+        let (mut idle, mut told) = (0, Instant::now());
+        while idle < IDLE_TICKS {
             tokio::time::sleep(TICK).await;
-            idle = if self.drain.open() == 0 { idle + 1 } else { 0 };
+            let (now, left) = (Instant::now(), self.left());
+            let end = left.end(&mut ceiling, now);
+            if now >= end {
+                break;
+            }
+            if now - told >= TELL_EACH {
+                told = now;
+                log::info!("draining: ends_in={}s {left}", (end - now).as_secs());
+            }
+            idle = if left.connections == 0 { idle + 1 } else { 0 };
         }
-        log::info!("drained: connections_left={}", self.drain.open());
+        log::info!("drained: {}", self.left());
     }
 
     /// Ends without waiting for anyone.
     pub fn now(&self, why: &str) {
-        log::warn!("ending at once: reason={why} connections={}", self.drain.open());
+        log::warn!("ending at once: reason={why} {}", self.left());
         self.exit();
     }
 
@@ -159,5 +211,29 @@ const TICK: Duration = Duration::from_millis(20);
 /// and an accepted connection shows up shortly after it was accepted.
 const IDLE_TICKS: u32 = 5;
 
-const MARGIN: Duration = Duration::from_secs(2);
+/// What was cut is written down and lingers a second; and who came last was asked
+/// to end two seconds later.
+const MARGIN: Duration = Duration::from_secs(5);
+const TELL_EACH: Duration = Duration::from_secs(30);
 const FLUSH: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_drain_waits_for_streams_while_there_are_any() {
+        let begun = Instant::now();
+        let mut ceiling = Ceiling::of(MINUTE, 30 * MINUTE, begun);
+        let requests = Left { connections: 3, websockets: 0, streams: 0 };
+        let sockets = Left { websockets: 1, ..requests };
+        let events = Left { streams: 1, ..requests };
+
+        assert_eq!(requests.end(&mut ceiling, begun), begun + MINUTE + MARGIN);
+        assert_eq!(sockets.end(&mut ceiling, begun + 2 * MINUTE), begun + 30 * MINUTE + MARGIN);
+        assert_eq!(events.end(&mut ceiling, begun + 3 * MINUTE), begun + 30 * MINUTE + MARGIN);
+        assert_eq!(requests.end(&mut ceiling, begun + 3 * MINUTE), begun + 4 * MINUTE + MARGIN);
+    }
+}

@@ -15,7 +15,7 @@ use super::{
     Found,
     listening::{Listening, stored_name},
 };
-use crate::snapshot::Snapshot;
+use crate::{snapshot::Snapshot, telemetry::short_hash};
 
 /// The way to systemd.
 #[derive(Debug)]
@@ -104,6 +104,5 @@ impl Systemd {
 
 /// One line that says what serves.
 pub(super) fn serving(now: &Snapshot) -> String {
-    let hash = now.hash.get(..12).unwrap_or(&now.hash);
-    format!("serving: generation {} config {hash}", now.generation)
+    format!("serving: generation {} config {}", now.generation, short_hash(&now.hash))
 }

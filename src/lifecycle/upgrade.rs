@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    AdminSocket, Listening, Reloader, Shutdown, Systemd,
+    AdminSocket, Left, Listening, Reloader, Shutdown, Systemd,
     handover::Handover,
     program::Program,
     successor::{Stops, Successor},
@@ -57,10 +57,9 @@ pub struct Upgraded {
     pub old_pid: u32,
     /// Until the new process could serve.
     pub ready_after_ms: u64,
-    /// Connections that end in the old process.
-    pub connections: usize,
-    /// How long they may take.
-    pub max_drain_seconds: u64,
+    /// Who ends in the old process.
+    #[serde(flatten)]
+    pub left: Left,
 }
 
 /// Why this process goes on.
@@ -70,6 +69,8 @@ pub enum UpgradeFailed {
     Busy,
     /// This process ends anyway.
     Draining,
+    /// Somebody has to confirm what serves: the new process would not go back.
+    Unconfirmed,
     /// A container's first process: when it ends, so does the container.
     Init,
     /// The program cannot be started.
@@ -87,10 +88,13 @@ pub enum UpgradeFailed {
 }
 
 impl UpgradeFailed {
+    /// The word of what another moment may allow.
+    pub const NOT_NOW: &str = "not_now";
+
     /// Its word in metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Busy | Self::Draining | Self::Init => "not_now",
+            Self::Busy | Self::Draining | Self::Unconfirmed | Self::Init => Self::NOT_NOW,
             Self::NotStarted(..) => "not_started",
             Self::Ended(..) => "ended",
             Self::Refused(_) => "refused",
@@ -108,6 +112,10 @@ impl fmt::Display for UpgradeFailed {
                 write!(f, "another upgrade or a reload is under way; try again when it is done")
             }
             Self::Draining => write!(f, "it drains already, and ends soon"),
+            Self::Unconfirmed => write!(
+                f,
+                "the configuration that serves is not confirmed; `tollgate confirm` or `tollgate rollback` first"
+            ),
             Self::Init => write!(
                 f,
                 "the gateway is process 1 of its container, which ends with it; replace the container instead"
@@ -143,12 +151,9 @@ impl Upgrader {
         let outcome = self.try_upgrade(patience);
         self.metrics.upgrade(outcome.as_ref().map_or_else(UpgradeFailed::word, |_| "ok"));
         match &outcome {
-            Ok(done) => log::info!(
-                "upgraded: pid={} ready_after_ms={} connections_left={}",
-                done.pid,
-                done.ready_after_ms,
-                done.connections
-            ),
+            Ok(done) => {
+                log::info!("upgraded: pid={} ready_after_ms={} {}", done.pid, done.ready_after_ms, done.left)
+            }
             Err(why) => {
                 why.to_string().lines().for_each(|line| log::error!("upgrade refused: {line}"));
                 self.systemd.status(&format!("upgrade refused, the old process serves: {}", first_line(why)));
@@ -170,7 +175,10 @@ impl Upgrader {
             return Err(UpgradeFailed::Init);
         }
         // What a reload changed now the new process might not have read.
-        let _no_reload = self.reloader.hold().ok_or(UpgradeFailed::Busy)?;
+        let _no_reload = self.reloader.turn().map_err(|_| UpgradeFailed::Busy)?;
+        if self.reloader.pending_confirmation().is_some() {
+            return Err(UpgradeFailed::Unconfirmed);
+        }
         let began = Instant::now();
         log::info!("upgrade: starting {}", self.program);
         let mut next = self.start(self.program.installed())?;
@@ -190,8 +198,7 @@ impl Upgrader {
             pid: next.pid(),
             old_pid: std::process::id(),
             ready_after_ms: u64::try_from(ready_after.as_millis()).unwrap_or(u64::MAX),
-            connections: self.shutdown.connections(),
-            max_drain_seconds: self.shutdown.max_drain().as_secs(),
+            left: self.shutdown.left(),
         };
         self.shutdown.hand_over();
         if !self.systemd.is_there() {

@@ -22,6 +22,11 @@ pub(super) fn limits(config: &Config) -> Limits {
         write: c.write.duration(),
         max_age: c.max_age.duration(),
         max_drain: c.max_drain.duration().max(Duration::from_secs(1)),
+        max_drain_streams: c
+            .max_drain_streams
+            .duration()
+            .max(c.max_drain.duration())
+            .max(Duration::from_secs(1)),
         max_header_bytes: bytes(config.requests.max_header_bytes),
         max_target_bytes: bytes(config.requests.max_target_bytes),
         max_requests: c.max_requests,

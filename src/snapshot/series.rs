@@ -1,10 +1,13 @@
 //! The counters of a snapshot's requests, found by index: nothing on a request's
 //! way looks a name up.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
-    config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, upstream::UpstreamSpec},
+    config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, types::Name},
     identity::Tenancy,
     limit::Limits,
     route::UpstreamIndex,
@@ -38,9 +41,12 @@ struct RouteRow {
 impl SeriesTable {
     pub(super) fn new(config: &Config, at_work: &[Arc<Upstream>], metrics: &Metrics) -> Self {
         let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
+        let targets = Targets::of(config);
         let row = |route: &Sourced<RouteSpec>| {
             let name = route.spec.name.as_str();
-            let forwarded = targets(config, route)
+            let forwarded = targets
+                .of_route(route)
+                .into_iter()
                 .map(|(index, upstream)| (UpstreamIndex(index), metrics.series(name, upstream)));
             RouteRow { answered: metrics.series(name, NO_NAME), forwarded: forwarded.collect() }
         };
@@ -65,11 +71,12 @@ impl SeriesTable {
     }
 
     pub(super) fn retain(&self, config: &Config, metrics: &Metrics) {
+        let targets = Targets::of(config);
         let mut kept = vec![(NO_NAME, NO_NAME)];
         for route in &config.routes {
             let name = route.spec.name.as_str();
             kept.push((name, NO_NAME));
-            kept.extend(targets(config, route).map(|(_, upstream)| (name, upstream)));
+            kept.extend(targets.of_route(route).into_values().map(|upstream| (name, upstream)));
         }
         metrics.retain(&kept);
     }
@@ -80,15 +87,21 @@ fn zones(at_work: &[Arc<Upstream>], metrics: &Metrics) -> Vec<Vec<Arc<ZoneSeries
     at_work.iter().map(of).collect()
 }
 
-/// The upstreams that a route can choose.
-fn targets<'c>(config: &'c Config, route: &'c Sourced<RouteSpec>) -> impl Iterator<Item = (usize, &'c str)> {
-    let named = |upstream: &Sourced<UpstreamSpec>| {
-        let name = &upstream.spec.name;
-        let spec = &route.spec;
-        spec.to.iter().any(|to| to.upstream == *name) || spec.overrides.iter().any(|o| o.upstream == *name)
-    };
-    let all = config.upstreams.iter().enumerate().filter(move |(_, upstream)| named(upstream));
-    all.map(|(index, upstream)| (index, upstream.spec.name.as_str()))
+/// The places of upstreams by name: looked for in a list, they would make a reload of
+/// many routes and upstreams take as long as both together.
+struct Targets<'c>(HashMap<&'c Name, usize>);
+
+impl<'c> Targets<'c> {
+    fn of(config: &'c Config) -> Self {
+        Self(config.upstreams.iter().enumerate().map(|(index, u)| (&u.spec.name, index)).collect())
+    }
+
+    /// The upstreams that a route can choose, each once.
+    fn of_route(&self, route: &'c Sourced<RouteSpec>) -> BTreeMap<usize, &'c str> {
+        let split = route.spec.to.iter().map(|to| &to.upstream);
+        let named = split.chain(route.spec.overrides.iter().map(|over| &over.upstream));
+        named.filter_map(|name| Some((*self.0.get(name)?, name.as_str()))).collect()
+    }
 }
 
 /// The counters of every tenant, and of the unknown together. Without tenants

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     config::signer::SignerIndex,
-    jwt::{Signer, Signers},
+    jwt::{JwtLive, Now, Signer, Signers},
     telemetry::{Metrics, metrics::SignerSeries},
 };
 
@@ -29,6 +29,11 @@ impl Signing {
         fields.dedup();
         let series = signers.iter().map(|signer| metrics.signer(&signer.name)).collect();
         Self { fields: fields.into(), series, signers }
+    }
+
+    /// The same signers with what they are counted in, from now on at work.
+    pub(super) fn at_work(&self, live: &JwtLive, metrics: &Metrics) -> Self {
+        Self::new(self.signers.at_work(live, Now::read()), metrics)
     }
 
     /// The signer at this place, and what it is counted in.

@@ -8,6 +8,7 @@
 use std::{
     io::Write,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -81,7 +82,7 @@ pub struct Line<'a> {
     /// What the client calls itself.
     pub user_agent: Option<&'a [u8]>,
     /// The configuration that served the request.
-    pub generation: u64,
+    pub configuration: &'a ConfigMark,
 }
 
 impl Line<'_> {
@@ -168,7 +169,7 @@ impl Line<'_> {
         if let Some(agent) = self.user_agent {
             closed_text(out, r#","user_agent":""#, json::cut(agent, MAX_USER_AGENT));
         }
-        number(out, r#","generation":"#, self.generation);
+        out.extend_from_slice(self.configuration.0.as_bytes());
     }
 
     /// The limits that are tried out, as a list.
@@ -180,6 +181,24 @@ impl Line<'_> {
             out.push(b']');
         }
     }
+}
+
+/// Which configuration, as each line of its requests says it: rendered once for all of
+/// them.
+#[derive(Clone, Debug)]
+pub struct ConfigMark(Arc<str>);
+
+impl ConfigMark {
+    /// Of the snapshot of this generation, whose files' content has this hash.
+    pub fn new(generation: u64, hash: &str) -> Self {
+        let hash = short_hash(hash);
+        Self(format!(r#","generation":{generation},"config":"{hash}""#).into())
+    }
+}
+
+/// As much of a configuration's hash as logs and metrics tell.
+pub fn short_hash(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }
 
 /// A key with the quote that opens its value, and the value.

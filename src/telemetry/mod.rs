@@ -18,7 +18,7 @@ mod shard;
 mod timestamp;
 
 pub use access_log::AccessLog;
-pub use line::Line;
+pub use line::{ConfigMark, Line, short_hash};
 pub use metrics::Metrics;
 pub use request_id::RequestId;
 pub use trace::TraceContext;

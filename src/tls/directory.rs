@@ -42,6 +42,17 @@ pub(super) fn pairs(
     found.into_iter().filter_map(pair).collect()
 }
 
+/// Every file of a folder that is half of a pair, in the order of their names; none
+/// where it cannot be listed.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    let found = stems(folder).unwrap_or_default();
+    let halves = found.into_iter().flat_map(|(stem, halves)| {
+        let path = |ending: &str| with_ending(&folder.join(&stem), ending);
+        [halves.chain.then(|| path(".pem")), halves.key.then(|| path(".key"))]
+    });
+    halves.flatten().collect()
+}
+
 /// Which halves of a pair are there.
 #[derive(Clone, Copy, Default)]
 struct Halves {
@@ -66,18 +77,19 @@ fn stems(folder: &Path) -> std::io::Result<BTreeMap<OsString, Halves>> {
 }
 
 fn paired(stem: &Path, halves: Halves, source: &Source, problems: &mut Problems) -> Option<PairPaths> {
-    let ending = |ending: &str| {
-        let mut path = stem.as_os_str().to_owned();
-        path.push(ending);
-        PathBuf::from(path)
-    };
-    let (chain, key) = (ending(".pem"), ending(".key"));
+    let (chain, key) = (with_ending(stem, ".pem"), with_ending(stem, ".key"));
     match (halves.chain, halves.key) {
         (true, true) => return Some((chain, key)),
         (true, false) => problems.error(source, lone(&chain, &key, "its key")),
         _ => problems.error(source, lone(&key, &chain, "its certificate chain")),
     }
     None
+}
+
+fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(ending);
+    PathBuf::from(path)
 }
 
 fn lone(there: &Path, missing: &Path, what: &str) -> String {

@@ -25,6 +25,7 @@ pub mod testing;
 mod tickets;
 mod upstream;
 mod validity;
+mod watched;
 
 pub use acceptor::Acceptor;
 pub use facts::{ClientCertificate, TlsFacts};
@@ -34,6 +35,7 @@ pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
 pub use tickets::{BadTicketKeys, TicketRing};
 pub use upstream::{UpstreamTls, authorities};
+pub use watched::Watched;
 
 #[cfg(test)]
 mod tests;

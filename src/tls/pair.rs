@@ -24,6 +24,7 @@ use super::{
 use crate::config::{Problems, Source};
 
 /// A chain and its key; the key fits the leaf.
+#[derive(Clone)]
 pub(super) struct Pair {
     /// The chain's file.
     pub file: PathBuf,

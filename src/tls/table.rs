@@ -6,6 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -15,6 +16,7 @@ use boring::{
 };
 
 use super::{
+    authorities::fingerprint,
     context,
     files::Files,
     inventory,
@@ -31,10 +33,12 @@ use crate::config::{
 /// The certificates and policies of one listener in one snapshot; immutable.
 pub struct TlsTable {
     certificates: Vec<Certificate>,
+    /// What they were made from.
+    pairs: Vec<Pair>,
     names: Names,
     /// Who answers when nobody fits; `None` means an alert.
     fallback: Option<Slot>,
-    policies: Policies,
+    policies: Arc<Policies>,
     /// The lowest version offered.
     pub(super) min_version: TlsVersion,
     /// Whether sessions can be resumed.
@@ -55,17 +59,53 @@ impl TlsTable {
     ) -> Option<Self> {
         let mut found = Problems::default();
         let files = Files { resolve, now };
-        let pairs = inventory::load(spec, source, files, &mut found);
+        let pairs = inventory::load(spec, source, files, &[], &mut found);
         let policies = Policies::build(&spec.client_auth, &source.key("client_auth"), files, &mut found);
+        let built = Self::of(spec, pairs, Arc::new(policies), &mut found);
+        let failed = found.has_errors();
+        problems.extend(found);
+        built.filter(|_| !failed)
+    }
+
+    /// The files of the same section read again. What cannot be read, or does not fit,
+    /// stays what it was, and stands in `problems`: a pair that is being replaced holds
+    /// up no other one.
+    ///
+    /// `None` when what was read cannot be used together; then all stays what it was.
+    pub fn renewed(
+        &self,
+        spec: &TlsSpec,
+        source: &Source,
+        resolve: &dyn Fn(&Path) -> PathBuf,
+        now: SystemTime,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let files = Files { resolve, now };
+        let pairs = inventory::load(spec, source, files, &self.pairs, problems);
+        let mut found = Problems::default();
+        let policies = Policies::build(&spec.client_auth, &source.key("client_auth"), files, &mut found);
+        let policies = if found.has_errors() { self.policies.clone() } else { Arc::new(policies) };
+        problems.extend(found);
+        Self::of(spec, pairs, policies, problems)
+    }
+
+    fn of(
+        spec: &TlsSpec,
+        pairs: Vec<Pair>,
+        policies: Arc<Policies>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let mut found = Problems::default();
         let names = inventory::index(&pairs, &mut found);
         let certificates = certificates(&pairs, &policies, &mut found);
         let fallback = (spec.unknown_server_name == UnknownServerName::Default)
             .then(|| default_slot(&names, pairs.first()))
             .flatten();
-        let failed = found.has_errors();
+        let failed = found.has_errors() || pairs.is_empty();
         problems.extend(found);
         (!failed).then_some(Self {
             certificates,
+            pairs,
             names,
             fallback,
             policies,
@@ -127,6 +167,8 @@ pub struct CertificateFacts {
     pub not_after: SystemTime,
     /// What kind of key it has.
     pub kind: KeyKind,
+    /// SHA-256 of the leaf: tells a renewed one from what it was.
+    pub fingerprint: [u8; 32],
 }
 
 struct Certificate {
@@ -141,7 +183,8 @@ impl Certificate {
         let context = |policy: &Policy| Ok((context::context(pair, policy, &names)?, policy.verify));
         let contexts = policies.iter().map(context).collect::<Result<_, ErrorStack>>()?;
         let (file, not_after) = (pair.file.clone(), validity::not_after(&pair.leaf));
-        let facts = CertificateFacts { file, names: names.into(), not_after, kind: pair.kind };
+        let fingerprint = fingerprint(&pair.leaf).unwrap_or_default();
+        let facts = CertificateFacts { file, names: names.into(), not_after, kind: pair.kind, fingerprint };
         Ok(Self { facts, contexts })
     }
 }

@@ -101,7 +101,7 @@ impl Found {
         let entry = |entry| self.entry(entry, &zone_of);
         let mut endpoints: Vec<_> = spec.endpoints.iter().flat_map(entry).collect();
         if let Some(FoundSet::Endpoints(set)) =
-            file.and_then(|file| self.set(&EndpointSource::File(file))).as_deref()
+            file.and_then(|file| self.get(&EndpointSource::File(file))).as_deref()
         {
             endpoints.extend(set.iter().cloned());
         }
@@ -113,7 +113,7 @@ impl Found {
     /// How many endpoints of a file have a share at all; `None` while nothing is known
     /// of it.
     pub fn weighing(&self, file: PathBuf) -> Option<usize> {
-        match &*self.set(&EndpointSource::File(file))? {
+        match &*self.get(&EndpointSource::File(file))? {
             FoundSet::Endpoints(set) => Some(set.iter().filter(|endpoint| endpoint.weight > 0).count()),
             FoundSet::Addresses(_) | FoundSet::Weighted(_) => None,
         }
@@ -129,7 +129,7 @@ impl Found {
             let EndpointAddress::Socket(address) = &entry.address else { return Vec::new() };
             return vec![at(address.socket(), entry.weight)];
         };
-        match self.set(&source).as_deref() {
+        match self.get(&source).as_deref() {
             Some(FoundSet::Addresses(set)) => set.iter().map(|address| at(*address, entry.weight)).collect(),
             Some(FoundSet::Weighted(set)) => {
                 let weigh = |weight: u16| if entry.weight == 0 { 0 } else { weight };
@@ -139,7 +139,8 @@ impl Found {
         }
     }
 
-    fn set(&self, source: &EndpointSource) -> Option<Arc<FoundSet>> {
+    /// What a source stands for; `None` while nothing is known of it.
+    pub fn get(&self, source: &EndpointSource) -> Option<Arc<FoundSet>> {
         locked(&self.sets).get(source).cloned()
     }
 }

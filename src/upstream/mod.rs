@@ -183,6 +183,17 @@ impl Upstream {
         &self.endpoints
     }
 
+    /// Its endpoints as they were given.
+    pub fn resolved(&self) -> Vec<Resolved> {
+        let resolved = |e: &Endpoint| Resolved {
+            address: e.address,
+            zone: e.zone.clone(),
+            region: e.region.clone(),
+            weight: e.weight,
+        };
+        self.endpoints.iter().map(resolved).collect()
+    }
+
     /// The zones of its endpoints; `-` is that of those without.
     pub fn zones(&self) -> &[Arc<str>] {
         &self.zones

@@ -7,9 +7,11 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::support::{
     Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    http2::{grpc_frame, grpc_messages},
     load::{Asks, Load},
     process::Exit,
     stream,
+    websocket::Frame,
 };
 
 // One drain, and everyone who can be under way in it.
@@ -96,7 +98,7 @@ async fn who_was_connected_before_a_drain_is_served_in_it() {
 
 #[tokio::test]
 async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
-    let (_origin, gateway) = start("connections: { max_drain: 1s }").await;
+    let (_origin, gateway) = start("connections: { max_drain: 1s, max_drain_streams: 1s }").await;
     let events =
         |path: &str| Request::get(path).header("Accept", "text/event-stream").script("sse=1000/50ms");
     let mut http1 = gateway.connect().await;
@@ -112,12 +114,18 @@ async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
 
     gateway.signal(libc::SIGTERM);
     let told = Instant::now();
+    // Long before it is cut, an HTTP/2 client hears which streams are the last.
+    eventually(PATIENCE, || async { http2.is_going_away().await }).await;
+    assert!(two.piece().await.unwrap().is_some());
     let exit = gateway.wait_exit(PATIENCE).await;
 
     assert!((1.0..60.0).contains(&told.elapsed().as_secs_f64()), "{:?}", told.elapsed());
     assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
     assert!(http1.read_to_end().await.is_ok_and(|rest| !rest.ends_with(b"0\r\n\r\n")));
-    assert!(two.response().await.is_err() && socket.receive().await.is_err());
+    assert!(two.response().await.is_err());
+    // It is told that this is the end, and what kind of one.
+    assert_eq!(socket.receive().await.unwrap(), Frame::Close(Some(1001)));
+    assert!(socket.receive().await.is_err());
     let lines: Vec<serde_json::Value> =
         exit.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4, "{}", exit.stdout);
@@ -125,6 +133,75 @@ async fn a_drain_cuts_what_goes_on_past_its_ceiling_and_writes_it_down() {
         let line = lines.iter().find(|line| line["path"] == path).unwrap();
         assert_eq!(line["flag"], "cut", "{line}");
     }
+}
+
+/// The only ceiling that is reached is that of requests: this test would wait for
+/// half an hour otherwise.
+#[tokio::test]
+async fn streams_go_on_when_requests_have_had_their_time_and_the_last_of_them_is_the_end() {
+    let (_origin, gateway) = start(BRIEF_REQUESTS).await;
+    let tls = Tls::default().alpn(&["http/1.1"]);
+    let mut download = gateway.connect().await;
+    let endless = Request::get("/").script("size=1000000000,drip=20ms/1000");
+    download.write(endless.to_http1()).await.unwrap();
+    download.read_head().await.unwrap();
+    let mut events = gateway.connect().await;
+    events.write(Request::get("/").script("sse=100000/50ms").to_http1()).await.unwrap();
+    events.read_head().await.unwrap();
+    let http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let call = Request::new("POST", "/calls.Test/BidiStream").header("content-type", "application/grpc");
+    let mut call = http2.start(&call, false).await.unwrap();
+    let mut sockets = Vec::new();
+    for http in [gateway.connect().await, gateway.connect_tls(&tls).await.unwrap()] {
+        sockets.push(WebSocket::open(http, &Request::get("/")).await.unwrap());
+    }
+    let counts = async || {
+        let status = gateway.status().await;
+        ["connections", "websockets", "streams"].map(|key| status[key].as_u64().unwrap())
+    };
+    eventually(PATIENCE, || async { counts().await == [5, 2, 2] }).await;
+
+    gateway.signal(libc::SIGTERM);
+    download.read_to_end().await.unwrap();
+    eventually(PATIENCE, || async { counts().await == [4, 2, 2] }).await;
+
+    for socket in &mut sockets {
+        socket.send_text("still here").await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), Frame::Text("still here".into()));
+    }
+    assert!(!events.read_some().await.unwrap().is_empty());
+    call.write(grpc_frame(b"still here"), true).await.unwrap();
+    assert_eq!(grpc_messages(&call.response().await.unwrap().body), [b"still here"]);
+    // A gRPC call was the last on its connection.
+    http2.ended().await.unwrap();
+    eventually(PATIENCE, || async { counts().await == [3, 2, 1] }).await;
+    let status = gateway.status().await;
+    assert_eq!(status["requests_cut_in_seconds"], 0);
+    assert!((1_000..1_800).contains(&status["streams_cut_in_seconds"].as_u64().unwrap()), "{status}");
+    assert!(gateway.ask(&["status"]).await.stdout.contains("websockets 2  streams 1  requests cut in 0 s"));
+    drop((sockets, events));
+    let exit = gateway.wait_exit(PATIENCE).await;
+    assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+    assert!(exit.stderr.contains("drained: connections=0 websockets=0 streams=0"), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_reload_before_a_drain_changes_what_it_waits_for() {
+    let (_origin, gateway) = start("connections: { max_drain: 300s }").await;
+    let mut download = gateway.connect().await;
+    download.write(Request::get("/").script("size=1000000000,drip=20ms/1000").to_http1()).await.unwrap();
+    download.read_head().await.unwrap();
+
+    gateway.write_config("connections: { max_drain: 1s }");
+    assert_eq!(gateway.reload().await.code, Some(0));
+    gateway.signal(libc::SIGTERM);
+    download.read_to_end().await.unwrap();
+
+    let exit = gateway.wait_exit(PATIENCE).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    // The connection was cut, and not the process ended.
+    let line: serde_json::Value = serde_json::from_str(exit.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(line["flag"], "cut", "{line}");
 }
 
 #[tokio::test]
@@ -168,7 +245,8 @@ async fn the_operator_asks_for_a_drain_and_is_told_how_it_went() {
 
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!((drained.code, drained.stderr.as_str()), (Some(0), ""), "{drained:?}");
-    assert_eq!(drained.stdout, "draining: 1 connections, at most 300 s\nended\n");
+    let told = "draining: 1 connections, 0 WebSockets and 0 streams among them; requests at most 300 s, streams at most 1800 s";
+    assert_eq!(drained.stdout, format!("{told}\nended\n"));
     assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
 }
 
@@ -181,6 +259,7 @@ async fn readiness_fails_in_a_drain_only_when_asked_and_who_comes_meanwhile_is_s
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let told: serde_json::Value = serde_json::from_str(&asked.stdout).unwrap();
     assert_eq!((&told["connections"], &told["max_drain_seconds"]), (&0.into(), &300.into()));
+    assert_eq!((&told["websockets"], &told["max_drain_streams_seconds"]), (&0.into(), &1800.into()));
     eventually(PATIENCE, || async { gateway.status().await["draining"] == true }).await;
     let ready = gateway.readiness("/readyz").await;
     assert_eq!((ready.status, ready.text().as_str()), (503, "draining\n"));
@@ -230,5 +309,16 @@ async fn start(yaml: &str) -> (Origin, Gateway) {
     let builder = Gateway::builder().origin("origin", &origin).certificate(&certificate).yaml(yaml);
     (origin, builder.start().await)
 }
+
+/// WebSockets need an upstream of HTTP/1, gRPC one of HTTP/2.
+const BRIEF_REQUESTS: &str = r#"
+    connections: { max_drain: 1s }
+    upstreams:
+      - { name: origin, endpoints: [{ address: "{origin}" }] }
+      - { name: calls, protocol: http2, endpoints: [{ address: "{origin}" }] }
+    routes:
+      - { name: calls, match: { path: { prefix: /calls.Test } }, to: [{ upstream: calls }] }
+      - { name: rest, to: [{ upstream: origin }] }
+"#;
 
 const UPLOAD_BEGUN: &str = "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 8\r\n\r\nhalf";

@@ -6,9 +6,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    Gateway, Http1, Http2, Origin, PATIENCE, Puppet, Request, Tls, WebSocket, certs, eventually,
     link::slow_link,
     load::{Asks, Load},
+    websocket::Frame,
 };
 
 #[tokio::test]
@@ -102,7 +103,7 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
     let gateway = Gateway::builder()
         .origin("origin", &origin)
         .certificate(&certificate)
-        .yaml("connections: { max_age: 500ms, max_drain: 1s }")
+        .yaml("connections: { max_age: 500ms, max_drain: 1s, max_drain_streams: 1s }")
         .start()
         .await;
     let events =
@@ -133,6 +134,7 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
         let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/socket")).await.unwrap();
         socket.send_text("hello").await.unwrap();
         socket.receive().await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), Frame::Close(Some(1001)));
         assert!(socket.receive().await.is_err());
     };
     tokio::join!(
@@ -156,6 +158,65 @@ async fn what_goes_on_past_the_ceiling_is_cut_and_still_written_down() {
     let cut = [("reason", "max_age_cut")];
     let name = "tollgate_connections_ended_early_total";
     eventually(PATIENCE, || async { gateway.metric(name, &cut).await == 4.0 }).await;
+    // Nothing is left of them, on either side: this question alone.
+    eventually(PATIENCE, || async { origin.stats().await["open_connections"] == 1 }).await;
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 0 }).await;
+    let status = gateway.status().await;
+    assert_eq!((&status["websockets"], &status["streams"]), (&0.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn what_was_cut_leaves_no_socket_behind() {
+    let origin = Origin::start().await;
+    let gateway = Gateway::builder()
+        .origin("origin", &origin)
+        .yaml("connections: { max_age: 200ms, max_drain: 1s, max_drain_streams: 1s }")
+        .start()
+        .await;
+    let round = async || {
+        let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/")).await.unwrap();
+        let mut events = gateway.connect().await;
+        events.write(Request::get("/").script("sse=100000/50ms").to_http1()).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), Frame::Close(Some(1001)));
+        events.read_to_end().await.unwrap();
+        drop((socket, events));
+        eventually(PATIENCE, || async { gateway.status().await["connections"] == 0 }).await;
+        eventually(PATIENCE, || async { origin.stats().await["open_connections"] == 1 }).await;
+    };
+    round().await;
+    let after_one = gateway.open_fds();
+
+    for _ in 0..3 {
+        round().await;
+    }
+
+    eventually(PATIENCE, || async { gateway.open_fds() <= after_one }).await;
+}
+
+/// It would be read as more of the frame.
+#[tokio::test]
+async fn a_websocket_that_is_cut_inside_of_a_frame_or_after_its_close_hears_no_other() {
+    let switches = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    let half = b"\x82\x05half";
+    let closed = b"\x81\x02hi\x88\x02\x0f\xa0";
+    let between = b"\x81\x02hi\x8a\0";
+    let cases: [(&[u8], &[u8]); 3] = [(half, b""), (closed, b""), (between, b"\x88\x02\x03\xe9")];
+    for (frames, then) in cases {
+        let puppet = Puppet::says([switches.as_bytes(), frames].concat()).await;
+        let gateway = Gateway::builder()
+            .origin("origin", &puppet.origin)
+            .yaml("connections: { max_age: 500ms, max_drain: 1s, max_drain_streams: 1s }")
+            .start()
+            .await;
+        let mut client = gateway.connect().await;
+        let request = Request::get("/").header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let request = request.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "x");
+
+        client.write(request.to_http1()).await.unwrap();
+        assert_eq!(client.read_head().await.unwrap().status, 101);
+
+        assert_eq!(client.read_to_end().await.unwrap(), [frames, then].concat());
+    }
 }
 
 #[tokio::test]

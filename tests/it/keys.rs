@@ -1,15 +1,20 @@
 //! `tollgate keys`: files in, words and exit codes out.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use serde_json::Value;
+use serde_json::{Value, json as json_of};
 use tempfile::TempDir;
 
 use tollgate::config::signer::Algorithm;
 
 use crate::{
     signing::{jwks, pem, signing},
-    support::{Gateway, Origin, PATIENCE, Request, eventually, process::Exit},
+    support::{Gateway, Origin, PATIENCE, Request, eventually, metrics::Metrics, process::Exit},
 };
 
 #[tokio::test]
@@ -151,9 +156,11 @@ async fn status_names_the_laggards_and_says_until_when_a_retired_key_is_told() {
     jwks(&gateway, &Request::get("/jwks.json")).await;
     // It counts once the answer has surely arrived.
     eventually(PATIENCE, || async { states().await[1]["laggards"] == serde_json::json!(["stock"]) }).await;
+    let before = gateway.metrics().await;
     fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
     assert_eq!(gateway.reload().await.code, Some(0));
     let last = states().await;
+    let after = gateway.metrics().await;
 
     assert_eq!((&first[0]["state"], &first[0]["file"]), (&"signing".into(), &"a.pem".into()));
     assert_eq!((&second[0]["state"], &second[1]["state"]), (&"signing".into(), &"published".into()));
@@ -164,6 +171,24 @@ async fn status_names_the_laggards_and_says_until_when_a_retired_key_is_told() {
     assert_eq!((&retired["kid"], &retired["file"]), (&first[0]["kid"], &Value::Null));
     assert!((60..=95).contains(&retired["gone_in_seconds"].as_u64().unwrap()), "{retired}");
     assert_eq!(last.iter().find(|key| key["file"] == "b.pem").unwrap()["state"], "signing");
+    let fetches = json_of!({ "name": "orders", "fetches": 1, "addresses": 1, "instances": 1 });
+    assert_eq!(last.iter().find(|key| key["file"] == "b.pem").unwrap()["verifiers"][0], fetches);
+
+    let [old, new] = [&first[0], &second[1]].map(|key| key["kid"].as_str().unwrap());
+    let is = |metrics: &Metrics, kid: &str, state: &str| {
+        metrics.metric("tollgate_jwt_signing_key", &[("signer", "default"), ("kid", kid), ("state", state)])
+    };
+    assert_eq!((is(&before, old, "signing"), is(&before, new, "published")), (1.0, 1.0));
+    assert_eq!((is(&after, old, "retired"), is(&after, new, "signing")), (1.0, 1.0));
+    assert_eq!((is(&after, old, "signing"), is(&after, new, "published")), (0.0, 0.0));
+    let at = |metrics: &Metrics, what: &str, kid: &str| {
+        metrics.metric(&format!("tollgate_jwt_signing_key_{what}_timestamp_seconds"), &[("kid", kid)])
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let ready = at(&before, "ready", new) - now;
+    assert!((300.0..=601.0).contains(&ready), "{ready}");
+    assert_eq!(at(&after, "ready", new), 0.0);
+    assert_eq!(at(&after, "published_until", old), retired["published_until"].as_f64().unwrap());
 }
 
 #[tokio::test]

@@ -4,8 +4,16 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
+use tollgate::{config::signer::Algorithm, jwt::PublicKeys};
 
-use crate::support::{Gateway, Origin, PATIENCE, Request, Tls, certs, eventually};
+use crate::{
+    signing::{jwks, only_token, pem},
+    support::{
+        Gateway, Origin, PATIENCE, Request, Response, Tls, certs, eventually,
+        load::{Asks, Load},
+    },
+};
 
 #[tokio::test]
 async fn a_reload_tells_each_change_in_a_line() {
@@ -42,11 +50,11 @@ async fn a_reload_tells_each_change_in_a_line() {
     let changes = [
         "added: upstream comes",
         "removed: upstream goes",
-        "changed: upstream moves",
+        "changed: upstream moves (endpoints)",
         "added: route new",
         "removed: route old",
-        "changed: route other",
-        "changed: requests",
+        "changed: route other (match)",
+        "changed: requests (max_header_fields)",
     ];
     assert_eq!(lines, [&changes[..], &["reloaded: generation 2 serves"]].concat());
     let json = gateway.ask(&["reload", "--json"]).await;
@@ -216,6 +224,109 @@ async fn two_reloads_at_a_time_do_not_mix() {
     assert_eq!(generations, (2..2 + taken.len() as u64).collect::<Vec<_>>());
     assert_eq!(gateway.status().await["generation"].as_u64(), generations.last().copied());
 }
+
+#[tokio::test]
+async fn one_bad_file_of_any_kind_and_nothing_of_the_rest_is_taken() {
+    let origin = Origin::start().await;
+    let builder = Gateway::builder().origin("origin", &origin).key("keys/a.pem", &pem(Algorithm::Es256));
+    let gateway = builder.pair("api", &certs::server(&certs::authority(), &["a.test"]));
+    let before = format!("{SIGNER}{}", marked("one"));
+    let gateway = gateway
+        .tls("{ certificates: [{ chain: api.pem, key: api.key }], client_auth: [] }")
+        .yaml(&before)
+        .start()
+        .await;
+    let keys = async || jwks(&gateway, &Request::get("/jwks.json")).await.text().matches("\"kid\"").count();
+    assert_eq!(keys().await, 1);
+    let fragment = "routes: [{ name: team, match: { path: /team }, respond: { status: 200, body: team } }]\n";
+
+    // All of it is new, and one of it is bad: the key, the authorities, a fragment.
+    gateway.write_config(&format!("{SIGNER}{}", marked("two")));
+    gateway.files.write("conf.d/team.yaml", fragment);
+    gateway.files.write_key("keys/b.pem", &pem(Algorithm::Es256));
+    gateway.files.write_key("keys/c.pem", "no key\n");
+    for (bad, mends) in [("keys/c.pem", "keys/c.pem"), ("conf.d/bad.yaml", "conf.d/bad.yaml")] {
+        let told = gateway.reload().await;
+        assert_eq!(told.code, Some(78), "{told:?}");
+        assert!(told.stderr.contains(bad), "{told:?}");
+        assert_eq!(gateway.get("/").await.header("x-config"), Some("one"));
+        assert_eq!(gateway.get("/team").await.header("x-config"), Some("one"));
+        assert_eq!(keys().await, 1);
+        std::fs::remove_file(gateway.files.path(mends)).unwrap();
+        gateway.files.write("conf.d/bad.yaml", "rotes: []\n");
+    }
+    std::fs::remove_file(gateway.files.path("conf.d/bad.yaml")).unwrap();
+    let told = gateway.reload().await;
+
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert_eq!(gateway.get("/").await.header("x-config"), Some("two"));
+    assert_eq!(gateway.get("/team").await.text(), "team");
+    assert_eq!(keys().await, 2);
+}
+
+#[tokio::test]
+async fn no_request_meets_a_new_route_with_old_keys() {
+    let origin = Origin::start().await;
+    let builder = Gateway::builder().origin("origin", &origin);
+    let builder = builder.key("one/a.pem", &pem(Algorithm::Es256)).key("two/a.pem", &pem(Algorithm::Es256));
+    // One name, so that a part of either would still work with a part of the other.
+    let of = |mark: &str| {
+        let signer = SIGNER.replace("keys: keys", &format!("keys: {mark}"));
+        format!("{signer}{}", marked(mark)).replace("- name: all", "- name: all\n            sign: default")
+    };
+    let gateway = builder.yaml(&of("one")).start().await;
+    let kid = async || {
+        let kid = kid_of(&gateway.get("/").await);
+        assert!(PublicKeys::parse(&jwks(&gateway, &Request::get("/jwks.json")).await.body).is_ok());
+        kid
+    };
+    let first = kid().await;
+    gateway.write_config(&of("two"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    let second = kid().await;
+    assert_ne!(first, second);
+    let (seen, load) = (std::sync::Arc::new(std::sync::Mutex::new(Vec::new())), Load::new());
+    let mut clients = JoinSet::new();
+    for _ in 0..3 {
+        clients
+            .spawn(load.clone().http1(Asks::of(gateway.plain, Request::get("/")).sound(|a| a.status == 200)));
+        let (address, seen, load) = (gateway.plain, seen.clone(), load.clone());
+        clients.spawn(async move {
+            let mut http = crate::support::Http1::open(address).await;
+            while !load.is_ended() {
+                let answer = http.send(&Request::get("/")).await;
+                let config = answer.header("x-config").unwrap().to_owned();
+                seen.lock().unwrap().push((config, kid_of(&answer)));
+            }
+        });
+    }
+
+    for nth in 0..10 {
+        gateway.write_config(&of(if nth % 2 == 0 { "one" } else { "two" }));
+        assert_eq!(gateway.reload().await.code, Some(0));
+        let before = seen.lock().unwrap().len();
+        eventually(PATIENCE, || async { seen.lock().unwrap().len() > before + 20 }).await;
+    }
+    load.end();
+    clients.join_all().await;
+
+    assert_eq!(load.lost(), [""; 0]);
+    let seen = seen.lock().unwrap();
+    let pairs: std::collections::BTreeSet<_> = seen.iter().cloned().collect();
+    let expected = [("one".to_owned(), first), ("two".to_owned(), second)];
+    assert_eq!(pairs, expected.into_iter().collect());
+}
+
+/// The name of the key that signed for it.
+fn kid_of(answer: &Response) -> String {
+    let echo = answer.echo();
+    let header = only_token(&echo).split('.').next().unwrap().to_owned();
+    let header: serde_json::Value =
+        serde_json::from_slice(&tollgate::jwt::decode(header.as_bytes()).unwrap()).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+const SIGNER: &str = "\n        signers: [{ name: default, issuer: \"https://gw.test\", keys: keys }]";
 
 /// One route that answers with this.
 fn saying(body: &str) -> String {

@@ -122,7 +122,10 @@ async fn an_endpoint_of_no_tenant_is_refused_unless_told_otherwise() {
     assert_eq!(origin.requests().await, 2);
 
     gateway.write_config(&with("allow", ""));
-    assert_eq!(gateway.reload().await.stdout, "changed: privatelink\nreloaded: generation 2 serves\n");
+    assert_eq!(
+        gateway.reload().await.stdout,
+        "changed: privatelink (unknown_endpoint)\nreloaded: generation 2 serves\n"
+    );
 
     let answer = behind(&gateway, Some(STRANGER)).await.send(&Request::get("/")).await;
     assert_eq!(answer.status, 200);

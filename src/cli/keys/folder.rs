@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use crate::{
     cli::{BAD_CONFIG, USAGE, tell},
     config::{self, signer::SignerSpec, types::Name},
-    jwt::{SigningKey, Surveyed, survey},
+    jwt::{KeyFolder, SigningKey, Surveyed, survey},
 };
 
 /// Which keys.
@@ -29,13 +29,13 @@ pub struct Looked {
     /// Whose it is.
     pub signer: Option<String>,
     /// Where it is.
-    pub path: PathBuf,
+    pub path: KeyFolder,
     /// What lies in it, in order; or why it cannot be listed.
     pub files: io::Result<Vec<Surveyed>>,
 }
 
 impl Looked {
-    fn at(path: PathBuf, signer: Option<&SignerSpec>) -> Self {
+    fn at(path: KeyFolder, signer: Option<&SignerSpec>) -> Self {
         let files = survey(&path, signer);
         Self { signer: signer.map(|spec| spec.name.to_string()), path, files }
     }
@@ -43,9 +43,9 @@ impl Looked {
     /// What keeps a gateway from using it, each as a line.
     pub fn problems(&self) -> Vec<String> {
         match &self.files {
-            Err(why) => vec![format!("{} cannot be listed: {why}", self.path.display())],
+            Err(why) => vec![format!("{} cannot be listed: {why}", self.path)],
             Ok(files) if files.is_empty() => {
-                let folder = self.path.display();
+                let folder = &self.path;
                 vec![format!("{folder} holds no key; make one: `tollgate keys generate --out {folder}`")]
             }
             Ok(files) => {
@@ -65,14 +65,15 @@ impl Which {
     /// The folders, or the exit code of who was told why there are none.
     pub fn look(&self) -> Result<Vec<Looked>, std::process::ExitCode> {
         if let Some(folder) = &self.folder {
-            return Ok(vec![Looked::at(folder.clone(), None)]);
+            return Ok(vec![Looked::at(KeyFolder::at(folder.clone()), None)]);
         }
         let file = self.config.clone().unwrap_or_default();
         let loaded = config::load(&file).map_err(|problems| tell(&problems.to_string(), BAD_CONFIG))?;
         let config = &loaded.config;
         let wanted = |spec: &&SignerSpec| self.signer.as_ref().is_none_or(|name| spec.name == *name);
         let specs = config.signers.iter().map(|signer| &signer.spec).filter(wanted);
-        let looked: Vec<_> = specs.map(|spec| Looked::at(config.resolve(&spec.keys), Some(spec))).collect();
+        let place = |spec: &SignerSpec| KeyFolder::of(&spec.keys, |path| config.resolve(path));
+        let looked: Vec<_> = specs.map(|spec| Looked::at(place(spec), Some(spec))).collect();
         if looked.is_empty() {
             let text = match &self.signer {
                 Some(name) => format!("error: there is no signer `{name}`\n"),

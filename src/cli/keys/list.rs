@@ -42,7 +42,7 @@ impl List {
 
 fn table(looked: &Looked) -> String {
     let signer = looked.signer.as_ref().map(|name| format!("SIGNER {name}  ")).unwrap_or_default();
-    let mut out = format!("{signer}FOLDER {}\n", looked.path.display());
+    let mut out = format!("{signer}FOLDER {}\n", looked.path);
     out.push_str(&format!("  {:<28} {:<9} {:<5} KID\n", "FILE", "ALGORITHM", "CERT"));
     for file in looked.files.iter().flatten() {
         let name = name(file);
@@ -68,7 +68,7 @@ fn as_json(looked: &Looked) -> Value {
     };
     let keys: Vec<_> = looked.files.iter().flatten().map(key).collect();
     json!({
-        "signer": looked.signer, "folder": looked.path.display().to_string(),
+        "signer": looked.signer, "folder": looked.path.to_string(),
         "keys": keys, "problems": looked.problems(),
     })
 }

@@ -44,10 +44,9 @@ pub fn binds_body(mint: &Mint<'_>) -> Must {
     if mint.setting.binds_body() { Must::Refuse } else { Must::Skip(NO_BODY) }
 }
 
-/// Bad where tokens are bound to anything, in the claims that `native` writes.
-pub fn is_native_bound(mint: &Mint<'_>) -> Must {
-    let signer = &mint.setting.signer;
-    match signer.profile == ProfileSpec::Native && !signer.bind.is_empty() {
+/// Bad where tokens are bound to anything.
+pub fn is_bound(mint: &Mint<'_>) -> Must {
+    match !mint.setting.signer.bind.is_empty() || mint.setting.binds_body() {
         true => Must::Refuse,
         false => Must::Skip("the signer binds nothing"),
     }

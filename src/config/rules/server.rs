@@ -62,6 +62,13 @@ impl Rules for ConnectionsSpec {
             );
             at.warn("idle", text);
         }
+        if self.max_drain_streams.duration() < self.max_drain.duration() {
+            let text = format!(
+                "`{}` is less than `max_drain`, which streams have in any case; write at least `{}`",
+                self.max_drain_streams, self.max_drain
+            );
+            at.warn("max_drain_streams", text);
+        }
     }
 }
 

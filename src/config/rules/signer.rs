@@ -25,7 +25,21 @@ impl Rules for SignerSpec {
         check_header(self, at);
         check_times(self, at);
         check_verifiers(self, at);
-        at.range("body.max", self.body.max, ByteSize::new(1), ByteSize::new(64 << 20));
+        check_body(&self.body, at);
+    }
+}
+
+fn check_body(body: &BodySpec, at: &mut At<'_>) {
+    at.range("body.max", body.max, ByteSize::new(1), ByteSize::new(64 << 20));
+    let sizes =
+        [("max", body.max), ("max_held_per_client", body.max_held_per_client), ("max_held", body.max_held)];
+    for ((smaller, least), (larger, size)) in sizes.into_iter().zip(sizes.into_iter().skip(1)) {
+        if size < least && at.is_whole("body") {
+            let text = format!(
+                "`{size}` is less than `{smaller}`, which is `{least}`, and would hold no such body; write more"
+            );
+            at.error(format!("body.{larger}"), text);
+        }
     }
 }
 

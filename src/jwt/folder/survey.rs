@@ -7,7 +7,7 @@ use std::{fs, io, path::Path, path::PathBuf, sync::Arc, time::SystemTime};
 
 use boring::pkey::{PKey, Private};
 
-use super::{Wanted, key_files, read};
+use super::{KeyFolder, Wanted, read};
 use crate::{
     config::signer::{ProfileSpec, SignerSpec},
     jwt::key::{Kind, SigningKey},
@@ -28,12 +28,12 @@ pub struct Surveyed {
 ///
 /// # Errors
 /// The folder cannot be listed.
-pub fn survey(folder: &Path, signer: Option<&SignerSpec>) -> io::Result<Vec<Surveyed>> {
+pub fn survey(folder: &KeyFolder, signer: Option<&SignerSpec>) -> io::Result<Vec<Surveyed>> {
     let look = |path: PathBuf| {
         let key = read(&path, wanted(&path, signer)).map(|found| found.key);
         Surveyed { key: key.or_else(|why| without_certificate(&path, signer, why)), path }
     };
-    let mut all: Vec<_> = key_files(folder)?.into_iter().map(look).collect();
+    let mut all: Vec<_> = folder.files()?.into_iter().map(look).collect();
     tell_of_equals(&mut all);
     Ok(all)
 }

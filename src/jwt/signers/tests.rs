@@ -192,6 +192,30 @@ fn a_key_that_comes_back_and_goes_again_is_retired_anew() {
 }
 
 #[test]
+fn building_alone_retires_no_key_and_leaves_nothing_behind() {
+    let (folder, live) = (Folder::new(), JwtLive::default());
+    folder.write_aged("a.pem", &pem(Es256), 0);
+    let serving = built(TEN_MINUTES, &folder, &live, start()).unwrap();
+    folder.remove("a.pem");
+    folder.write("b.pem", &pem(Es256));
+    let specs = [crate::jwt::testing::spec(TEN_MINUTES)];
+    let resolve = |_: &Path| folder.path().to_owned();
+
+    drop(Signers::build(&specs, &resolve, &live, later(start(), 10), &mut Problems::default()));
+    live.sweep();
+
+    assert_eq!(locked(&live.records).len(), 1);
+    folder.remove("b.pem");
+    folder.write("b.pem", &pem(Es256));
+    let mut problems = Problems::default();
+    let next = Signers::build(&specs, &resolve, &live, later(start(), 1000), &mut problems);
+    // Retired by now, and not 990 s ago.
+    let next = next.at_work(&live, later(start(), 1000));
+    assert_eq!(published(&next, later(start(), 1080)), 2);
+    drop(serving);
+}
+
+#[test]
 fn keys_of_a_signer_that_is_gone_stay_published_too() {
     let (folder, live) = (Folder::new(), JwtLive::default());
     folder.write_aged("a.pem", &pem(Es256), 0);
@@ -200,6 +224,7 @@ fn keys_of_a_signer_that_is_gone_stay_published_too() {
 
     let none =
         Signers::build(&[], &|path| path.to_owned(), &live, later(start(), 1), &mut Problems::default());
+    let none = none.at_work(&live, later(start(), 1));
 
     assert_eq!(published(&none, later(start(), 1)), 1);
     assert_eq!(published(&none, later(start(), 100)), 0);

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use serde_json::Value;
 
 use super::{queue::Batch, *};
-use crate::telemetry::{RequestId, TraceContext};
+use crate::telemetry::{ConfigMark, RequestId, TraceContext};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -65,7 +65,7 @@ fn with_line<T>(id: &str, path: &str, take: impl FnOnce(&Line) -> T) -> T {
         upstream_connect: None,
         upstream_first_byte: None,
         user_agent: None,
-        generation: 1,
+        configuration: &ConfigMark::new(1, ""),
     })
 }
 

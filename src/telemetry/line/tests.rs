@@ -14,6 +14,8 @@ static IDS: LazyLock<(RequestId, TraceContext)> = LazyLock::new(|| {
     (RequestId::choose(None, false, random), trace)
 });
 
+static MARK: LazyLock<ConfigMark> = LazyLock::new(|| ConfigMark::new(3, &"0123456789abcdef".repeat(4)));
+
 fn full() -> Line<'static> {
     Line {
         time: UNIX_EPOCH + Duration::from_millis(1_795_199_099_123),
@@ -48,7 +50,7 @@ fn full() -> Line<'static> {
         upstream_connect: Some(Duration::from_micros(412)),
         upstream_first_byte: Some(Duration::from_micros(9_001)),
         user_agent: Some(b"curl/8.5.0"),
-        generation: 3,
+        configuration: &MARK,
     }
 }
 
@@ -125,11 +127,12 @@ fn a_full_line_tells_everything() {
         "upstream_first_byte_us": 9001,
         "user_agent": "curl/8.5.0",
         "generation": 3,
+        "config": "0123456789ab",
     });
 
     assert_eq!(parsed(&full()), expected);
     assert!(rendered(&full()).starts_with(r#"{"time":"2026"#));
-    assert!(rendered(&full()).ends_with(",\"generation\":3}\n"));
+    assert!(rendered(&full()).ends_with(",\"generation\":3,\"config\":\"0123456789ab\"}\n"));
 }
 
 #[test]
@@ -154,6 +157,7 @@ fn what_is_not_known_is_left_out_but_the_flag() {
         "bytes_out",
         "duration_us",
         "generation",
+        "config",
     ];
     expected.sort_unstable();
     assert_eq!(keys, expected);

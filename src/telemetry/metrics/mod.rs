@@ -8,12 +8,14 @@
 
 mod certificates;
 mod closed_set;
+mod configuration;
 mod connections;
 mod cross_zone;
 mod discovery;
 mod family;
 mod health;
 mod histogram;
+mod keys;
 mod limits;
 mod process;
 mod signing;
@@ -23,13 +25,15 @@ mod traffic;
 mod zones;
 
 pub use certificates::CertificateExpiry;
+pub use configuration::{CertificateReload, Configuration, Rollback};
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
+pub use keys::KeyGauges;
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
-pub use signing::{HeldBytes, SignerSeries, TokenResult};
+pub use signing::{HeldBytes, MostHeld, SignerSeries, TokenResult};
 pub use store::{ExchangeResult, StoreSeries};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
@@ -41,11 +45,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
     certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
-    family::Scraped, health::HealthFamilies, limits::Limits, process::Process, signing::Signing,
+    family::Scraped, health::HealthFamilies, keys::Keys, limits::Limits, process::Process, signing::Signing,
     tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::shard;
@@ -57,6 +61,7 @@ pub struct Metrics {
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
     signing: Arc<Signing>,
+    keys: Arc<Keys>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
@@ -65,10 +70,7 @@ pub struct Metrics {
     store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
-    config_generation: IntGauge,
-    config_successful: IntGauge,
-    config_timestamp: IntGauge,
-    config_reloads: IntCounterVec,
+    configuration: Arc<Configuration>,
     upgrades: IntCounterVec,
     access_log_dropped: IntCounter,
     panics: IntCounter,
@@ -83,37 +85,33 @@ impl Metrics {
         let tenants = Arc::new(Tenants::new(shards));
         let limits = Arc::new(Limits::new(shards));
         let signing = Arc::new(Signing::new(shards));
+        let keys = Arc::<Keys>::default();
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
         let connections = Arc::new(Connections::new(shards));
         let certificates = Arc::new(Certificates::default());
+        let configuration = Arc::<Configuration>::default();
         let sources = Arc::new(Sources::default());
         let store = Arc::<StoreSeries>::default();
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
         Scraped::register(&registry, signing.clone())?;
+        Scraped::register(&registry, keys.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
         Scraped::register(&registry, connections.clone())?;
         Scraped::register(&registry, certificates.clone())?;
+        Scraped::register(&registry, configuration.clone())?;
         Scraped::register(&registry, sources.clone())?;
         Scraped::register(&registry, Arc::new(store::Store(store.clone())))?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let config_reloads = counters(&registry, CONFIG_RELOADS, &["result"])?;
-        for result in [TAKEN, REFUSED] {
-            config_reloads.with_label_values(&[result]);
-        }
         Ok(Arc::new(Self {
             health: HealthFamilies::new(&registry)?,
             rejections: counters(&registry, REJECTIONS, &["flag"])?,
-            config_generation: gauge(&registry, CONFIG_GENERATION)?,
-            config_successful: gauge(&registry, CONFIG_SUCCESSFUL)?,
-            config_timestamp: gauge(&registry, CONFIG_TIMESTAMP)?,
-            config_reloads,
             upgrades: counters(&registry, UPGRADES, &["result"])?,
             access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
             panics: counter(&registry, PANICS)?,
@@ -122,10 +120,12 @@ impl Metrics {
             tenants,
             limits,
             signing,
+            keys,
             zones,
             cross_zone,
             connections,
             certificates,
+            configuration,
             sources,
             store,
         }))
@@ -175,6 +175,11 @@ impl Metrics {
     /// How limits are looked at at each scrape; the first one stays.
     pub fn watch_limits(&self, look: impl Fn() -> Vec<LimitGauges> + Send + Sync + 'static) {
         self.limits.watch(Box::new(look));
+    }
+
+    /// How the keys of signers are looked at at each scrape; the first one stays.
+    pub fn watch_keys(&self, look: impl Fn() -> Vec<KeyGauges> + Send + Sync + 'static) {
+        self.keys.watch(Box::new(look));
     }
 
     /// What exchanges with the store of a fleet's limits are counted in.
@@ -238,21 +243,9 @@ impl Metrics {
         self.rejections.with_label_values(&[flag])
     }
 
-    /// A configuration is at work; the first one of the process counts too.
-    pub fn config_taken(&self, generation: u64, now: SystemTime) {
-        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        self.config_tried(TAKEN, 1, now);
-    }
-
-    /// A configuration was refused; the one before stays at work.
-    pub fn config_refused(&self, now: SystemTime) {
-        self.config_tried(REFUSED, 0, now);
-    }
-
-    fn config_tried(&self, result: &str, successful: i64, now: SystemTime) {
-        self.config_successful.set(successful);
-        self.config_timestamp.set(unix_seconds(now));
-        self.config_reloads.with_label_values(&[result]).inc();
+    /// What is counted of configurations.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
     /// An upgrade was tried. The words are a closed set of the caller's.
@@ -302,12 +295,6 @@ fn counters(registry: &Registry, what: (&str, &str), labels: &[&str]) -> Result<
     Ok(counters)
 }
 
-fn gauge(registry: &Registry, what: (&str, &str)) -> Result<IntGauge> {
-    let gauge = IntGauge::with_opts(opts(what))?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
 /// Whole seconds since 1970; 0 before it.
 fn unix_seconds(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -317,20 +304,9 @@ fn unix_seconds(at: SystemTime) -> i64 {
 /// What an answer with [`Metrics::render`]'s text says it is.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const TAKEN: &str = "ok";
-const REFUSED: &str = "refused";
-
 const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "Always 1; which build runs.");
 const REJECTIONS: (&str, &str) =
     ("tollgate_rejections_total", "Requests that the gateway refused itself, by why.");
-const CONFIG_GENERATION: (&str, &str) =
-    ("tollgate_config_generation", "The configuration at work, counted from 1 as they are taken.");
-const CONFIG_SUCCESSFUL: (&str, &str) =
-    ("tollgate_config_last_reload_successful", "1 if the last reload was taken, 0 if it was refused.");
-const CONFIG_TIMESTAMP: (&str, &str) =
-    ("tollgate_config_last_reload_timestamp_seconds", "When the last reload was, taken or refused.");
-const CONFIG_RELOADS: (&str, &str) =
-    ("tollgate_config_reloads_total", "Configurations taken and refused; the first one counts too.");
 const UPGRADES: (&str, &str) =
     ("tollgate_upgrades_total", "Upgrades that this process tried, by how they ended.");
 const ACCESS_LOG_DROPPED: (&str, &str) =

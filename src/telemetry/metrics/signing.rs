@@ -1,13 +1,15 @@
 //! Which tokens signers gave out.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use ahash::RandomState;
 use prometheus::proto::{Metric, MetricType};
 
 use super::{
@@ -21,6 +23,9 @@ use crate::telemetry::shard::{Sharded, add};
 pub struct SignerSeries {
     tokens: Sharded<[AtomicU64; TokenResult::ALL.len()]>,
     held: AtomicU64,
+    /// How many of them each holder has; who has none is not in it.
+    holders: Mutex<HashMap<u64, u64>>,
+    hasher: RandomState,
 }
 
 impl SignerSeries {
@@ -38,28 +43,55 @@ impl SignerSeries {
 /// lives.
 pub struct HeldBytes {
     series: Arc<SignerSeries>,
+    holder: u64,
     bytes: u64,
 }
 
+/// How many bytes may be held for a signer.
+#[derive(Clone, Copy, Debug)]
+pub struct MostHeld {
+    /// By all requests together.
+    pub all: u64,
+    /// By those of one holder.
+    pub each: u64,
+}
+
 impl HeldBytes {
-    /// None yet.
-    pub fn none(series: Arc<SignerSeries>) -> Self {
-        Self { series, bytes: 0 }
+    /// None yet, for whoever this is: of the same holder all are counted together.
+    pub fn none(series: Arc<SignerSeries>, holder: impl Hash) -> Self {
+        // Under a seed of its own, so that nobody can choose with whom they are counted.
+        let holder = series.hasher.hash_one(holder);
+        Self { series, holder, bytes: 0 }
     }
 
-    /// Counts so many more, unless all requests of the signer would hold more than
-    /// `most`: false then.
+    /// Counts so many more; false if that is more than may be held.
     #[must_use]
-    pub fn add(&mut self, bytes: u64, most: u64) -> bool {
+    pub fn add(&mut self, bytes: u64, most: MostHeld) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let before = self.series.held.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        before.saturating_add(bytes) <= most
+        let mut holders = lock(&self.series.holders);
+        let own = holders.entry(self.holder).or_default();
+        *own += bytes;
+        before.saturating_add(bytes) <= most.all && *own <= most.each
     }
 }
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         self.series.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        let mut holders = lock(&self.series.holders);
+        if let Some(own) = holders.get_mut(&self.holder) {
+            *own = own.saturating_sub(self.bytes);
+            if *own == 0 {
+                holders.remove(&self.holder);
+            }
+        }
     }
 }
 
@@ -87,7 +119,11 @@ impl Signing {
     }
 
     pub(super) fn series(&self, name: &str) -> Arc<SignerSeries> {
-        let fresh = || Arc::new(SignerSeries { tokens: Sharded::new(self.shards), held: AtomicU64::new(0) });
+        let fresh = || {
+            let tokens = Sharded::new(self.shards);
+            let (held, holders, hasher) = Default::default();
+            Arc::new(SignerSeries { tokens, held, holders, hasher })
+        };
         lock(&self.series).entry(name.into()).or_insert_with(fresh).clone()
     }
 
@@ -133,12 +169,30 @@ mod tests {
     #[test]
     fn held_bytes_are_counted_until_they_are_gone_and_no_more_than_the_most_are() {
         let series = Signing::new(1).series("a");
-        let (mut one, mut two) = (HeldBytes::none(series.clone()), HeldBytes::none(series.clone()));
+        let (mut one, mut two) = (HeldBytes::none(series.clone(), 1), HeldBytes::none(series.clone(), 2));
+        let most = MostHeld { all: 100, each: 100 };
 
-        assert!(one.add(60, 100) && one.add(40, 100));
-        assert!(!two.add(1, 100));
+        assert!(one.add(60, most) && one.add(40, most));
+        assert!(!two.add(1, most));
         drop((one, two));
 
         assert_eq!(series.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_holds_their_share_leaves_the_rest_to_others_and_is_forgotten_afterwards() {
+        let series = Signing::new(1).series("a");
+        let of = |holder: &str| HeldBytes::none(series.clone(), holder);
+        let (mut one, mut again, mut other) = (of("greedy"), of("greedy"), of("other"));
+        let most = MostHeld { all: 100, each: 50 };
+
+        assert!(one.add(30, most) && again.add(20, most));
+        assert!(!again.add(1, most));
+        assert!(other.add(49, most));
+        drop(again);
+        assert!(one.add(20, most));
+        drop((one, other));
+
+        assert!(lock(&series.holders).is_empty());
     }
 }

@@ -23,7 +23,7 @@ fn used() -> Arc<Metrics> {
     metrics.tenant("billing").record(200);
     metrics.listener("public").handshake("TLSv1.3", true, Some("X25519"));
     metrics.rejection("rate_limited").inc();
-    metrics.config_taken(1, now);
+    metrics.configuration().taken(1, "0123", now);
     let certificate = "tls/\"api\".pem".to_owned();
     metrics.certificates(vec![CertificateExpiry { listener: "public".into(), certificate, at: now }]);
     metrics
@@ -73,6 +73,10 @@ fn every_sample_belongs_to_a_family_with_help_and_type_and_comes_once() {
         "tollgate_config_last_reload_successful",
         "tollgate_config_last_reload_timestamp_seconds",
         "tollgate_config_reloads_total",
+        "tollgate_config_info",
+        "tollgate_config_rollbacks_total",
+        "tollgate_config_unconfirmed",
+        "tollgate_certificate_reloads_total",
         "tollgate_certificate_expiry_timestamp_seconds",
         "tollgate_access_log_dropped_total",
         "tollgate_panics_total",
@@ -227,15 +231,18 @@ fn a_refused_reload_shows_while_the_generation_stays() {
     let metrics = Metrics::new().unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
 
-    metrics.config_taken(7, now);
-    metrics.config_refused(now + Duration::from_secs(60));
+    metrics.configuration().taken(6, "old", now);
+    metrics.configuration().taken(7, &"0123456789abcdef".repeat(4), now);
+    metrics.configuration().refused(now + Duration::from_secs(60));
     let text = metrics.render();
 
     let at = samples(&text);
     assert_eq!(at["tollgate_config_generation"], 7.0);
+    assert_eq!(at["tollgate_config_info{hash=\"0123456789ab\"}"], 1.0);
+    assert_eq!(text.matches("tollgate_config_info{").count(), 1);
     assert_eq!(at["tollgate_config_last_reload_successful"], 0.0);
     assert_eq!(at["tollgate_config_last_reload_timestamp_seconds"], 1_800_000_060.0);
-    assert_eq!(at["tollgate_config_reloads_total{result=\"ok\"}"], 1.0);
+    assert_eq!(at["tollgate_config_reloads_total{result=\"ok\"}"], 2.0);
     assert_eq!(at["tollgate_config_reloads_total{result=\"refused\"}"], 1.0);
 }
 

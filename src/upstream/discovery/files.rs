@@ -8,14 +8,14 @@
 //! that a file that is being written is not read half; but a writer that pauses
 //! longer has to write beside it and rename.
 
-use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use super::{
     super::FoundSet,
     history::{Answer, Odd},
 };
 use crate::{
-    config::{self, Unusable, upstream::EndpointSpec},
+    config::{self, Stamp, Unusable, upstream::EndpointSpec},
     telemetry::metrics::LookupResult,
 };
 
@@ -26,13 +26,6 @@ pub(super) struct Seen {
     read: Option<Stamp>,
     /// What was wrong then may have passed by now.
     again: bool,
-}
-
-/// By what a file is told from what it was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stamp {
-    File { device: u64, inode: u64, size: u64, changed: (i64, i64), written: (i64, i64) },
-    None(io::ErrorKind),
 }
 
 /// What a look found.
@@ -51,7 +44,7 @@ pub(super) fn look(path: &Path, seen: &mut Seen) -> FileLook {
 }
 
 fn look_by(read: impl FnOnce(&Path) -> Contents, path: &Path, seen: &mut Seen) -> FileLook {
-    let stamp = stamp(path);
+    let stamp = Stamp::of(path);
     let is_first = seen.last.is_none();
     let is_still = seen.last.replace(stamp) == Some(stamp);
     let is_known = seen.read == Some(stamp);
@@ -81,19 +74,6 @@ fn answer(contents: Contents, stamp: Stamp) -> Result<Answer, (LookupResult, Vec
         return Err((LookupResult::Empty, Vec::new()));
     }
     Ok(Answer { set: FoundSet::of_file(&endpoints), ttl: BETWEEN_LOOKS, odd: Odd::default() })
-}
-
-fn stamp(path: &Path) -> Stamp {
-    match std::fs::metadata(path) {
-        Ok(about) => Stamp::File {
-            device: about.dev(),
-            inode: about.ino(),
-            size: about.size(),
-            changed: (about.ctime(), about.ctime_nsec()),
-            written: (about.mtime(), about.mtime_nsec()),
-        },
-        Err(why) => Stamp::None(why.kind()),
-    }
 }
 
 /// From one look to the next; a change counts after two.

@@ -37,7 +37,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Found, FoundSet, live::locked};
+use super::{EndpointSource, Found, FoundSet, live::locked};
 use crate::{
     config::{Config, discovery::DiscoverySpec},
     telemetry::Metrics,
@@ -116,6 +116,23 @@ impl Discovery {
         }
     }
 
+    /// What the sources of a configuration stand for now, to be reminded of.
+    pub fn remembered(&self, config: &Config) -> Remembered {
+        let known = |source: EndpointSource| Some((self.shared.found.get(&source)?, source));
+        let sets = sources::wanted(config).into_keys().filter_map(known);
+        Remembered(sets.map(|(set, source)| (source, set)).collect())
+    }
+
+    /// Takes what sources stood for once as what they stand for now, where nothing is
+    /// known of them: until they are looked up with success, that is the best there is.
+    pub fn remind(&self, remembered: &Remembered) {
+        for (source, set) in &remembered.0 {
+            if !self.shared.found.knows(source) {
+                self.shared.found.learn(source, FoundSet::clone(set));
+            }
+        }
+    }
+
     /// Calls this whenever something changed, on a thread of its own: it may
     /// block. What changes within a moment is taken together. The first one stays.
     pub fn watch(&self, on_change: impl Fn() + Send + 'static) -> io::Result<()> {
@@ -140,6 +157,10 @@ impl Discovery {
         locked(&self.shared.sources).views(upstream, now)
     }
 }
+
+/// What sources stood for.
+#[derive(Default)]
+pub struct Remembered(Vec<(EndpointSource, Arc<FoundSet>)>);
 
 /// A start or a reload is held up for no longer.
 const LEARNING: Duration = Duration::from_secs(3);

@@ -147,7 +147,7 @@ routes:
     let afresh = "afresh: limit moves counts from zero";
     let changes: Vec<_> = lines.iter().filter(|line| line.contains("limit ")).collect();
     assert_eq!(changes.len(), 2, "{told:?}");
-    assert_eq!((*changes[0], *changes[1]), ("changed: limit moves", afresh));
+    assert_eq!((*changes[0], *changes[1]), ("changed: limit moves (rate)", afresh));
     assert!(gateway.stderr().contains("limit counts from zero: limit=moves"), "{}", gateway.stderr());
     assert_eq!(statuses(&gateway, &["/stays", "/moves", "/moves"]).await, [429, 200, 429]);
 

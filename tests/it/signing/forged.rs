@@ -4,7 +4,11 @@
 use serde_json::json;
 
 use super::{claims_of, only_token, signing};
-use crate::support::{Gateway, Origin, Request, Response, Tls, certs, request::HOST};
+use crate::support::{
+    Frames, Gateway, Origin, Request, Response, Tls, certs,
+    frames::{Outcome, get},
+    request::HOST,
+};
 
 const FORGED: &str = "f0rged-by-a-client";
 
@@ -74,6 +78,29 @@ async fn none_arrives_from_http_2() {
             let request = Request::get(path).header(name, FORGED).header(name, FORGED);
             let answer = client.send(&request).await;
             assert_not_there(&gateway, &answer, &format!("{path} {name}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn upper_case_does_not_come_through_http_2() {
+    let origin = Origin::start().await;
+    let gateway = gateway(&origin).await;
+
+    for (name, comes) in [("JWT", false), ("Jwt", false), ("jwt", true)] {
+        for path in ["/signed", "/plain", "/two"] {
+            let before = origin.requests().await;
+            let mut client = Frames::open(&gateway).await;
+            let mut fields = get(path);
+            fields.push((name.into(), FORGED.into()));
+
+            let stream = client.request(&fields, true).await;
+
+            let Outcome::Answer(status, body) = client.outcome(stream).await else {
+                assert!(!comes && origin.requests().await == before, "{name} {path}");
+                continue;
+            };
+            assert!(comes && status == 200 && !body.contains(FORGED), "{name} {path}: {status} {body}");
         }
     }
 }

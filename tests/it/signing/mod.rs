@@ -3,11 +3,13 @@
 
 mod bodies;
 mod forged;
+mod held;
 mod key_set;
+mod plugin;
 mod rotation;
 mod secrets;
 
-use std::time::SystemTime;
+use std::{fs, os::unix::fs::PermissionsExt, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 use tollgate::{
@@ -161,6 +163,37 @@ async fn bad_keys_stop_a_start_and_a_reload_keeps_the_good_ones() {
     assert!(refused.code != Some(0) && refused.stderr.contains("b.pem"), "{refused:?}");
     let echo = gateway.get("/").await.echo();
     claims_of(&gateway, only_token(&echo)).await;
+}
+
+#[tokio::test]
+async fn keys_may_be_credentials_of_the_service_manager() {
+    let origin = Origin::start().await;
+    let credentials = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let path = credentials.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // As `LoadCredential=jwt:FOLDER` names them, and another credential beside.
+    write("jwt_a.pem", &pem(Algorithm::Es256), 0o400);
+    write("tls.pem", "of somebody else", 0o400);
+    let signer = Signing {
+        signer: "signers: [{ name: default, issuer: \"https://gw.test\", keys: \"credential:jwt\" }]"
+            .to_owned(),
+        ..signing_with(&origin, "")
+    };
+    let folder = credentials.path().display().to_string();
+    let gateway = signer.env("CREDENTIALS_DIRECTORY", &folder).start().await;
+
+    let echo = gateway.get("/").await.echo();
+    let told = gateway.ask(&["keys", "status", "--json"]).await;
+    write("jwt_b.pem", "damaged", 0o400);
+    let refused = gateway.reload().await;
+
+    claims_of(&gateway, only_token(&echo)).await;
+    assert!(told.stdout.contains("\"jwt_a.pem\""), "{told:?}");
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(refused.stderr.contains("jwt_b.pem` holds no private key"), "{refused:?}");
 }
 
 #[tokio::test]

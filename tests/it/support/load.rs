@@ -70,6 +70,11 @@ impl Load {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        self.is_over()
+    }
+
     /// A refused connection is no loss: the client goes home.
     pub fn may_be_refused(&self) {
         self.refused.store(true, Ordering::Relaxed);

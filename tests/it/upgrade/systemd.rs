@@ -211,6 +211,24 @@ async fn what_a_dead_process_left_with_the_manager_serves_on() {
     assert_eq!(answer.status, 200);
 }
 
+#[tokio::test]
+async fn a_reload_is_told_and_a_refused_one_too() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+    manager.until("READY=1").await;
+
+    gateway.write_config("requests: { max_header_fields: 50 }");
+    assert_eq!(gateway.reload().await.code, Some(0));
+    manager.until("RELOADING=1").await;
+    let told = manager.until("READY=1").await;
+    assert!(told.iter().any(|(text, _)| text.contains("STATUS=serving: generation 2")), "{told:?}");
+
+    gateway.write_config("requests: { max_header_field: 50 }");
+    assert_eq!(gateway.reload().await.code, Some(78));
+    let told = manager.until("STATUS=reload refused").await;
+    assert!(told.iter().any(|(text, _)| text.contains("READY=1")), "{told:?}");
+}
+
 async fn start_under(manager: &Manager) -> (Origin, Gateway) {
     let origin = Origin::start().await;
     let gateway = super::builder(&origin).env("NOTIFY_SOCKET", &manager.path()).start().await;

@@ -51,6 +51,6 @@ in_every_language! {
     keys::what_it_cannot_use_in_a_key_set_spoils_no_other_key,
     once::a_token_counts_once_where_that_is_asked_for,
     proved::prove_finds_no_hole,
-    proved::prove_finds_that_the_plugins_body_hash_is_not_looked_at,
+    proved::prove_finds_no_hole_with_the_plugins_claims,
     starting::a_setting_that_is_wrong_starts_nothing,
 }

@@ -1,7 +1,7 @@
 //! `tollgate prove` against each example: nothing gets past it.
 
 use super::{language::Language, upstream::Upstream};
-use crate::prove::{BOUND, Fixture, wrong};
+use crate::prove::{BOUND, Fixture};
 
 pub async fn prove_finds_no_hole(language: Language) {
     for algorithm in ["ES256", "EdDSA", "PS256"] {
@@ -22,17 +22,28 @@ pub async fn prove_finds_no_hole(language: Language) {
     }
 }
 
-/// The examples look at no `payloadhash`, which their README says: that and nothing else
-/// is found.
-pub async fn prove_finds_that_the_plugins_body_hash_is_not_looked_at(language: Language) {
+pub async fn prove_finds_no_hole_with_the_plugins_claims(language: Language) {
     let made = ["--algorithm", "RS256", "--certificate", "gw.test"];
     let fixture = Fixture::with("profile: kong_upstream_jwt, bearer: true", &made).await;
-    let settings =
-        [("ISSUER", "https://gw.test"), ("AUDIENCE", "orders"), ("ALGORITHMS", "RS256"), ("BEARER", "1")];
+    let settings = [
+        ("ISSUER", "https://gw.test"),
+        ("AUDIENCE", "orders"),
+        ("ALGORITHMS", "RS256"),
+        ("BEARER", "1"),
+        ("REQUIRE_BIND", "body"),
+    ];
     let upstream = Upstream::start(language, &fixture.set, &settings).await;
 
-    let report = fixture.prove(upstream.address, &[]).await.json(1);
+    for body in [&[][..], &["--method", "POST", "--body", "hello"]] {
+        let report = fixture.prove(upstream.address, body).await.json(0);
 
-    assert_eq!(wrong(&report, "accepted"), ["another-body"], "{report}");
-    assert_eq!((&report["refused_wrongly"], &report["failed"]), (&0.into(), &0.into()), "{report}");
+        assert_eq!(report["ok"], true, "{report}");
+        let rows = report["probes"].as_array().unwrap();
+        let refused = rows.iter().filter(|row| row["expected"] == "refused").map(|row| &row["probe"]);
+        let refused: Vec<_> = refused.collect();
+        assert!(
+            ["another-body", "not-bound"].iter().all(|probe| refused.contains(&&(*probe).into())),
+            "{report}"
+        );
+    }
 }

@@ -24,7 +24,7 @@ use pingora_core::protocols::http::authority::{
     raw_target_authority, validate_request_authority, RawTargetAuthority,
 };
 use pingora_core::protocols::http::custom::CUSTOM_MESSAGE_QUEUE_SIZE;
-use pingora_core::protocols::http::v2::{client::Http2Session, write_body};
+use pingora_core::protocols::http::v2::client::Http2Session;
 
 /// Derive H2 `:path`, separating H1 absolute-form components ([RFC 9113 section 8.3.1]).
 ///
@@ -526,29 +526,20 @@ where
 
         let mut downstream_state = DownstreamStateMachine::new(session.as_mut().is_body_done());
 
+        // Tollgate: what of the body waits for the upstream's window, while its answer is
+        // read: an upstream may answer before it had all of it, and take the rest only as
+        // its answer is taken
+        let mut unsent: Option<Unsent> = None;
+
         // retry, send buffer if it exists
         let buffer = session.as_mut().get_retry_buffer();
         // Tollgate: or if the body was read before; then `request_body_filter` has it
         let was_read = downstream_state.is_done() && !session.as_mut().is_body_empty();
         if buffer.is_some() || was_read {
-            let sent = self
-                .send_body_to2(
-                    session,
-                    buffer,
-                    downstream_state.is_done(),
-                    client_body,
-                    ctx,
-                    write_timeout,
-                )
-                .await;
-            match sent {
-                // Tollgate: the upstream may have answered before it had all of it, and
-                // then its answer counts, as below
-                Err(e) if was_read && e.esource != pingora_error::ErrorSource::Downstream => {
-                    downstream_state.to_errored()
-                }
-                sent => drop(sent?),
-            }
+            let end_of_body = downstream_state.is_done();
+            unsent = self
+                .filter_body_to2(session, buffer, end_of_body, ctx)
+                .await?;
         }
 
         let mut response_state = ResponseStateMachine::new();
@@ -567,6 +558,7 @@ where
             || !response_state.is_done()
             || downstream_custom_read && !downstream_state.is_errored()
             || downstream_custom_write
+            || unsent.is_some()
         {
             // Use optional futures to allow using optional channels in select branches
             let custom_inject_rx_recv: OptionFuture<_> = downstream_custom_message_inject_rx
@@ -587,11 +579,23 @@ where
             // But we don't need to do the same because the h2 client_body pipe is unbounded (never block)
             tokio::select! {
                 // NOTE: cannot avoid this copy since h2 owns the buf
-                body = session.downstream_session.read_body_or_idle(downstream_state.is_done()), if downstream_state.can_poll() => {
+                // Tollgate: or what was read before is sent on
+                body = send_or_read(session.downstream_session.as_mut(), downstream_state.is_done(), &mut unsent, client_body, write_timeout), if downstream_state.can_poll() => {
                     debug!("downstream event");
                     let body = match body {
-                        Ok(b) => b,
+                        Ok(Event::Read(b)) => b,
+                        Ok(Event::Sent) => continue,
+                        Err(e) if e.esource == ErrorSource::Upstream => {
+                            // mark request done, attempt to drain receive
+                            warn!("Upstream h2 body send error: {e}");
+                            // upstream is what actually errored but we don't want to continue
+                            // polling the downstream body
+                            downstream_state.to_errored();
+                            unsent = None;
+                            continue;
+                        }
                         Err(e) => {
+                            unsent = None;
                             let wait_for_cache_fill = (!serve_from_cache.is_on() && support_cache_partial_read)
                                 || serve_from_cache.is_miss();
                             if wait_for_cache_fill {
@@ -619,44 +623,14 @@ where
                         }
                     };
                     let is_body_done = session.is_body_done();
-                    match self.send_body_to2(session, body, is_body_done, client_body, ctx, write_timeout).await {
-                        Ok(request_done) =>  {
-                            downstream_state.maybe_finished(request_done);
+                    match self.filter_body_to2(session, body, is_body_done, ctx).await {
+                        Ok(next) =>  {
+                            downstream_state.maybe_finished(next.as_ref().is_some_and(|next| next.end));
+                            unsent = next;
                         },
-                        Err(e) if e.esource == ErrorSource::Downstream => {
-                            // Downstream reset/errored while the upstream write was blocked
-                            // (e.g. on upstream flow control). Same policy as the read error
-                            // handling above: ignore the downstream error if the upstream
-                            // response is being admitted to cache, otherwise fail so the
-                            // downstream stream handles are dropped promptly.
-                            let wait_for_cache_fill = (!serve_from_cache.is_on() && support_cache_partial_read)
-                                || serve_from_cache.is_miss();
-                            if !wait_for_cache_fill {
-                                return Err(e);
-                            }
-                            // ignore downstream error so that upstream can continue to write cache
-                            downstream_state.to_errored();
-                            if !self.inner.suppress_proxy_warn_log(
-                                session,
-                                ctx,
-                                &e,
-                                ProxyWarnLogContext::DownstreamCache,
-                            ) {
-                                warn!(
-                                    "Downstream Error ignored during caching: {}, {}",
-                                    e,
-                                    self.inner.request_summary(session, ctx)
-                                );
-                            }
-                            // This will not be treated as a final error, but we should signal to
-                            // downstream session anyway.
-                            session.downstream_session.on_proxy_failure(e);
-                        },
+                        Err(e) if e.esource == ErrorSource::Downstream => return Err(e),
                         Err(e) => {
-                            // mark request done, attempt to drain receive
                             warn!("Upstream h2 body send error: {e}");
-                            // upstream is what actually errored but we don't want to continue
-                            // polling the downstream body
                             downstream_state.to_errored();
                         }
                     };
@@ -1049,15 +1023,14 @@ where
         res
     }
 
-    async fn send_body_to2(
+    /// Tollgate: what goes on now of the body, and is written by `send_or_read`.
+    async fn filter_body_to2(
         &self,
         session: &mut Session,
         mut data: Option<Bytes>,
         end_of_body: bool,
-        client_body: &mut h2::SendStream<bytes::Bytes>,
         ctx: &mut SV::CTX,
-        write_timeout: Option<Duration>,
-    ) -> Result<bool>
+    ) -> Result<Option<Unsent>>
     where
         SV: ProxyHttp + Send + Sync,
         SV::CTX: Send + Sync,
@@ -1079,51 +1052,112 @@ where
          * Although there is no harm writing empty byte to h2, unlike h1, we ignore it
          * for consistency */
         if !end_of_body && data.as_ref().is_some_and(|d| d.is_empty()) {
-            return Ok(false);
+            return Ok(None);
         }
 
-        let (data, end) = match data {
+        Ok(Some(match data {
             Some(data) => {
                 debug!("Write {} bytes body to h2 upstream", data.len());
-                (data, end_of_body)
+                Unsent { data, end: end_of_body }
             }
             None => {
                 debug!("Read downstream body done");
                 /* send a standalone END_STREAM flag */
-                (Bytes::new(), true)
+                Unsent { data: Bytes::new(), end: true }
             }
-        };
-
-        /* For H2 downstreams, race the upstream write against downstream stream
-         * closure. A write blocked on upstream flow control would otherwise keep the
-         * downstream stream handles referenced while a downstream RST_STREAM goes
-         * unobserved, pinning the downstream connection window credit until the
-         * write completes. */
-        if let Some(stream_close) = session.downstream_session.watch_h2_stream_close() {
-            tokio::select! {
-                biased;
-                res = write_body(client_body, data, end, write_timeout) => {
-                    res.map_err(|e| e.into_up())?;
-                }
-                close_result = stream_close => {
-                    return match close_result {
-                        Ok(reason) => Error::e_explain(
-                            H2Error,
-                            format!("downstream H2 stream closed (reason: {reason}) while writing body to upstream"),
-                        ),
-                        Err(e) => Err(e),
-                    }
-                    .map_err(|e| e.into_down());
-                }
-            }
-        } else {
-            write_body(client_body, data, end, write_timeout)
-                .await
-                .map_err(|e| e.into_up())?;
-        }
-
-        Ok(end_of_body)
+        }))
     }
+}
+
+/// Tollgate: a piece of a body on its way to the upstream.
+struct Unsent {
+    data: Bytes,
+    end: bool,
+}
+
+/// Tollgate: what became of the body.
+enum Event {
+    Read(Option<Bytes>),
+    Sent,
+}
+
+/// Tollgate: sends as much as the upstream takes now of what is unsent, and without any
+/// reads more. May be dropped at any time: nothing is lost.
+async fn send_or_read(
+    downstream: &mut pingora_core::protocols::http::ServerSession,
+    is_read: bool,
+    unsent: &mut Option<Unsent>,
+    client_body: &mut h2::SendStream<bytes::Bytes>,
+    write_timeout: Option<Duration>,
+) -> Result<Event> {
+    let Some(piece) = unsent else {
+        return downstream.read_body_or_idle(is_read).await.map(Event::Read);
+    };
+    /* Race the upstream write against the end of the downstream. A write blocked on upstream
+     * flow control would otherwise keep the downstream stream handles referenced while a
+     * downstream RST_STREAM goes unobserved, pinning the downstream connection window credit
+     * until the write completes. */
+    let gone = async {
+        if is_read {
+            return downstream.read_body_or_idle(true).await.err();
+        }
+        match downstream.watch_h2_stream_close() {
+            Some(close) => Some(match close.await {
+                Ok(reason) => Error::explain(
+                    H2Error,
+                    format!("downstream H2 stream closed (reason: {reason}) while writing body to upstream"),
+                ),
+                Err(e) => e,
+            }),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        sent = send_some(client_body, piece, write_timeout) => sent.map_err(|e| e.into_up())?,
+        Some(e) = gone => return Err(e.into_down()),
+    }
+    if piece.data.is_empty() {
+        *unsent = None;
+    }
+    Ok(Event::Sent)
+}
+
+/// Tollgate: as `write_body`, of which each step may be dropped.
+async fn send_some(
+    client_body: &mut h2::SendStream<bytes::Bytes>,
+    piece: &mut Unsent,
+    write_timeout: Option<Duration>,
+) -> Result<()> {
+    let length = piece.data.len();
+    // No room for nothing is given out, so that it is sent without.
+    let room = if length == 0 {
+        0
+    } else {
+        client_body.reserve_capacity(length);
+        let room = std::future::poll_fn(|cx| client_body.poll_capacity(cx));
+        let room = match write_timeout {
+            Some(t) => match time::timeout(t, room).await {
+                Ok(room) => room,
+                Err(_) => {
+                    return Error::e_explain(
+                        WriteTimedout,
+                        format!("while writing h2 request body, timeout: {t:?}"),
+                    )
+                }
+            },
+            None => room.await,
+        };
+        match room {
+            Some(room) => room.or_err(H2Error, "while waiting for capacity")?,
+            None => return Error::e_explain(H2Error, "cannot reserve capacity"),
+        }
+    };
+    let data = piece.data.split_to(room.min(length));
+    let end = piece.end && piece.data.is_empty();
+    client_body
+        .send_data(data, end)
+        .or_err(WriteError, "while writing h2 request body")
 }
 
 /* Read response header, body and trailer from h2 upstream and send them to tx */

@@ -1,0 +1,130 @@
+//! What a snapshot is made of that needs more than one section, or other files.
+//!
+//! Owns the order in which they are looked at, and what of a broken configuration is
+//! looked at all the same.
+
+use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
+
+use super::store;
+use crate::{
+    config::{
+        self, Config, Problems, Source, Sourced, listener::ListenerSpec, signer::SignerIndex,
+        tenant::TenantIndex, upstream::UpstreamSpec,
+    },
+    edge::ProxyProtocol,
+    identity::Tenants,
+    jwt::{Now, Signers},
+    limit::store::StoreSettings,
+    live::LiveState,
+    route::{Defaults, Names, Router, UpstreamIndex},
+    tls::{TlsTable, UpstreamTls},
+    upstream::{Upstream, peer::PeerTls},
+};
+
+/// What is built from more than one section or from other files.
+pub(super) struct Parts {
+    pub(super) tls: Vec<Option<Arc<TlsTable>>>,
+    pub(super) upstreams: Vec<Arc<Upstream>>,
+    pub(super) upstream_tls: Vec<Option<PeerTls>>,
+    pub(super) tenants: Tenants,
+    pub(super) router: Option<Router>,
+    pub(super) store: Option<Arc<StoreSettings>>,
+    pub(super) signers: Signers,
+}
+
+impl Parts {
+    pub(super) fn build(config: &Config, live: &LiveState, problems: &mut Problems) -> Self {
+        let now = SystemTime::now();
+        let tls = config.listeners.iter().map(|l| table(l, config, now, problems)).collect();
+        let upstream_tls: Vec<_> =
+            config.upstreams.iter().map(|u| upstream_tls(u, config, now, problems)).collect();
+        let place = live.place(&config.location);
+        let upstream = |(u, tls): (&Sourced<UpstreamSpec>, &Option<PeerTls>)| {
+            let known = live.upstream(&u.spec.name.as_str().into());
+            let endpoints = live.endpoints(&u.spec, config);
+            Arc::new(Upstream::new(&u.spec, endpoints, tls.as_ref(), &place, known))
+        };
+        let upstreams = config.upstreams.iter().zip(&upstream_tls).map(upstream).collect();
+        let tenants = Tenants::build(&config.tenants, &config.privatelink, &config.main, problems);
+        let defaults = Defaults {
+            max_body: config.requests.max_body.bytes(),
+            encoded_slash: config.requests.encoded_slash,
+        };
+        let router = Router::build(&config.routes, &defaults, &names(config), problems);
+        let store = store::settings(config, now, problems);
+        let resolve = |path: &Path| config.resolve(path);
+        let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
+        Self { tls, upstreams, upstream_tls, tenants, router, store, signers }
+    }
+}
+
+fn names(config: &Config) -> Names {
+    let upstreams = config.upstreams.iter().enumerate();
+    let tenants = config.tenants.iter().enumerate();
+    let signers = config.signers.iter().enumerate();
+    Names {
+        upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
+        tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
+        signers: signers.map(|(i, s)| (s.spec.name.clone(), SignerIndex(i))).collect(),
+    }
+}
+
+/// Adds what the parts of a broken configuration have wrong, without what may
+/// only follow from what is missing of it: nothing of an entry that is broken
+/// itself, no unknown upstream or tenant while one of those is broken.
+pub(super) fn everything_wrong(broken: config::Broken, live: &LiveState) -> Problems {
+    let mut problems = broken.problems;
+    let Some(rest) = broken.rest else { return problems };
+    let mut further = Problems::default();
+    Parts::build(&rest.config, live, &mut further);
+    rest.locate(&mut further);
+    let entry = |source: &Source| {
+        let end = source.key.find(']').map_or(source.key.len(), |at| at + 1);
+        (source.file.clone(), source.key.get(..end).unwrap_or_default().to_owned())
+    };
+    let bad: HashSet<_> = problems.iter().map(|problem| entry(&problem.source)).collect();
+    let is_bad = |section| bad.iter().any(|(_, key)| key.is_empty() || key.starts_with(section));
+    let (upstream_is_bad, tenant_is_bad) = (is_bad("upstreams"), is_bad("tenants"));
+    for problem in further.iter() {
+        let key = &problem.source.key;
+        let follows = (upstream_is_bad && key.ends_with(".upstream"))
+            || (tenant_is_bad && (key.contains(".tenants[") || key.starts_with("privatelink")));
+        if !follows && !bad.contains(&entry(&problem.source)) {
+            problems.add(problem.clone());
+        }
+    }
+    problems.sort();
+    problems
+}
+
+fn table(
+    listener: &Sourced<ListenerSpec>,
+    config: &Config,
+    now: SystemTime,
+    problems: &mut Problems,
+) -> Option<Arc<TlsTable>> {
+    let spec = listener.spec.tls.as_ref()?;
+    let resolve = |path: &Path| config.resolve(path);
+    TlsTable::build(spec, &listener.source.key("tls"), &resolve, now, problems).map(Arc::new)
+}
+
+pub(super) fn proxy_protocol(spec: &ListenerSpec) -> Option<Arc<ProxyProtocol>> {
+    spec.proxy_protocol.as_ref().and_then(ProxyProtocol::new).map(Arc::new)
+}
+
+pub(super) fn upstream_tls(
+    spec: &Sourced<UpstreamSpec>,
+    config: &Config,
+    now: SystemTime,
+    problems: &mut Problems,
+) -> Option<PeerTls> {
+    let tls = spec.spec.tls.as_ref()?;
+    let resolve = |path: &Path| config.resolve(path);
+    let built = UpstreamTls::build(tls, &spec.source.key("tls"), &resolve, now, problems)?;
+    Some(PeerTls {
+        server_name: tls.server_name.clone(),
+        ca: built.ca,
+        client: built.client,
+        identity: built.identity,
+    })
+}
