@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-verifiers lint advisories bench fuzz release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits
+.PHONY: help packages build run test test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -25,6 +25,14 @@ test: packages ## everything, from a clean checkout; HAProxy and nginx send PROX
 	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose
 	$(CARGO) test --locked
 
+# Needs root and some 300 MB under target/, for the image; each scenario has a machine
+# and a network of its own. Exits 77 where none can be had. The binaries are those of
+# `make test`, by its smallest test.
+test-system: packages ## the package under a real systemd: reload, upgrade, restart, crash, watchdog, purge, with clients throughout; FLAGS=--only=crash
+	@.ci/packages python3
+	$(CARGO) test --locked --no-run --test floors
+	python3 tests/system/system.py $(FLAGS)
+
 test-verifiers: packages ## the verifiers of conf/examples/verify in all four languages; Go and Rust are built first, 80 MB and 6 minutes
 	@.ci/packages python3-jwt python3-cryptography nodejs node-jose golang-go
 	$(CARGO) test --locked --test it -- verifiers:: --include-ignored
@@ -35,6 +43,7 @@ lint: packages ## format, clippy, documentation, dependencies
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
 	$(CARGO) deny check bans licenses sources
+	python3 tests/system/units.py
 
 advisories: ## known vulnerabilities of dependencies (fetches a database)
 	$(CARGO) deny check advisories
@@ -44,6 +53,20 @@ advisories: ## known vulnerabilities of dependencies (fetches a database)
 # (Graviton 3).
 release: packages ## the binary as it ships: fat LTO, 6 to 10 minutes; TARGET_CPU=x86-64-v3 for newer machines
 	$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate --example bare_pingora
+
+# DEB_BINARY=target/debug/tollgate packs that one; nothing is compiled then.
+DEB_BINARY ?= target/release/tollgate
+
+deb: packages ## target/debian/tollgate_*.deb: the binary as it ships, units, a default configuration, completions
+	$(if $(filter target/release/%,$(DEB_BINARY)),$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate)
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "installing cargo-deb: it writes Debian packages"; $(CARGO) install --locked cargo-deb; }
+	@mkdir -p target/package
+	strip --strip-unneeded -o target/package/tollgate $(DEB_BINARY)
+	target/package/tollgate completions bash >target/package/tollgate.bash
+	target/package/tollgate completions zsh >target/package/_tollgate
+	target/package/tollgate completions fish >target/package/tollgate.fish
+	systemd/deb/changelog >target/package/changelog
+	$(CARGO) deb --locked --no-build --no-dbgsym --no-strip $(DEB_FLAGS)
 
 bench: packages ## route look-up, pick, log line, headers; allocations counted
 	$(CARGO) bench --locked --bench hot_path --profile release -- --quick

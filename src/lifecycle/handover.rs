@@ -54,6 +54,9 @@ pub struct SocketNote {
 pub enum Word {
     /// The new process can serve; it accepts already. These sockets it took.
     Ready {
+        /// Its number, where it is no child of the old one's.
+        #[serde(default)]
+        pid: Option<u32>,
         /// Their addresses.
         taken: Vec<SocketAddr>,
     },
@@ -197,7 +200,7 @@ mod tests {
         let mut new = Line::of(other);
 
         assert!(is_silence(&old.hear::<Word>(Duration::from_millis(5)).unwrap_err()));
-        new.send(&Word::Ready { taken: vec![] }).unwrap();
+        new.send(&Word::Ready { pid: None, taken: vec![] }).unwrap();
         drop(new);
 
         assert!(matches!(old.hear(Duration::from_secs(9)).unwrap(), Word::Ready { .. }));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Found,
+    Found, between,
     handover::{Handover, Line, Word, is_end, is_silence},
 };
 
@@ -40,9 +40,14 @@ impl std::error::Error for NoHandover {}
 
 impl Heir {
     /// What the process before tells, if it started this one.
+    ///
+    /// To be called while there is one thread.
     pub fn of_environment() -> Result<Option<(Self, Handover, Vec<Found>)>, NoHandover> {
         if env::var_os(VARIABLE).is_none() {
             return Ok(None);
+        }
+        if between::is_wanted() {
+            between::step_behind().map_err(NoHandover)?;
         }
         let heard = line().and_then(|mut line| Ok((line.inherit(PATIENCE)?, line)));
         let ((told, fds), line) = match heard {
@@ -65,7 +70,7 @@ impl Heir {
 
     /// Says that it can serve, then waits to be the main process.
     pub fn await_turn(&mut self, taken: Vec<SocketAddr>) {
-        let mut heard = self.line.send(&Word::Ready { taken });
+        let mut heard = self.line.send(&Word::Ready { pid: Some(std::process::id()), taken });
         while heard.as_ref().err().is_none_or(is_silence) {
             match self.line.hear::<Word>(PATIENCE) {
                 Ok(Word::Serve) => return,

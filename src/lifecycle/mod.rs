@@ -2,6 +2,7 @@
 
 mod admin_socket;
 mod beginning;
+mod between;
 mod confirm;
 mod doors;
 mod files;

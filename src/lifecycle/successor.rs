@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    UpgradeFailed,
+    UpgradeFailed, between,
     handover::{Handover, Line, Word, is_end, is_silence},
     heir,
 };
@@ -18,6 +18,8 @@ use super::{
 pub(super) struct Successor {
     program: String,
     child: Child,
+    /// Where it is the child's child; see `between`.
+    grandchild: Option<u32>,
     line: Line,
     serves: bool,
 }
@@ -51,7 +53,7 @@ impl Successor {
         drop(command);
         let sockets: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let told = line.bequeath(told, &sockets);
-        let mut started = Self { program, child, line, serves: false };
+        let mut started = Self { program, child, grandchild: None, line, serves: false };
         match told {
             Ok(()) => Ok(started),
             Err(why) if is_end(&why) => Err(started.gone()),
@@ -61,7 +63,17 @@ impl Successor {
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.grandchild.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Makes it the child of whoever takes orphans, which is systemd, if there is a
+    /// process between the two. Its end is not seen from here any more.
+    pub fn let_go(&mut self) {
+        if self.grandchild.is_some() {
+            let _ = self.child.kill();
+            // An orphan is taken before its parent can be waited for.
+            let _ = self.child.wait();
+        }
     }
 
     /// Waits until it can serve. Returns the sockets that it took.
@@ -69,7 +81,10 @@ impl Successor {
         let began = Instant::now();
         loop {
             match self.line.hear(LOOK) {
-                Ok(Word::Ready { taken }) => return Ok(taken),
+                Ok(Word::Ready { pid, taken }) => {
+                    self.grandchild = pid.filter(|pid| *pid != self.child.id());
+                    return Ok(taken);
+                }
                 Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
                 Ok(_) => {}
                 Err(why) if is_silence(&why) => {}
@@ -125,6 +140,13 @@ impl Successor {
         }
     }
 
+    /// Whether it could be told.
+    fn tell(&self, signal: libc::c_int) -> bool {
+        let Ok(pid) = libc::pid_t::try_from(self.child.id()) else { return false };
+        // SAFETY: a plain system call; the number is its own until it is waited for.
+        unsafe { libc::kill(pid, signal) == 0 }
+    }
+
     fn status(&mut self) -> Option<ExitStatus> {
         let until = Instant::now() + ENDS;
         while Instant::now() < until {
@@ -140,7 +162,12 @@ impl Successor {
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if !self.serves {
+        if self.serves || !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // One between ends the other, and would leave it behind if it were killed.
+        let told = between::is_wanted() && self.tell(libc::SIGTERM) && self.status().is_some();
+        if !told {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -190,6 +190,7 @@ impl Upgrader {
         if !self.listening.share(&taken) {
             return Err(UpgradeFailed::Stopped);
         }
+        next.let_go();
         // Its own words reach systemd only after these.
         self.systemd.hand_over(next.pid());
         next.serve(ANSWERS);
@@ -200,7 +201,9 @@ impl Upgrader {
             left: self.shutdown.left(),
         };
         self.shutdown.hand_over();
-        self.clone().watch(next);
+        if !self.systemd.is_there() {
+            self.clone().watch(next);
+        }
         Ok(done)
     }
 
@@ -227,9 +230,6 @@ impl Upgrader {
                     return;
                 }
                 log::error!("the new process ended: {}", how.map_or_else(String::new, |how| how.to_string()));
-                if self.systemd.is_there() {
-                    return;
-                }
                 log::warn!("starting the old version again, with the same sockets");
                 let stops = Stops { after: RESCUE_PATIENCE, when: &|| false };
                 let again = self.start(self.program.running()).and_then(|mut again| {

@@ -179,3 +179,19 @@ fn json(told: &Exit, code: i32) -> Value {
     assert_eq!((told.code, told.stderr.as_str()), (Some(code), ""), "{told:?}");
     serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {}", told.stdout))
 }
+
+#[tokio::test]
+async fn the_man_page_names_every_verb() {
+    let page = std::fs::read_to_string("systemd/tollgate.8").unwrap();
+    let help = Gateway::cli(&["--help"]).await.stdout;
+
+    let commands = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let verbs: Vec<_> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    // As in `.B run` and `.BR keys ", " jwt`.
+    let bold: Vec<_> =
+        page.lines().filter(|line| line.starts_with(".B")).flat_map(str::split_whitespace).collect();
+
+    assert!(verbs.len() > 10, "{help}");
+    let missing: Vec<_> = verbs.iter().filter(|verb| !bold.contains(verb)).collect();
+    assert!(missing.is_empty(), "systemd/tollgate.8 does not tell of {missing:?}");
+}

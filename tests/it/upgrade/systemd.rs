@@ -14,7 +14,7 @@ use std::{
 
 use sendfd::RecvWithFd;
 
-use super::runs;
+use super::{children, kill, runs};
 use crate::support::{
     Gateway, Http1, Origin, PATIENCE, Request, config::Files, eventually, process::Process,
 };
@@ -52,6 +52,71 @@ async fn it_says_that_it_serves_leaves_its_sockets_and_names_the_next_process() 
     unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGTERM) };
     manager.until("STOPPING=1").await;
     eventually(PATIENCE, || async { !runs(pid) }).await;
+}
+
+// A manager looks after its own children alone: it would not see this one die, nor
+// wait for it.
+#[tokio::test]
+async fn the_next_process_is_no_child_of_one_that_drains() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+    let mut held = gateway.connect().await;
+    held.write("GET / HTTP/1.1\r\n").await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
+
+    assert_eq!(gateway.upgrade().await.code, Some(0));
+
+    let new = gateway.serving_pid().await;
+    assert_ne!(new, gateway.pid());
+    assert_eq!(children(gateway.pid()), [0; 0]);
+    manager.until(&format!("MAINPID={new}")).await;
+    assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
+    assert_eq!(gateway.first_ended().await, Some(0));
+    assert!(runs(new));
+}
+
+#[tokio::test]
+async fn how_the_next_process_ended_is_told_though_it_is_a_grandchild() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+
+    let (told, ()) = tokio::join!(gateway.upgrade(), async {
+        eventually(PATIENCE, || async { gateway.stderr().contains("the new process can serve") }).await;
+        let between = children(gateway.pid())[0];
+        kill(children(between)[0]);
+    });
+
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stderr.contains("signal: 9"), "{told:?}");
+    assert_eq!(children(gateway.pid()), [0; 0]);
+    assert_eq!(gateway.upgrade().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_grandchild_that_takes_too_long_is_ended() {
+    let manager = Manager::new();
+    // A metadata service that never answers: a start takes two seconds.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::start().await;
+    let gateway = super::builder(&origin)
+        .env("NOTIFY_SOCKET", &manager.path())
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap()))
+        .yaml("location: { zone: imds }")
+        .start()
+        .await;
+
+    let (told, grandchild) = tokio::join!(gateway.ask(&["upgrade", "--timeout", "1"]), async {
+        eventually(PATIENCE, || async {
+            let between = children(gateway.pid()).first().copied();
+            between.and_then(|between| children(between).first().copied())
+        })
+        .await
+    });
+
+    assert!(told.stderr.contains("could not serve within 1 s, and was ended"), "{told:?}");
+    assert!(!runs(grandchild));
+    assert_eq!(children(gateway.pid()), [0; 0]);
+    assert_eq!(gateway.get("/").await.status, 200);
 }
 
 #[tokio::test]
