@@ -34,8 +34,7 @@ def server_stream(pause: str) -> Callable:
             call.begin()
             how = call.ended()
         except (OSError, EOFError, struct.error) as error:
-            how = "cut" if isinstance(error, (EOFError, ssl.SSLEOFError)) else "reset"
-            how += ", told" if call.last is not None else ""
+            how = broken(error) + (", told" if call.last is not None else "")
         finally:
             tally.work.release(sock)
             sock.close()
@@ -148,6 +147,13 @@ class ServerStream(Unary):
     def reset(self, stream: int, code: int) -> None:
         del self.open[stream]
         self.how = "cut, told" if self.last is not None else f"RST_STREAM {code}"
+
+
+def broken(error: Exception) -> str:
+    """A stream's end by what its connection came to."""
+    if isinstance(error, TimeoutError):
+        return "silence"
+    return "cut" if isinstance(error, (EOFError, ssl.SSLEOFError)) else "reset"
 
 
 def is_good(block: bytes) -> bool:

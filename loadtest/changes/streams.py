@@ -2,7 +2,7 @@
 
 Owns how each of them ends. An upload is a request, and may be lost; the others are
 streams, of which it is told how they ended: `whole`, `1001` (a WebSocket that was
-told so), `cut` (an end in the middle) or `reset`.
+told so), `cut` (an end in the middle), `reset` or `silence` (no end at all).
 """
 
 import os
@@ -10,6 +10,7 @@ import select
 import time
 
 from aged_clients import read_head
+from calls import broken
 from work import Tally
 
 
@@ -47,8 +48,8 @@ def download(places, tally: Tally, args) -> None:
                 how = judged(piece, got)
                 got += len(piece)
                 time.sleep(max(0.0, began + got / PACE - time.monotonic()))
-        except (OSError, KeyError, ValueError):
-            how = "reset"
+        except (OSError, KeyError, ValueError) as error:
+            how = broken(error)
         finally:
             tally.work.release(sock)
     tally.stream(began, how)
@@ -73,10 +74,8 @@ def websocket(places, tally: Tally, _args) -> None:
             while not answer.endswith(b"\r\n\r\n"):
                 answer += exactly(sock, 1)
             how = echoes(sock, tally) if answer.startswith(b"HTTP/1.1 101 ") else f"answered {answer[:12]!r}"
-        except EOFError:
-            how = "cut"
-        except OSError:
-            how = "reset"
+        except (OSError, EOFError) as error:
+            how = broken(error)
         finally:
             tally.work.release(sock)
     tally.stream(began, how)

@@ -29,6 +29,7 @@ class Work:
 
     def hold(self, sock) -> None:
         """A stream's socket, which `stop` ends: nobody waits for a stream's own end."""
+        sock.settimeout(SILENCE)
         with self.lock:
             self.held.add(sock)
             if self.stopping.is_set():
@@ -119,3 +120,7 @@ def abort(sock) -> None:
         sock.shutdown(2)
     except OSError:
         pass
+
+
+# Longer than any pause in a stream.
+SILENCE = 90
