@@ -9,8 +9,9 @@ import ctypes
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import measure
 
@@ -22,6 +23,8 @@ class Account:
     processes: int
     files: int
     megabytes: float
+    # Open files by what they are: a path, or `socket`, `pipe` and the like.
+    kinds: dict[str, int]
 
 
 def adopt() -> None:
@@ -47,8 +50,8 @@ def processes(is_one: Callable[[str], bool]) -> list[int]:
 
 def taken(pids: list[int], origin_port: int) -> Account:
     kept = inodes_towards(origin_port)
-    files = sum(1 for pid in pids for name in links(pid) if name.removeprefix("socket:[").rstrip("]") not in kept)
-    return Account(len(pids), files, memory(pids))
+    names = [name for pid in pids for name in links(pid) if name.removeprefix("socket:[").rstrip("]") not in kept]
+    return Account(len(pids), len(names), memory(pids), dict(Counter(name.partition(":[")[0] for name in names)))
 
 
 def memory(pids: list[int]) -> float:
@@ -105,10 +108,6 @@ def settled(look: Callable[[], Account], wanted: Account, patience: float) -> Ac
         if done or time.monotonic() > deadline:
             return now
         time.sleep(0.2)
-
-
-def told(account: Account) -> dict:
-    return asdict(account)
 
 
 PR_SET_CHILD_SUBREAPER = 36

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--tollgate", default=gateway.TOLLGATE, metavar="PATH")
     parser.add_argument("--origin", default=str(peers.ROOT / "target" / "debug" / "origin"), metavar="PATH")
     parser.add_argument("--quick", action="store_true", help="a minute: 30 reloads, 4 upgrades, Tollgate alone")
-    parser.add_argument("--servers", help="with commas, of tollgate, nginx, haproxy (default all; --quick: tollgate)")
+    parser.add_argument("--servers", help="with commas (default all; --quick: tollgate)")
     parser.add_argument("--reloads", type=int, help="of Tollgate (default 200; --quick: 30)")
     parser.add_argument("--upgrades", type=int, help="of Tollgate (default 20; --quick: 4)")
     parser.add_argument("--peer-reloads", type=int, default=20, help="of each other server (default 20)")
@@ -68,7 +68,7 @@ def run_of(bench: ChangesBench, kind: type[Server], args: argparse.Namespace) ->
     """One server, changed under load: what was seen, its figures, and what does not hold."""
     ours = kind.name == "tollgate"
     counts = (args.reloads, args.upgrades) if ours else (args.peer_reloads, args.peer_upgrades)
-    if why := bench.missing(kind.name):
+    if why := bench.missing(kind.program):
         raise peers.PeerFailed(why)
     with kind(bench) as server:
         start = server.account()
@@ -122,7 +122,7 @@ def begun(bench: ChangesBench, server: Server, download: int) -> subprocess.Pope
     )
     bench.children.append(process)
     if process.stdout.readline() != "BEGUN\n":
-        raise peers.PeerFailed(f"clients of {server.name} did not begin:\n{bench.output(server.name)}")
+        raise peers.PeerFailed(f"clients of {server.name} did not begin:\n{bench.output(server.program)}")
     return process
 
 

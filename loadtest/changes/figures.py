@@ -94,7 +94,8 @@ def wrong(run: dict) -> list[str]:
     if end["processes"] > start["processes"]:
         said.append(f"{end['processes']} processes are left, {start['processes']} there were")
     if end["files"] > start["files"]:
-        said.append(f"{end['files']} files are open, {start['files']} there were")
+        more = Counter(end["kinds"]) - Counter(start["kinds"])
+        said.append(f"{end['files']} files are open, {start['files']} there were; more: {dict(more)}")
     return said
 
 

@@ -61,6 +61,8 @@ class Server:
     """A server that runs; a context manager that ends all of its processes."""
 
     name = ""
+    # Its binary, and whose template its configuration is made from.
+    program = ""
     # Whether a WebSocket that is cut at the ceiling is told so, by 1001.
     tells_websockets = False
 
@@ -93,10 +95,11 @@ class Server:
 
     def configure(self) -> None:
         values = {**self.values, "VERSION": self.expected.decode()}
-        self.conf = self.bench.write(HERE / f"changes.{self.name}.in", f"{self.name}.conf", values)
+        self.conf = self.bench.write(HERE / f"changes.{self.program}.in", f"{self.name}.conf", values)
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return self.bench.spawn(self.name, peers.PROXY_CPU, [self.bench.binaries[self.name], *arguments])
+        command = [self.bench.binaries[self.program], *arguments]
+        return self.bench.spawn(self.program, peers.PROXY_CPU, command)
 
     def pids(self) -> list[int]:
         return account.processes(self.is_one)
@@ -116,7 +119,7 @@ class Server:
             refused = answered(self.plain, "/version", self.expected, 60)
         except (subprocess.CalledProcessError, peers.PeerFailed) as failure:
             said = getattr(failure, "stderr", None) or failure
-            raise peers.PeerFailed(f"{kind} of {self.name}: {said}\n{self.bench.output(self.name)}") from None
+            raise peers.PeerFailed(f"{kind} of {self.name}: {said}\n{self.bench.output(self.program)}") from None
         serves = time.monotonic() - asked
         self.finish(kind)
         self.bench.bury()
@@ -137,7 +140,7 @@ class Server:
 
 
 class Tollgate(Server):
-    name = "tollgate"
+    name = program = "tollgate"
 
     def __init__(self, bench: ChangesBench) -> None:
         super().__init__(bench)
@@ -169,7 +172,7 @@ class Tollgate(Server):
 class Nginx(Server):
     """A reload is `nginx -s reload`; an upgrade USR2, and QUIT for the old master once new workers answer."""
 
-    name = "nginx"
+    name = program = "nginx"
 
     def start(self) -> None:
         self.spawn(*self.arguments).wait(10)
@@ -207,7 +210,13 @@ class Nginx(Server):
 class Haproxy(Server):
     """USR2 makes the master read its files and run its program anew: a reload and an upgrade in one."""
 
-    name = "haproxy"
+    name = program = "haproxy"
+    # How a worker that ends treats connections on which nothing is under way.
+    idle = ""
+
+    def __init__(self, bench: ChangesBench) -> None:
+        super().__init__(bench)
+        self.values["IDLE"] = self.idle
 
     def start(self) -> None:
         self.master = self.spawn("-Ws", "-f", self.conf).pid
@@ -219,6 +228,13 @@ class Haproxy(Server):
         kill(self.master, signal.SIGUSR2)
 
     upgrade = reload
+
+
+class HaproxyIdle(Haproxy):
+    """With the option that leaves them open until their next answer."""
+
+    name = "haproxy-idle"
+    idle = "option idle-close-on-response"
 
 
 def answered(port: int, path: str, expected: bytes, patience: float) -> int:
@@ -244,4 +260,4 @@ def kill(pid: int, which: signal.Signals) -> None:
 
 # Debian puts servers where a user's PATH does not look.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-SERVERS = {"tollgate": Tollgate, "nginx": Nginx, "haproxy": Haproxy}
+SERVERS = {"tollgate": Tollgate, "nginx": Nginx, "haproxy": Haproxy, "haproxy-idle": HaproxyIdle}

@@ -43,7 +43,7 @@ def download(places, tally: Tally, args) -> None:
             reader = sock.makefile("rb", buffering=PIECE)
             head = read_head(reader)
             how = "whole" if head[b":status"] == b"200" else f"status {head[b':status'].decode()}"
-            while how == "whole" and got < args.download:
+            while how == "whole" and got < args.download and not tally.is_over:
                 piece = reader.read(min(PIECE, args.download - got))
                 how = judged(piece, got)
                 got += len(piece)

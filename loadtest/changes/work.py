@@ -9,6 +9,8 @@ close` or GOAWAY says. Times are of the system's monotonic clock, which all
 processes share.
 """
 
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -116,8 +118,10 @@ class Tally:
 
 
 def abort(sock) -> None:
+    """Wakes who reads it; its end is a reset, since one in peace may leave the server waiting for room to write in."""
     try:
-        sock.shutdown(2)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
 
