@@ -45,10 +45,13 @@ type OfSigner = (Arc<str>, KeyId);
 #[derive(Default)]
 pub struct Signers {
     signers: Vec<Signer>,
-    verifiers: Vec<Box<[(Verifier, Vec<IpNet>)]>>,
+    verifiers: Vec<Verifiers>,
     retired: Vec<(Arc<str>, Arc<Record>)>,
     set: Mutex<Option<Arc<KeySet>>>,
 }
+
+/// Who verifies a signer's tokens, and from where each fetches the key set.
+type Verifiers = Box<[(Verifier, Vec<IpNet>)]>;
 
 /// What there is to say of a key.
 #[derive(Clone, Debug)]
@@ -210,7 +213,7 @@ fn signer(spec: &SignerSpec, members: Vec<Member>, now: Now) -> Option<Signer> {
     Some(Signer::new(spec, claims, ring))
 }
 
-fn verifiers(specs: &[VerifierSpec]) -> Box<[(Verifier, Vec<IpNet>)]> {
+fn verifiers(specs: &[VerifierSpec]) -> Verifiers {
     let verifier = |spec: &VerifierSpec| Verifier {
         name: spec.name.as_str().into(),
         instances: usize::from(spec.instances),
