@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{At, Rules};
 use crate::config::{
-    signer::{Algorithm, BindSpec, BodySpec, ClaimSpec, ProfileSpec, SignerSpec},
+    signer::{Algorithm, BindSpec, BodySpec, ClaimSpec, MOST_INSTANCES, ProfileSpec, SignerSpec},
     types::{ByteSize, Span},
 };
 
@@ -144,9 +144,6 @@ fn check_verifiers(signer: &SignerSpec, at: &mut At<'_>) {
         at.range(&format!("verifiers[{index}].instances"), verifier.instances, 1, MOST_INSTANCES);
     }
 }
-
-/// So many addresses of a verifier are told from each other.
-const MOST_INSTANCES: u8 = crate::jwt::MOST_INSTANCES as u8;
 
 /// For how long verifiers may keep the key set.
 const KEPT: Span = Span::secs(300);
