@@ -260,6 +260,9 @@ fn jwt() -> FieldName {
     "JWT".parse().unwrap_or_else(|_| unreachable!())
 }
 
+/// So many addresses of a verifier are told from each other.
+pub const MOST_INSTANCES: u8 = 64;
+
 fn one() -> u8 {
     1
 }
@@ -267,6 +270,3 @@ fn one() -> u8 {
 fn ten_minutes() -> Span {
     Span::secs(600)
 }
-
-/// How many instances of a verifier may be waited for: their addresses are kept.
-pub const MOST_INSTANCES: u8 = 64;

@@ -34,7 +34,7 @@ pub use key::SigningKey;
 pub use key_set::KeySet;
 pub use memory::Remembered;
 pub use public_keys::{KeySetFlaw, PublicKeys, PublicKind};
-pub use rotation::{Fetches, KeyState, MOST_INSTANCES, Now};
+pub use rotation::{Fetches, KeyState, Now};
 pub use signature::SignError;
 pub use signer::{Draft, Signer, Token};
 pub use signers::{JwtLive, KeyStatus, Signers, VerifierStatus};

@@ -30,6 +30,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::signer::MOST_INSTANCES;
+
 /// What time it is, on both clocks: the one that verifiers compare with, which may
 /// step, and the one that does not.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ impl Fetches {
     /// Counts one more.
     pub fn add(&mut self, from: IpAddr) {
         self.count += 1;
-        if self.addresses.len() < MOST_INSTANCES {
+        if self.addresses.len() < usize::from(MOST_INSTANCES) {
             self.addresses.insert(from);
         }
     }
@@ -162,9 +164,6 @@ impl Terms {
     }
 }
 
-/// So many addresses of a verifier are told from each other.
-pub const MOST_INSTANCES: usize = crate::config::signer::MOST_INSTANCES as usize;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -236,7 +235,7 @@ mod tests {
 
         (0..100).for_each(|last| fetches.add(address(last)));
 
-        assert_eq!((fetches.count, fetches.addresses.len()), (100, MOST_INSTANCES));
+        assert_eq!((fetches.count, fetches.addresses.len()), (100, usize::from(MOST_INSTANCES)));
     }
 
     #[test]

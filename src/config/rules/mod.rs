@@ -61,7 +61,7 @@ impl At<'_> {
         !self.lost.iter().any(|lost| lost == MERGE || inside(lost))
     }
 
-    fn range<T: Display + PartialOrd>(&mut self, key: impl Display, value: T, from: T, to: T) {
+    fn range<T: Display + PartialOrd>(&mut self, key: &str, value: T, from: T, to: T) {
         if value < from || value > to {
             self.error(key, format!("`{value}` is out of range; write something from `{from}` to `{to}`"));
         }

@@ -32,7 +32,7 @@ async fn assert_bound(gateway: &Gateway, answer: &Response, body: &[u8]) {
     assert_eq!(line["bytes_in"], body.len(), "{line}");
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
