@@ -311,12 +311,12 @@ impl Reloader {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::limit::LimitLive;
 
     /// In the folder, with what is in its `tollgate.yaml`.
-    fn reloader(folder: &tempfile::TempDir) -> Arc<Reloader> {
+    pub fn reloader(folder: &tempfile::TempDir) -> Arc<Reloader> {
         let (live, metrics) = (Arc::new(LiveState::default()), Metrics::new().unwrap());
         let path = folder.path().join("tollgate.yaml");
         let first = Snapshot::load(&path, 1, &live, &metrics, |_| {}).unwrap().0;
