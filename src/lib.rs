@@ -56,6 +56,14 @@
 //! nothing else, without a reload. A start and a reload wait, for 3 s at most, until
 //! names that are new were looked up once.
 //!
+//! # What changes by itself, and what by a word
+//!
+//! The configuration changes by a word alone: [`lifecycle::Reloader`] builds the next
+//! snapshot, tells by a [`lifecycle::Plan`] what is different, and swaps. It keeps the
+//! one before, whole, for the way back; what is reloaded until it is confirmed goes that
+//! way by itself. Endpoints, and certificates whose files change, make a snapshot of the
+//! same generation.
+//!
 //! # Who can serve
 //!
 //! [`upstream::health`] asks endpoints on a thread of its own and writes into

@@ -140,6 +140,16 @@ impl LiveState {
     }
 }
 
+#[cfg(test)]
+impl LiveState {
+    /// Every upstream of which something is known.
+    pub fn known_upstreams(&self) -> Vec<String> {
+        let mut names: Vec<_> = locked(&self.upstreams).keys().map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    }
+}
+
 /// A panic elsewhere breaks no promise of these values.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

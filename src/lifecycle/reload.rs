@@ -329,3 +329,71 @@ impl Reloader {
         self.live.sweep();
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::limit::LimitLive;
+
+    /// In the folder, with what is in its `tollgate.yaml`.
+    pub fn reloader(folder: &tempfile::TempDir) -> Arc<Reloader> {
+        let (live, metrics) = (Arc::new(LiveState::default()), Metrics::new().unwrap());
+        let path = folder.path().join("tollgate.yaml");
+        let first = Snapshot::load(&path, 1, &live, &metrics, |_| {}).unwrap().0;
+        let LimitLive { fleet, clock, .. } = &live.limits;
+        let followers = Followers {
+            health: Arc::new(HealthChecks::start(metrics.clone()).unwrap()),
+            discovery: Arc::new(Discovery::start(live.found.clone(), &metrics).unwrap()),
+            store: Arc::new(Store::start(fleet.clone(), *clock, &metrics).unwrap()),
+        };
+        Arc::new(Reloader::new(path, Arc::new(Current::new(first)), live, metrics, followers))
+    }
+
+    fn write(folder: &tempfile::TempDir, name: &str) {
+        let text = format!(
+            "listeners: [{{ name: web, address: '127.0.0.1:0' }}]\n\
+             limits: [{{ name: {name}, rate: 1/s, burst: 1 }}]\n\
+             upstreams: [{{ name: {name}, endpoints: [{{ address: '127.0.0.1:1' }}] }}]\n\
+             routes: [{{ name: {name}, to: [{{ upstream: {name} }}] }}]\n"
+        );
+        std::fs::write(folder.path().join("tollgate.yaml"), text).unwrap();
+    }
+
+    #[test]
+    fn a_dry_run_leaves_no_experience_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, "serving");
+        let reloader = reloader(&folder);
+        write(&folder, "asked");
+
+        let told = reloader.dry_run().unwrap();
+
+        assert_eq!(told.plan.changes.len(), 6, "{told:?}");
+        assert_eq!(reloader.live.known_upstreams(), ["serving"]);
+        assert_eq!(reloader.live.limits.known(), 1);
+        assert_eq!(reloader.current.load().generation, 1);
+    }
+
+    #[test]
+    fn what_a_former_snapshot_knows_is_kept_for_the_way_back_and_for_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["one", "two", "three"];
+        write(&folder, names[0]);
+        let reloader = reloader(&folder);
+        for name in &names[1..] {
+            write(&folder, name);
+            reloader.reload().unwrap();
+        }
+        // Health checks and discovery hold what they follow until they hear of the next.
+        let known = || reloader.live.known_upstreams();
+        reloader.live.sweep();
+        assert_eq!(known(), ["three", "two"]);
+
+        reloader.rollback().unwrap();
+        reloader.live.sweep();
+
+        assert_eq!(known(), ["three", "two"]);
+        assert_eq!(reloader.current.load().config().routes[0].spec.name.as_str(), "two");
+        assert_eq!((reloader.live.limits.known(), reloader.former().unwrap().generation), (2, 3));
+    }
+}

@@ -179,7 +179,11 @@ const TOLD_AFTER: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Source;
+    use crate::{
+        config::Source,
+        lifecycle::reload::tests::reloader,
+        tls::testing::{self, Kind, VALID},
+    };
 
     fn files(text: &str) -> TlsFiles {
         let folder = tempfile::tempdir().unwrap();
@@ -201,6 +205,45 @@ mod tests {
         let other = files("");
         assert!(!renewals.is_to_try(&other, now + BETWEEN_TRIES));
         assert!(renewals.is_to_try(&other, now + BETWEEN_TRIES));
+    }
+
+    #[test]
+    fn what_does_not_fit_for_a_minute_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let authority = testing::ca("Test root").unwrap();
+        let issue = || testing::leaf(&authority, &["a.test"], Kind::Ecdsa, VALID).unwrap();
+        let (old, new) = (issue(), issue());
+        write("a.pem", &old.chain);
+        write("a.key", &old.key);
+        let tls = "tls: { certificates: [{ chain: a.pem, key: a.key }] }";
+        write("tollgate.yaml", &format!("listeners: [{{ name: web, address: '127.0.0.1:0', {tls} }}]"));
+        let (reloader, now) = (reloader(&folder), Instant::now());
+        let counted = |result: &str| {
+            let name = format!("tollgate_certificate_reloads_total{{result=\"{result}\"}} ");
+            let page = reloader.metrics.render();
+            page.lines().find_map(|line| line.strip_prefix(&name)).unwrap().to_owned()
+        };
+        let looks = |after: Duration| (0..2).for_each(|_| reloader.look_at_certificates(now + after));
+
+        write("a.pem", &new.chain);
+        looks(Duration::ZERO);
+        looks(TOLD_AFTER - BETWEEN_LOOKS);
+        assert_eq!((reloader.misfits(now).len(), counted("refused")), (1, "0".to_owned()));
+        looks(TOLD_AFTER);
+        looks(TOLD_AFTER * 2);
+        assert_eq!(reloader.misfits(now + TOLD_AFTER)[0].for_seconds, TOLD_AFTER.as_secs());
+        assert_eq!((counted("refused"), counted("ok")), ("1".to_owned(), "0".to_owned()));
+
+        write("a.key", &new.key);
+        looks(TOLD_AFTER * 3);
+
+        assert_eq!(
+            (reloader.misfits(now).len(), counted("refused"), counted("ok")),
+            (0, "1".into(), "1".into())
+        );
+        let serving = reloader.current.load();
+        assert_eq!((serving.generation, serving.certificates().count()), (1, 1));
     }
 
     #[test]

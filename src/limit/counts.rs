@@ -54,6 +54,12 @@ impl LimitLive {
         self.locked().retain(|_, (counts, _)| counts.is_held());
     }
 
+    /// How many limits have counts.
+    #[cfg(test)]
+    pub fn known(&self) -> usize {
+        self.locked().len()
+    }
+
     fn locked(&self) -> MutexGuard<'_, HashMap<Basis, (Counts, Arc<KeyNames>)>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
