@@ -345,6 +345,7 @@ pub(super) mod tests {
             health: Arc::new(HealthChecks::start(metrics.clone()).unwrap()),
             discovery: Arc::new(Discovery::start(live.found.clone(), &metrics).unwrap()),
             store: Arc::new(Store::start(fleet.clone(), *clock, &metrics).unwrap()),
+            systemd: Arc::new(Systemd::new(false)),
         };
         Arc::new(Reloader::new(path, Arc::new(Current::new(first)), live, metrics, followers))
     }

@@ -6,7 +6,7 @@ use crate::config::location::LocationSpec;
 impl Rules for LocationSpec {
     fn check(&self, at: &mut At<'_>) {
         for (index, entry) in self.gateways_per_zone.iter().enumerate() {
-            at.range(format!("gateways_per_zone[{index}].gateways"), entry.gateways, 1, 100_000);
+            at.range(&format!("gateways_per_zone[{index}].gateways"), entry.gateways, 1, 100_000);
             let earlier = self.gateways_per_zone.iter().take(index);
             if earlier.map(|other| &other.zone).any(|zone| *zone == entry.zone) {
                 let text = format!("`{}` is counted already; write each zone once", entry.zone);

@@ -141,7 +141,7 @@ fn check_verifiers(signer: &SignerSpec, at: &mut At<'_>) {
             let text = "it can never fetch the key set; write the networks that it is in, as `[10.0.1.0/24]`";
             at.error(format!("verifiers[{index}].networks"), text);
         }
-        at.range(format!("verifiers[{index}].instances"), verifier.instances, 1, MOST_INSTANCES);
+        at.range(&format!("verifiers[{index}].instances"), verifier.instances, 1, MOST_INSTANCES);
     }
 }
 

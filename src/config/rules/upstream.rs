@@ -56,7 +56,7 @@ fn check_failover(upstream: &UpstreamSpec, at: &mut At<'_>) {
         [("upstream", upstream.max_in_flight.upstream), ("endpoint", upstream.max_in_flight.endpoint)]
     {
         if let Some(most) = most {
-            at.range(format!("max_in_flight.{key}"), most, 1, u32::MAX);
+            at.range(&format!("max_in_flight.{key}"), most, 1, u32::MAX);
         }
     }
     let most = &upstream.max_in_flight;
