@@ -64,6 +64,15 @@
 //! way by itself. Endpoints, and certificates whose files change, make a snapshot of the
 //! same generation.
 //!
+//! # Who follows
+//!
+//! [`lifecycle::Upgrader`] starts the program that is installed now and gives it the
+//! listening sockets and what is known, a [`lifecycle::Handover`]. The new process is a
+//! [`lifecycle::Heir`] until the old one lets it serve: it begins as any other, takes
+//! sockets by their address ([`lifecycle::Sockets`]), and says that it can serve when a
+//! connection came through its workers ([`lifecycle::Pulse`]), which feeds systemd's
+//! watchdog too. systemd's store and socket units are another way for the same sockets.
+//!
 //! # Who can serve
 //!
 //! [`upstream::health`] asks endpoints on a thread of its own and writes into

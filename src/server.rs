@@ -81,6 +81,7 @@ impl std::error::Error for StartError {}
 /// Serves the configuration at `path` until a signal ends it. What the process before
 /// hands over, or systemd, is taken first.
 pub fn run(path: &Path) -> Result<(), StartError> {
+    lifecycle::hold_back();
     let program = Program::of_process().map_err(StartError::Program)?;
     match Heir::of_environment().map_err(StartError::Handover)? {
         None => {

@@ -43,7 +43,7 @@ pub use pulse::Pulse;
 pub use reload::{Followers, Refused, Reloaded, Reloader};
 pub use renewal::{MisfitStatus, watch_certificates};
 pub use shutdown::{DrainRequest, Left, Shutdown};
-pub use signals::{Signals, UPGRADES};
+pub use signals::{Signals, UPGRADES, hold_back};
 pub use sockets::{BindError, Sockets};
 pub use systemd::Systemd;
 pub use upgrade::{UpgradeFailed, Upgraded, Upgrader};

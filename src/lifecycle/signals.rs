@@ -33,6 +33,8 @@ impl ShutdownSignalWatch for Signals {
             log::error!("signals cannot be heard; ending");
             return ShutdownSignal::FastShutdown;
         };
+        // Those that came since the start are heard now.
+        mask(libc::SIG_UNBLOCK);
         loop {
             tokio::select! {
                 _ = heard.hangup.recv() => self.reload(),
@@ -47,6 +49,26 @@ impl ShutdownSignalWatch for Signals {
                 asked = self.shutdown.asked() => return self.drain("operator", asked.accept_for, heard).await,
             }
         }
+    }
+}
+
+/// Has the signals wait that would end a process which does not listen yet, though it
+/// may serve already: they are heard once it does.
+///
+/// To be called while there is one thread: others do as the one that started them.
+pub fn hold_back() {
+    mask(libc::SIG_BLOCK);
+}
+
+fn mask(how: libc::c_int) {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: the first call fills the set in, and the numbers are signals.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut());
     }
 }
 

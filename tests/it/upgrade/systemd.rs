@@ -235,6 +235,23 @@ async fn start_under(manager: &Manager) -> (Origin, Gateway) {
     (origin, gateway)
 }
 
+#[tokio::test]
+async fn who_is_told_something_while_it_begins_does_not_end_of_it() {
+    let files = serving();
+    for _ in 0..5 {
+        let process = spawn(&files, &[]);
+        eventually(PATIENCE, || async { process.stderr().contains("listening: ") }).await;
+
+        // At once: it serves before it listens to signals.
+        process.signal(libc::SIGHUP);
+        process.signal(libc::SIGUSR1);
+
+        eventually(PATIENCE, || async { process.stderr().contains("snapshot published: generation=2") })
+            .await;
+        assert!(process.ended().is_none());
+    }
+}
+
 /// Files of a gateway that answers by itself.
 fn serving() -> Files {
     let files = Files::new();
