@@ -43,6 +43,7 @@ lint: packages ## format, clippy, documentation, dependencies
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --lib
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny: it checks licences and sources"; $(CARGO) install --locked cargo-deny; }
 	$(CARGO) deny check bans licenses sources
+	@.ci/packages python3
 	python3 tests/system/units.py
 
 advisories: ## known vulnerabilities of dependencies (fetches a database)
