@@ -82,10 +82,11 @@ fn is_same_stream(journal: &str, file: Option<(u64, u64)>) -> bool {
 }
 
 /// Pingora logs each client's faults as errors, one line each: whoever connects
-/// could fill the disk. The gateway counts them by reason. And `redis` logs every try
+/// could fill the disk. The gateway counts them by reason. It calls a pooled connection
+/// that its own watcher still holds an error too; another one is made. And `redis` logs every try
 /// to connect, of which the store's own lines tell the first and the last.
 const DEFAULT_FILTERS: &str = "info,pingora=warn,pingora_proxy=off,pingora_core::protocols=off,\
-    pingora_core::apps=off,pingora_core::services=warn,redis=off";
+    pingora_core::apps=off,pingora_core::connectors=off,pingora_core::services=warn,redis=off";
 
 #[cfg(test)]
 mod tests {
@@ -107,6 +108,7 @@ mod tests {
         assert!(!shows("pingora_proxy", Level::Error));
         assert!(!shows("pingora_core::protocols::http", Level::Error));
         assert!(!shows("pingora_core::apps", Level::Error));
+        assert!(!shows("pingora_core::connectors", Level::Error));
         assert!(shows("pingora_core::services::listening", Level::Warn));
         assert!(shows("pingora_core::server", Level::Warn));
         assert!(!shows("pingora_core::server", Level::Info));
