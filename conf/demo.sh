@@ -16,6 +16,8 @@ fi
 children=()
 end() {
   trap - EXIT INT TERM
+  # After an upgrade it is no child of this shell.
+  "$bin/tollgate" drain --no-wait --socket .demo/admin.sock >/dev/null 2>&1 || true
   for pid in "${children[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
 }
@@ -61,8 +63,15 @@ Tollgate serves conf/demo.yaml. In another terminal:
   tail -n 1 .demo/access.log
 
   # change conf/demo.yaml, then
-  $bin/tollgate check conf/demo.yaml && $bin/tollgate reload --socket .demo/admin.sock
+  $bin/tollgate reload --dry-run --socket .demo/admin.sock
+  $bin/tollgate reload --socket .demo/admin.sock
+  $bin/tollgate rollback --socket .demo/admin.sock
+
+  # a new process, and no connection is lost
+  $bin/tollgate upgrade --socket .demo/admin.sock
 
 Ctrl-C ends it all.
 TRY
-wait "$gateway"
+wait "$gateway" || true
+# An upgrade: another process serves.
+while "$bin/tollgate" status --socket .demo/admin.sock >/dev/null 2>&1; do sleep 1; done
