@@ -116,10 +116,11 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// What the client gets: the answer with how it stands at its limits, the route's
 /// changes and the request's id. Names go in their standard spelling, as towards the upstream.
-pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
+/// Says whether the body has a length.
+pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) -> bool {
     let (blank, ()) = http::Response::new(()).into_parts();
     let mut parts = http::response::Parts::from(std::mem::replace(answer, blank.into()));
-    hops::clean(&mut parts.headers, parts.status);
+    let has_length = hops::clean(&mut parts.headers, parts.status);
     // An upstream that answers with what it was sent gives no token away.
     ctx.snapshot.signing.strip(&mut parts.headers);
     if !parts.status.is_informational() {
@@ -130,6 +131,7 @@ pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) {
     }
     parts.headers.insert(&X_REQUEST_ID, ctx.request_id.header());
     *answer = parts.into();
+    has_length
 }
 
 /// A route's changes.

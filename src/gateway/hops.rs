@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// Takes off an answer what concerns the upstream's connection alone (RFC 9110,
 /// 7.6.1), and leaves one line of a length that came several times. A switch to
-/// another protocol stays as it is.
+/// another protocol stays as it is. Says whether the body has a length.
 ///
 /// One pass over the names: nearly every answer has `Connection` at the most.
-pub fn clean(headers: &mut HeaderMap, status: StatusCode) {
+pub fn clean(headers: &mut HeaderMap, status: StatusCode) -> bool {
     let (mut lengths, mut named, mut others) = (0, false, false);
     for (name, value) in headers.iter() {
         if *name == header::CONTENT_LENGTH {
@@ -22,7 +22,7 @@ pub fn clean(headers: &mut HeaderMap, status: StatusCode) {
         one_length(headers);
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return;
+        return false;
     }
     if named {
         remove_named(headers);
@@ -30,6 +30,7 @@ pub fn clean(headers: &mut HeaderMap, status: StatusCode) {
     if others {
         OF_A_CONNECTION.iter().for_each(|name| drop(headers.remove(*name)));
     }
+    lengths > 0
 }
 
 /// Pingora read the answer because all of them say the same.

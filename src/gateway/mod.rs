@@ -184,12 +184,12 @@ impl ProxyHttp for Gateway {
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_asked_to_end()) {
             session.set_keepalive(None);
         }
-        headers::answer(answer, ctx);
+        let has_length = headers::answer(answer, ctx);
         ctx.status = answer.status.as_u16();
         if !answer.status.is_informational() {
             ctx.bound.release();
         }
-        streams::note(answer, ctx);
+        streams::note(answer, ctx, has_length);
         Ok(())
     }
 

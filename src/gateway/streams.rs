@@ -10,8 +10,13 @@ use pingora::http::ResponseHeader;
 use super::context::RequestContext;
 use crate::edge::{StreamGuard, StreamKind};
 
-/// Notes what the request becomes with this answer.
-pub fn note(answer: &ResponseHeader, ctx: &mut RequestContext) {
+/// Notes what the request becomes with this answer. One whose body has a length is no
+/// stream: then nothing is looked up.
+pub fn note(answer: &ResponseHeader, ctx: &mut RequestContext, has_length: bool) {
+    if has_length {
+        ctx.stream = None;
+        return;
+    }
     if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
