@@ -271,6 +271,9 @@ impl Parts {
             leftover: bound.leftover,
             admin_socket: bound.admin,
             current: self.current.clone(),
+            access_log: self.access_log.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: shutdown.clone(),
         };
         beginning.watch().map_err(StartError::Thread)?;
         let access_log = self.access_log.clone();

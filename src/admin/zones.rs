@@ -78,6 +78,9 @@ impl Operator {
             Ok(Err(why @ ZoneRefused::Unknown(_))) => {
                 text(session, StatusCode::NOT_FOUND, &format!("{why}\n"))
             }
+            Ok(Err(why @ ZoneRefused::Elsewhere)) => {
+                text(session, StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n"))
+            }
             Ok(Err(ZoneRefused::Overload(change))) => {
                 let told = ZoneRefused::Overload(change.clone()).to_string();
                 json(session, StatusCode::CONFLICT, &serde_json::json!({ "refused": told, "change": change }))

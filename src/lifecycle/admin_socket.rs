@@ -43,9 +43,7 @@ impl AdminSocket {
     /// Binds it beside a live one, whose place it takes [later](Self::take_place).
     pub fn bind_beside(path: &Path) -> Result<(Self, OwnedFd), BindError> {
         let failed = |cause| BindError::new(path.display(), cause);
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", std::process::id()));
-        let beside = PathBuf::from(beside);
+        let beside = beside(path, std::process::id());
         // Left over from a process of the same number.
         let _ = fs::remove_file(&beside);
         Self::bind_at(path, beside).map_err(failed)
@@ -85,6 +83,11 @@ impl AdminSocket {
         if self.bound == self.path { Ok(()) } else { fs::rename(&self.bound, &self.path) }
     }
 
+    /// Takes away what a process that was ended has left beside it.
+    pub(super) fn remove_beside(&self, pid: u32) {
+        let _ = fs::remove_file(beside(&self.path, pid));
+    }
+
     /// Takes the file away if it is this process's, so that a command says "nothing
     /// listens" at once.
     pub fn remove(&self) {
@@ -94,6 +97,12 @@ impl AdminSocket {
             }
         }
     }
+}
+
+fn beside(path: &Path, pid: u32) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{pid}"));
+    beside.into()
 }
 
 fn is_answered(path: &Path) -> bool {

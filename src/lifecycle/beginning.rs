@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AdminSocket, Found, Heir, Listening, Pulse, Systemd, systemd::serving};
-use crate::snapshot::Current;
+use super::{AdminSocket, Found, Heir, Listening, Pulse, Shutdown, Systemd, systemd::serving};
+use crate::{
+    snapshot::Current,
+    telemetry::{AccessLog, Metrics},
+};
 
 /// What is left to do when Pingora starts the services.
 pub struct Beginning {
@@ -25,6 +28,12 @@ pub struct Beginning {
     pub admin_socket: Arc<AdminSocket>,
     /// What serves.
     pub current: Arc<Current>,
+    /// Opened before it was this process's turn.
+    pub access_log: Arc<AccessLog>,
+    /// Where the upgrade is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the end has begun.
+    pub shutdown: Arc<Shutdown>,
 }
 
 impl Beginning {
@@ -60,6 +69,9 @@ impl Beginning {
         if let Some(heir) = &mut self.heir {
             heir.await_turn(self.listening.addresses());
             self.systemd.is_main_now();
+            // The old process was told when it was rotated, and may have been just now.
+            self.access_log.reopen();
+            self.metrics.upgrade("ok");
         }
         if let Err(why) = self.admin_socket.take_place() {
             log::error!("commands cannot reach this process: error={why}");
@@ -77,8 +89,10 @@ impl Beginning {
         let half = every / 2;
         loop {
             let began = Instant::now();
-            match self.pulse.beats(half) {
+            // No worker takes connections in a drain.
+            match self.shutdown.is_draining() || self.pulse.beats(half) {
                 true => self.systemd.alive(),
+                false if self.shutdown.is_draining() => self.systemd.alive(),
                 false => log::error!("no worker takes connections; systemd ends the process soon"),
             }
             sleep(half.saturating_sub(began.elapsed()));

@@ -37,6 +37,15 @@ use crate::{
 pub(super) struct Past {
     former: Option<Former>,
     pending: Option<Pending>,
+    /// What serves was called back, and nothing was reloaded since.
+    is_back: bool,
+}
+
+impl Past {
+    /// Twice is as if nothing had been.
+    fn turn_around(&mut self) {
+        self.is_back = !self.is_back;
+    }
 }
 
 /// The snapshot before the one that serves.
@@ -118,6 +127,11 @@ impl Reloader {
         Some(FormerStatus { generation: snapshot.generation, config_hash: snapshot.hash.clone() })
     }
 
+    /// Whether what serves was called back, so that the files on the disk are others.
+    pub fn is_called_back(&self) -> bool {
+        self.past().is_back
+    }
+
     /// The configuration that serves stays; says its generation.
     pub fn confirm(&self) -> Result<u64, Refused> {
         if self.past().pending.take().is_none() {
@@ -145,6 +159,11 @@ impl Reloader {
         self.past().former = Some(Former { snapshot, found });
     }
 
+    /// The files that serve are those on the disk.
+    pub(super) fn is_of_disk(&self) {
+        self.past().is_back = false;
+    }
+
     /// From now on the one that serves has to be confirmed, if there is a timer.
     pub(super) fn await_confirmation(&self, timer: Option<Timer>) {
         let Some(Timer { arm, window }) = timer else { return };
@@ -160,8 +179,9 @@ impl Reloader {
     /// Nobody confirmed in time, unless somebody did by now.
     fn end_confirmation(&self, until: Instant) {
         let alone = self.own_turn();
-        let is_over = self.past().pending.as_ref().is_some_and(|pending| pending.until == until);
-        if is_over && let Err(why) = self.call_back(&alone, Rollback::Unconfirmed) {
+        // Taken at once: from here on it is too late to confirm.
+        let over = self.past().pending.take_if(|pending| pending.until == until).is_some();
+        if over && let Err(why) = self.call_back(&alone, Rollback::Unconfirmed) {
             log::error!("the configuration before cannot be called back: {why}");
         }
     }
@@ -187,6 +207,7 @@ impl Reloader {
             plan: Plan::between(&before, &next, Instant::now()),
         };
         self.remember(before);
+        self.past().turn_around();
         self.take_over(next);
         self.metrics.configuration().rolled_back(why, done.generation, &done.hash);
         log::warn!(

@@ -76,6 +76,8 @@ impl Line {
     /// Both ends; the second is for the new process.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
         let (own, other) = UnixStream::pair()?;
+        // A program that never reads must not hold up whoever started it.
+        own.set_write_timeout(Some(REST))?;
         Ok((Self(own), other.into()))
     }
 

@@ -71,7 +71,9 @@ impl Heir {
     /// Says that it can serve, then waits to be the main process.
     pub fn await_turn(&mut self, taken: Vec<SocketAddr>) {
         let mut heard = self.line.send(&Word::Ready { pid: Some(std::process::id()), taken });
-        while heard.as_ref().err().is_none_or(is_silence) {
+        // A word of a later version is none to this one.
+        let goes_on = |why: &io::Error| is_silence(why) || why.kind() == io::ErrorKind::InvalidData;
+        while heard.as_ref().err().is_none_or(goes_on) {
             match self.line.hear::<Word>(PATIENCE) {
                 Ok(Word::Serve) => return,
                 Ok(_) => {}

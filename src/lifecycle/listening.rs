@@ -89,6 +89,11 @@ impl Listening {
         state.shared
     }
 
+    /// The other process is gone before it served.
+    pub(super) fn share_no_more(&self) {
+        self.state().shared = false;
+    }
+
     /// What the next process is told, and handles that live as long as it takes to
     /// tell it.
     pub(super) fn to_hand_over(&self) -> io::Result<(Vec<SocketNote>, Vec<OwnedFd>)> {

@@ -8,11 +8,16 @@ use std::{
     process::Command,
 };
 
+use super::heir;
+
 /// How this process was started.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Where a newer version is put.
     path: PathBuf,
+    /// Process 1 is it, or looks after it by its number alone: when it ends, so does
+    /// the container or the service.
+    pub(super) is_followed: bool,
     arguments: Vec<OsString>,
 }
 
@@ -28,7 +33,9 @@ impl Program {
             Some(path) => std::path::absolute(path)?,
             None => env::current_exe()?,
         };
-        Ok(Self { path, arguments: arguments.collect() })
+        let of_init = std::process::id() == 1 || std::os::unix::process::parent_id() == 1;
+        let is_told = env::var_os("NOTIFY_SOCKET").is_some() || env::var_os(heir::VARIABLE).is_some();
+        Ok(Self { path, is_followed: of_init && !is_told, arguments: arguments.collect() })
     }
 
     /// What is at its path now, with the same arguments.

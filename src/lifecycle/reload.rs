@@ -6,7 +6,7 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -44,6 +44,8 @@ pub struct Reloader {
     publishing: Mutex<()>,
     /// What can be called back, and whether somebody has to confirm.
     pub(super) past: Mutex<Past>,
+    /// The process that serves now, once another one does.
+    pub(super) successor: OnceLock<u32>,
     /// What certificates wait to be taken.
     pub(super) renewals: Mutex<Renewals>,
 }
@@ -88,6 +90,8 @@ pub enum Refused {
     Busy,
     /// Somebody has to confirm the one that serves, for so long still.
     Unconfirmed(Duration),
+    /// Another process serves by now.
+    Elsewhere(u32),
     /// Nothing waits to be confirmed.
     NothingToConfirm,
     /// There is none before the one that serves.
@@ -107,6 +111,7 @@ impl fmt::Display for Refused {
                  `tollgate confirm` or `tollgate rollback` first",
                 left.as_secs()
             ),
+            Self::Elsewhere(pid) => writeln!(f, "error: process {pid} serves by now; ask it"),
             Self::NothingToConfirm => writeln!(
                 f,
                 "error: nothing waits to be confirmed: no reload was made with --confirm, \
@@ -135,7 +140,8 @@ impl Reloader {
         followers: Followers,
     ) -> Self {
         let (busy, publishing, past, renewals) = Default::default();
-        Self { path, current, live, metrics, followers, busy, publishing, past, renewals }
+        let successor = OnceLock::new();
+        Self { path, current, live, metrics, followers, busy, publishing, past, successor, renewals }
     }
 
     /// Reads, looks new names up, builds, asks new endpoints whether they can serve,
@@ -149,7 +155,13 @@ impl Reloader {
     /// have read the files before they were what they are now, and who sent a
     /// signal cannot be told to try again.
     pub fn reload_in_turn(&self) -> Result<Reloaded, Refused> {
-        self.reload_alone(self.busy.lock().unwrap_or_else(PoisonError::into_inner), None)
+        let alone = self.own_turn();
+        if let Some(pid) = self.successor.get() {
+            // It may have read the files before; and it can be reached by its number alone.
+            super::successor::hang_up(*pid);
+            return Err(Refused::Elsewhere(*pid));
+        }
+        self.reload_alone(alone, None)
     }
 
     /// As [`reload`](Self::reload); what served before is called back unless it is
@@ -281,6 +293,7 @@ impl Reloader {
         if timer.is_some() || !done.plan.changes.is_empty() {
             self.remember(before);
         }
+        self.is_of_disk();
         self.take_over(next);
         self.await_confirmation(timer);
         Ok(done)

@@ -133,6 +133,12 @@ impl Shutdown {
         self.handed_over.subscribe()
     }
 
+    /// How long a drain that begins now may take.
+    pub fn most(&self) -> Duration {
+        let limits = self.current.load().limits();
+        limits.max_drain.max(limits.max_drain_streams) + MARGIN + FLUSH
+    }
+
     /// Whether the process is ending.
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()

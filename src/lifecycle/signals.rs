@@ -86,7 +86,7 @@ impl Signals {
 
     /// Nobody follows: who connects from now on is turned away.
     async fn drain(&self, why: &'static str, accept_for: Duration, mut heard: Heard) -> ShutdownSignal {
-        self.systemd.stopping("draining");
+        self.systemd.stopping("draining", accept_for + self.shutdown.most());
         self.shutdown.begin(why);
         tokio::select! {
             () = tokio::time::sleep(accept_for) => {}

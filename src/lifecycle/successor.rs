@@ -5,11 +5,12 @@ use std::{
     net::SocketAddr,
     os::fd::{AsRawFd, OwnedFd},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    UpgradeFailed, between,
+    AdminSocket, UpgradeFailed, between,
     handover::{Handover, Line, Word, is_end, is_silence},
     heir,
 };
@@ -21,7 +22,11 @@ pub(super) struct Successor {
     /// Where it is the child's child; see `between`.
     grandchild: Option<u32>,
     line: Line,
+    /// It takes clients' connections already.
+    accepts: bool,
     serves: bool,
+    /// Where the operators' socket is, beside which it may have left its own.
+    admin_socket: Arc<AdminSocket>,
 }
 
 /// When to wait no more.
@@ -36,8 +41,8 @@ impl Successor {
     pub fn start(
         mut command: Command,
         program: String,
-        told: &Handover,
-        sockets: &[OwnedFd],
+        (told, sockets): (&Handover, &[OwnedFd]),
+        admin_socket: Arc<AdminSocket>,
     ) -> Result<Self, UpgradeFailed> {
         let (mut line, input) = Line::pair().map_err(UpgradeFailed::Lost)?;
         command.stdin(Stdio::from(input)).env(heir::VARIABLE, "1");
@@ -53,7 +58,8 @@ impl Successor {
         drop(command);
         let sockets: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let told = line.bequeath(told, &sockets);
-        let mut started = Self { program, child, grandchild: None, line, serves: false };
+        let (accepts, serves) = (false, false);
+        let mut started = Self { program, child, grandchild: None, line, accepts, serves, admin_socket };
         match told {
             Ok(()) => Ok(started),
             Err(why) if is_end(&why) => Err(started.gone()),
@@ -83,6 +89,7 @@ impl Successor {
             match self.line.hear(LOOK) {
                 Ok(Word::Ready { pid, taken }) => {
                     self.grandchild = pid.filter(|pid| *pid != self.child.id());
+                    self.accepts = true;
                     return Ok(taken);
                 }
                 Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
@@ -120,11 +127,17 @@ impl Successor {
 
     /// Lets it serve; there is no way back. Returns when it says that it does, or when
     /// it takes too long to say so.
-    pub fn serve(&mut self, patience: Duration) {
-        self.serves = true;
-        if let Err(why) = self.line.send(&Word::Serve).and_then(|()| self.line.hear::<Word>(patience)) {
-            log::warn!("the new process does not say that it serves: error={why}");
+    ///
+    /// # Errors
+    /// When it ended instead: then it serves nobody.
+    pub fn serve(&mut self, patience: Duration) -> Result<(), UpgradeFailed> {
+        match self.line.send(&Word::Serve).and_then(|()| self.line.hear::<Word>(patience)) {
+            Ok(_) => {}
+            Err(why) if is_end(&why) => return Err(self.gone()),
+            Err(why) => log::warn!("the new process does not say that it serves: error={why}"),
         }
+        self.serves = true;
+        Ok(())
     }
 
     /// Waits until it has ended.
@@ -138,13 +151,6 @@ impl Successor {
             Some(how) => UpgradeFailed::Ended(self.program.clone(), how),
             None => UpgradeFailed::Lost(ErrorKind::UnexpectedEof.into()),
         }
-    }
-
-    /// Whether it could be told.
-    fn tell(&self, signal: libc::c_int) -> bool {
-        let Ok(pid) = libc::pid_t::try_from(self.child.id()) else { return false };
-        // SAFETY: a plain system call; the number is its own until it is waited for.
-        unsafe { libc::kill(pid, signal) == 0 }
     }
 
     fn status(&mut self) -> Option<ExitStatus> {
@@ -162,16 +168,37 @@ impl Successor {
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if self.serves || !matches!(self.child.try_wait(), Ok(None)) {
+        if self.serves {
+            return;
+        }
+        let lives = matches!(self.child.try_wait(), Ok(None));
+        if lives && self.accepts && signal(self.pid(), libc::SIGTERM) {
+            // Clients are with it by now: it finishes its work, as this process does.
+            return;
+        }
+        self.admin_socket.remove_beside(self.pid());
+        if !lives {
             return;
         }
         // One between ends the other, and would leave it behind if it were killed.
-        let told = between::is_wanted() && self.tell(libc::SIGTERM) && self.status().is_some();
+        let told = between::is_wanted() && signal(self.child.id(), libc::SIGTERM) && self.status().is_some();
         if !told {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
+}
+
+/// Has a process reload.
+pub(super) fn hang_up(pid: u32) {
+    signal(pid, libc::SIGHUP);
+}
+
+/// Whether a process could be told.
+fn signal(pid: u32, signal: libc::c_int) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: a plain system call; the number is its own until it is waited for.
+    unsafe { libc::kill(pid, signal) == 0 }
 }
 
 const LOOK: Duration = Duration::from_millis(20);

@@ -7,6 +7,7 @@
 use std::{
     os::fd::BorrowedFd,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use sd_notify::NotifyState;
@@ -51,8 +52,11 @@ impl Systemd {
     }
 
     /// The process ends, when it has finished its work.
-    pub fn stopping(&self, status: &str) {
-        self.say(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    ///
+    /// It may take `at_most` so long, whatever the unit says.
+    pub fn stopping(&self, status: &str, at_most: Duration) {
+        let most = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
+        self.say(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(most), NotifyState::Status(status)]);
     }
 
     /// One line for `systemctl status`.
@@ -63,6 +67,12 @@ impl Systemd {
     /// The process lives.
     pub fn alive(&self) {
         self.say(&[NotifyState::Watchdog]);
+    }
+
+    /// This process is the main one after all.
+    pub fn take_back(&self) {
+        self.is_main_now();
+        self.say(&[NotifyState::MainPid(std::process::id())]);
     }
 
     /// Another process is the main one now; this one is silent from here on.

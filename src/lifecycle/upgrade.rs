@@ -71,8 +71,10 @@ pub enum UpgradeFailed {
     Draining,
     /// Somebody has to confirm what serves: the new process would not go back.
     Unconfirmed,
-    /// A container's first process: when it ends, so does the container.
-    Init,
+    /// What serves was called back: the new process would read what is on the disk.
+    CalledBack,
+    /// Whoever started this process ends everything when it ends.
+    Followed,
     /// The program cannot be started.
     NotStarted(String, io::Error),
     /// The new process ended before it could serve.
@@ -94,7 +96,9 @@ impl UpgradeFailed {
     /// Its word in metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Busy | Self::Draining | Self::Unconfirmed | Self::Init => Self::NOT_NOW,
+            Self::Busy | Self::Draining | Self::Unconfirmed | Self::CalledBack | Self::Followed => {
+                Self::NOT_NOW
+            }
             Self::NotStarted(..) => "not_started",
             Self::Ended(..) => "ended",
             Self::Refused(_) => "refused",
@@ -116,9 +120,15 @@ impl fmt::Display for UpgradeFailed {
                 f,
                 "the configuration that serves is not confirmed; `tollgate confirm` or `tollgate rollback` first"
             ),
-            Self::Init => write!(
+            Self::CalledBack => write!(
                 f,
-                "the gateway is process 1 of its container, which ends with it; replace the container instead"
+                "the configuration that serves was called back, and a new process would read the files as they \
+                 are; put them right, `tollgate reload`, then upgrade"
+            ),
+            Self::Followed => write!(
+                f,
+                "whoever started the gateway (process 1) ends what it started with it: replace the container \
+                 instead; in a systemd unit write Type=notify"
             ),
             Self::NotStarted(program, why) => {
                 let hint = match why.raw_os_error() {
@@ -149,12 +159,12 @@ impl Upgrader {
     /// `patience`. Blocks; call it off the workers.
     pub fn upgrade(self: &Arc<Self>, patience: Duration) -> Result<Upgraded, UpgradeFailed> {
         let outcome = self.try_upgrade(patience);
-        self.metrics.upgrade(outcome.as_ref().map_or_else(UpgradeFailed::word, |_| "ok"));
         match &outcome {
             Ok(done) => {
                 log::info!("upgraded: pid={} ready_after_ms={} {}", done.pid, done.ready_after_ms, done.left)
             }
             Err(why) => {
+                self.metrics.upgrade(why.word());
                 why.to_string().lines().for_each(|line| log::error!("upgrade refused: {line}"));
                 self.systemd.status(&format!("upgrade refused, the old process serves: {}", first_line(why)));
             }
@@ -171,11 +181,14 @@ impl Upgrader {
         if self.shutdown.is_draining() {
             return Err(UpgradeFailed::Draining);
         }
-        if std::process::id() == 1 {
-            return Err(UpgradeFailed::Init);
+        if self.program.is_followed {
+            return Err(UpgradeFailed::Followed);
         }
         // What a reload changed now the new process might not have read.
         let _no_reload = self.reloader.turn().map_err(|_| UpgradeFailed::Busy)?;
+        if self.reloader.is_called_back() {
+            return Err(UpgradeFailed::CalledBack);
+        }
         if self.reloader.pending_confirmation().is_some() {
             return Err(UpgradeFailed::Unconfirmed);
         }
@@ -193,13 +206,18 @@ impl Upgrader {
         next.let_go();
         // Its own words reach systemd only after these.
         self.systemd.hand_over(next.pid());
-        next.serve(ANSWERS);
+        if let Err(why) = next.serve(ANSWERS) {
+            self.systemd.take_back();
+            self.listening.share_no_more();
+            return Err(why);
+        }
         let done = Upgraded {
             pid: next.pid(),
             old_pid: std::process::id(),
             ready_after_ms: u64::try_from(ready_after.as_millis()).unwrap_or(u64::MAX),
             left: self.shutdown.left(),
         };
+        let _ = self.reloader.successor.set(next.pid());
         self.shutdown.hand_over();
         if !self.systemd.is_there() {
             self.clone().watch(next);
@@ -215,7 +233,8 @@ impl Upgrader {
             tickets: self.tickets.export(),
             live: self.live.remember(),
         };
-        Successor::start(command, self.program.to_string(), &told, &handles)
+        let program = self.program.to_string();
+        Successor::start(command, program, (&told, &handles), self.admin_socket.clone())
     }
 
     /// As long as this process finishes its work, the new one does not die unnoticed:
@@ -234,7 +253,7 @@ impl Upgrader {
                 let stops = Stops { after: RESCUE_PATIENCE, when: &|| false };
                 let again = self.start(self.program.running()).and_then(|mut again| {
                     again.ready(stops)?;
-                    again.serve(ANSWERS);
+                    again.serve(ANSWERS)?;
                     Ok(again)
                 });
                 next = match again {

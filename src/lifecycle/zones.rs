@@ -35,6 +35,8 @@ pub enum ZoneRefused {
     Unknown(Unknown),
     /// The rest would be overloaded.
     Overload(ZoneChange),
+    /// Another process serves by now.
+    Elsewhere,
 }
 
 impl fmt::Display for ZoneRefused {
@@ -42,6 +44,7 @@ impl fmt::Display for ZoneRefused {
         let change = match self {
             Self::Unknown(why) => return why.fmt(f),
             Self::Overload(change) => change,
+            Self::Elsewhere => return write!(f, "another process serves by now; ask again"),
         };
         write!(f, "without {} the rest would be overloaded", change.zone)?;
         let bad = change.upstreams.iter().filter(|effect| effect.overload.is_some());
@@ -57,6 +60,10 @@ impl Reloader {
     /// restored or the process ends. Refused when the rest would be overloaded,
     /// unless forced. Requests that are on their way finish.
     pub fn drain_zone(&self, zone: &str, force: bool, now: Instant) -> Result<ZoneChange, ZoneRefused> {
+        let _turn = self.own_turn();
+        if self.successor.get().is_some() {
+            return Err(ZoneRefused::Elsewhere);
+        }
         let alone = self.alone();
         let before = self.current.load();
         check(&before, zone)?;
@@ -83,6 +90,10 @@ impl Reloader {
 
     /// Takes a zone back in: its endpoints rise as those that come back do.
     pub fn restore_zone(&self, zone: &str, now: Instant) -> Result<ZoneChange, ZoneRefused> {
+        let _turn = self.own_turn();
+        if self.successor.get().is_some() {
+            return Err(ZoneRefused::Elsewhere);
+        }
         let alone = self.alone();
         let before = self.current.load();
         check(&before, zone)?;

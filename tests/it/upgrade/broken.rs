@@ -92,6 +92,9 @@ async fn a_new_process_that_dies_before_or_after_it_is_ready_leaves_the_old_one(
     refused(&gateway, &before, "signal: 9").await;
     let after = met("the new process can serve").await;
     refused(&gateway, &after, "signal: 9").await;
+    let left = fs::read_dir(gateway.files.path("")).unwrap().flatten();
+    let beside = left.filter(|file| file.file_name().to_string_lossy().starts_with("admin.sock."));
+    assert_eq!(beside.count(), 0);
 
     assert_eq!(gateway.upgrade().await.code, Some(0));
     assert_ne!(gateway.serving_pid().await, gateway.pid());

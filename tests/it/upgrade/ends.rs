@@ -23,6 +23,40 @@ async fn one_upgrade_at_a_time_and_no_reload_meanwhile() {
 }
 
 #[tokio::test]
+async fn who_is_told_something_during_an_upgrade_does_not_lose_it() {
+    let (_origin, gateway) = start("").await;
+    slow_start(&gateway);
+
+    let (told, zone) = tokio::join!(gateway.upgrade(), async {
+        starting(&gateway).await;
+        // The new process may have read the files before.
+        gateway.signal(libc::SIGHUP);
+        gateway.ask(&["zone", "drain", "use1-az1"]).await
+    });
+
+    assert_eq!(told.code, Some(0), "{told:?}");
+    eventually(PATIENCE, || async { gateway.status().await["generation"] == 2 }).await;
+    assert_eq!(zone.code, Some(1), "{zone:?}");
+    assert!(zone.stderr.contains("another process serves by now; ask again"), "{zone:?}");
+}
+
+#[tokio::test]
+async fn what_was_called_back_does_not_come_back_by_an_upgrade() {
+    let (_origin, gateway) = start("").await;
+    gateway.write_config("requests: { max_header_fields: 50 }");
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(gateway.ask(&["rollback"]).await.code, Some(0));
+
+    let told = gateway.upgrade().await;
+
+    assert_eq!(told.code, Some(75), "{told:?}");
+    assert!(told.stderr.contains("was called back"), "{told:?}");
+    gateway.write_config("requests: { max_header_fields: 60 }");
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(gateway.upgrade().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn who_drains_is_not_upgraded() {
     let (_origin, gateway) = start("").await;
     let _held = gateway.connect().await;

@@ -35,6 +35,7 @@ async fn a_new_process_serves_and_the_old_one_ends() {
     assert_eq!(gateway.get("/").await.status, 200);
     assert_eq!(gateway.readiness("/readyz").await.text(), "ready\n");
     assert_eq!(gateway.metric("tollgate_config_generation", &[]).await, 1.0);
+    assert_eq!(gateway.metric("tollgate_upgrades_total", &[("result", "ok")]).await, 1.0);
     // The operator's socket is the new process's, and stays when the old one ends.
     assert_eq!(gateway.serving_pid().await, new);
     assert_eq!(gateway.reload().await.code, Some(0));
