@@ -50,17 +50,17 @@ export function change() {
   let upgraded = 0;
   for (let nth = 1; nth <= RELOADS || upgraded < UPGRADES; nth++) {
     if (nth <= RELOADS) {
-      one_change('reload');
+      changeOnce('reload');
     }
     if (nth % every === 0 && upgraded < UPGRADES) {
-      one_change('upgrade');
+      changeOnce('upgrade');
       upgraded++;
     }
   }
 }
 
 /** @param {string} name */
-function one_change(name) {
+function changeOnce(name) {
   event(name);
   changes.add(1);
   sleep(0.2);
