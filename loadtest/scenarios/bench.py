@@ -22,7 +22,6 @@ LOADTEST = HERE.parent
 sys.path += [str(LOADTEST / "changes"), str(LOADTEST / "edge"), str(LOADTEST / "compare")]
 
 import account  # noqa: E402
-import measure  # noqa: E402
 import peers  # noqa: E402
 import servers  # noqa: E402
 
@@ -82,9 +81,6 @@ class Gateway(servers.Tollgate):
         values = {**self.values, "VERSION": self.expected.decode()}
         self.conf = self.bench.write(HERE / "scenarios.yaml.in", "tollgate.yaml", values)
 
-    def megabytes(self) -> float:
-        return account.memory(self.pids())
-
     def logged(self) -> Counter[int]:
         """Statuses of the scenario's own requests; those of the bench ask for other paths."""
         lines = [json.loads(line) for line in self.log.read_bytes().split(b"\n") if line.endswith(b"}")]
@@ -142,24 +138,16 @@ class Events:
         self.server.server_close()
 
 
-class Memory:
+class Memory(account.Most):
     """A gateway's memory, looked at twice a second; a context manager."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.gateway, self.over, self.samples = gateway, threading.Event(), []
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    def __enter__(self) -> "Memory":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
+        super().__init__(gateway.is_one)
+        self.samples: list[float] = []
 
     def run(self) -> None:
         while not self.over.wait(0.5):
-            self.samples.append(self.gateway.megabytes())
+            self.samples.append(account.memory(account.processes(self.is_one)))
 
     def told(self) -> tuple[float, float]:
         """MiB: the most of the second quarter, when pools and tables are warm, and of the last."""
@@ -170,4 +158,4 @@ class Memory:
 EVERY_CPU = f"0-{(os.cpu_count() or 1) - 1}"
 # Seconds for the access log's writer to catch up.
 PATIENCE = 10
-__all__ = ["Events", "Gateway", "LOADTEST", "Memory", "ScenarioBench", "ZONES", "measure", "peers"]
+__all__ = ["Events", "Gateway", "LOADTEST", "Memory", "ScenarioBench", "ZONES", "peers"]
