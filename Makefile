@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits
+.PHONY: help packages build run test test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -126,3 +126,25 @@ target/k6/bin/k6:
 loadtest-limits: build $(K6) ## the limit of 100 orders a second and a burst of 20, by k6 and wrk; half a minute with FLAGS=--quick
 	@.ci/packages nginx-light wrk python3
 	python3 loadtest/limits/rate_limit.py --k6 $(K6) $(FLAGS)
+
+# The scripts' types: k6 itself would tell of a misspelt option an hour later, or never.
+# npm is Debian's own package, or comes with Node's.
+loadtest/k6/node_modules: loadtest/k6/package-lock.json
+	@command -v npm >/dev/null || .ci/packages npm
+	npm ci --prefix loadtest/k6 --silent --no-audit --no-fund
+	@touch $@
+
+loadtest-types: loadtest/k6/node_modules ## the types of k6's scripts
+	npm run --prefix loadtest/k6 --silent check
+
+# Debug build, low rates, seconds instead of minutes: says that the scenarios hold, not
+# how fast they are.
+loadtest-smoke: build loadtest-types $(K6) ## every load scenario in its bounded form: k6, wrk and our own generator; two minutes, for CI
+	@.ci/packages nginx-light wrk python3
+	python3 loadtest/scenarios/scenarios.py --k6 $(K6) $(FLAGS)
+	python3 loadtest/limits/rate_limit.py --k6 $(K6) --quick
+
+loadtest-scenarios: release $(K6) ## every load scenario in full, four hours of them the soak; FLAGS="baseline changes" for some
+	@.ci/packages wrk python3
+	$(CARGO) build --locked --bin origin --bin load
+	python3 loadtest/scenarios/scenarios.py --full --tollgate target/release/tollgate --k6 $(K6) $(FLAGS)

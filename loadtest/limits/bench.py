@@ -40,17 +40,16 @@ class LimitsBench(peers.Bench):
 
     def reckon(self):
         """What was decided, and logged, since the last time; waits for the log's writer."""
-        counts = self.count()
-        admitted, refused, dropped = (now - before for now, before in zip(counts, self.counted))
-        self.counted = counts
-        logged, strange, deadline = 0, [], time.monotonic() + PATIENCE
-        while logged + dropped < refused and time.monotonic() < deadline:
+        before, logged, strange, deadline = self.counted, 0, [], time.monotonic() + PATIENCE
+        while True:
+            self.counted = self.count()
+            admitted, refused, dropped = (now - then for now, then in zip(self.counted, before))
             more, wrong = self.refusals()
             logged, strange = logged + more, strange + wrong
+            # What was under way when the script left is logged, and counted, a moment later.
+            if logged + dropped == refused or time.monotonic() > deadline:
+                return {"admitted": admitted, "refused": refused, "logged": logged, "dropped": dropped, "strange": strange}
             time.sleep(0.05)
-        more, wrong = self.refusals()
-        return {"admitted": admitted, "refused": refused, "logged": logged + more, "dropped": dropped,
-                "strange": strange + wrong}
 
     def count(self):
         found = gateway.metrics(self.metrics_port)

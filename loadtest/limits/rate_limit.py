@@ -77,7 +77,8 @@ def k6(args, bench, url):
                "--summary-export", str(summary), str(LOADTEST / "k6" / "rate_limit.js")]
     done = subprocess.run(["taskset", "-c", peers.GENERATOR_CPU, *command], timeout=120)
     metrics = json.loads(summary.read_text())["metrics"] if summary.exists() else {}
-    return done.returncode, {what: int(metrics.get(what, {}).get("count", 0)) for what in ("admitted", "refused")}
+    counted = {"admitted": "good", "refused": "refused"}
+    return done.returncode, {what: int(metrics.get(name, {}).get("count", 0)) for what, name in counted.items()}
 
 
 def wrk(args, url, seconds, pause):

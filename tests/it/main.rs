@@ -25,6 +25,7 @@ mod failures;
 mod faults;
 mod floods;
 mod forwarding;
+mod generator;
 mod grpc;
 mod health_checks;
 mod http2;
