@@ -14,6 +14,7 @@ pub mod trace;
 
 pub(crate) mod hex;
 pub(crate) mod json;
+mod queue;
 mod shard;
 mod timestamp;
 
