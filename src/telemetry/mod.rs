@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod process_log;
 pub mod random;
 pub mod request_id;
+pub mod spans;
 pub mod trace;
 
 pub(crate) mod hex;
@@ -22,4 +23,5 @@ pub use access_log::AccessLog;
 pub use line::{ConfigMark, Line, short_hash};
 pub use metrics::Metrics;
 pub use request_id::RequestId;
+pub use spans::SpanExporter;
 pub use trace::TraceContext;

@@ -117,17 +117,12 @@ impl Queue {
         batch.lines < max && batch.bytes.len() < bytes && !self.closed.load(Ordering::Acquire)
     }
 
-    fn add(
-        &self,
-        mut batch: MutexGuard<'_, Batch>,
-        lines: usize,
-        render: impl FnOnce(&mut Vec<u8>),
-    ) -> Push {
+    fn add(&self, mut batch: MutexGuard<'_, Batch>, lines: usize, render: impl FnOnce(&mut Vec<u8>)) -> Push {
         render(&mut batch.bytes);
         batch.lines += lines;
         let max = self.max_lines.load(Ordering::Relaxed);
-        let half = batch.lines.saturating_mul(2) >= max
-            || batch.bytes.len() >= max.saturating_mul(BYTES_A_LINE / 2);
+        let half =
+            batch.lines.saturating_mul(2) >= max || batch.bytes.len() >= max.saturating_mul(BYTES_A_LINE / 2);
         if half && !mem::replace(&mut batch.told, true) { Push::TakenAndHalfFull } else { Push::Taken }
     }
 

@@ -288,7 +288,8 @@ mod tests {
         symlink("/dev/full", &path).unwrap();
         let metrics = Metrics::new().unwrap();
         let queue = Arc::new(Queue::new(10, metrics.access_log_dropped()));
-        let mut writer = Writer::new(queue, Arc::default(), Sink::open(path.to_str().unwrap()).unwrap().unwrap());
+        let mut writer =
+            Writer::new(queue, Arc::default(), Sink::open(path.to_str().unwrap()).unwrap().unwrap());
         writer.batch = batch(b"first\nsecond\nthird\n");
         writer.output.done = 8;
 
