@@ -12,8 +12,8 @@
 //! The JSON is written by hand because it is smaller so: `opentelemetry-proto` with
 //! `prost` is eleven crates more for one message of which a dozen fields are used, and would
 //! have each span built twice, as an object and as bytes. Here it is bytes at once, in
-//! buffers that are used again, as the access log's are. A decoder made from OpenTelemetry's
-//! own `.proto` files reads what comes out in a test (`tests/it/tracing`).
+//! buffers that are used again, as the access log's are. Types made from OpenTelemetry's
+//! own `.proto` files read what comes out in a test (`make test-otlp`).
 
 pub mod caller;
 mod otlp;

@@ -327,3 +327,130 @@ const OTHER: &str = "_OTHER";
 
 /// More than most spans have.
 const USUAL_BYTES: usize = 1_536;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::telemetry::{
+        ConfigMark, RequestId, TraceContext,
+        spans::{Target, caller::Caller},
+    };
+
+    /// The spans of a request that came 30 ms before `end`.
+    fn rendered(
+        path: &[u8],
+        status: u16,
+        flag: Option<&str>,
+        note: impl FnOnce(&mut Recording),
+    ) -> Vec<Value> {
+        let begun = Instant::now();
+        let mut recording = Recording::new(Caller::default(), begun);
+        note(&mut recording);
+        let id = HeaderValue::from_static("id");
+        let line = Line {
+            time: UNIX_EPOCH + Duration::from_millis(1_030),
+            request_id: &RequestId::choose(Some(&id), true, [0; 16]),
+            trace: &TraceContext::new(None, None, UNIX_EPOCH, [7; 12]),
+            client: [203, 0, 113, 7].into(),
+            peer: None,
+            vpc_endpoint: None,
+            tenant: None,
+            listener: "public",
+            protocol: "HTTP/2",
+            tls: Some("TLSv1.3"),
+            server_name: None,
+            method: "GET",
+            host: b"api.example.com",
+            path,
+            route: Some("orders"),
+            upstream: Some("shop"),
+            endpoint: None,
+            zone: None,
+            signer: None,
+            attempts: 0,
+            reused: None,
+            status,
+            flag,
+            limit: None,
+            would_refuse: &[],
+            error: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Duration::from_millis(30),
+            upstream_connect: None,
+            upstream_first_byte: None,
+            user_agent: None,
+            configuration: &ConfigMark::new(1, ""),
+        };
+        let mut out = Vec::new();
+        let spans = RequestSpans { line: &line, recording: &recording };
+        spans.render(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), spans.count());
+        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    fn attribute<'s>(span: &'s Value, key: &str) -> &'s Value {
+        let all = span["attributes"].as_array().unwrap();
+        all.iter().find(|own| own["key"] == key).map_or(&Value::Null, |own| &own["value"])
+    }
+
+    #[test]
+    fn times_are_on_the_wall_s_clock_and_a_part_that_was_not_ended_ends_with_the_request() {
+        let spans = rendered(b"/", 200, None, |recording| {
+            let begun = recording.begun;
+            recording.waited(begun, begun + Duration::from_millis(10));
+            let target = Target { address: "10.0.1.10:80".parse().unwrap(), zone: None };
+            recording.attempt(target, begun + Duration::from_millis(10));
+        });
+
+        let times = |span: &Value| {
+            [&span["startTimeUnixNano"], &span["endTimeUnixNano"]].map(|at| at.as_str().unwrap().to_owned())
+        };
+        assert_eq!(times(&spans[0]), ["1000000000", "1030000000"]);
+        assert_eq!(times(&spans[1]), ["1000000000", "1010000000"]);
+        assert_eq!(times(&spans[2]), ["1010000000", "1030000000"]);
+        assert_eq!(spans[1]["parentSpanId"], spans[0]["spanId"]);
+    }
+
+    #[test]
+    fn a_hostile_path_breaks_no_span_and_its_query_is_left_out() {
+        for path in [&b"/\"]},{\n?secret"[..], b"/\xff\xfe\x00", b"/%22?secret", &[b'a'; 9_999]] {
+            let spans = rendered(path, 404, Some("no_route"), |_| {});
+
+            let told = attribute(&spans[0], "url.path")["stringValue"].as_str().unwrap();
+            assert!(!told.contains("secret") && told.len() <= 2_048, "{told}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_flag_or_by_its_status() {
+        let told = |status, flag| {
+            let spans = rendered(b"/", status, flag, |_| {});
+            let word = attribute(&spans[0], "error.type")["stringValue"].as_str().map(str::to_owned);
+            (word, spans[0]["status"]["code"].as_u64())
+        };
+
+        assert_eq!(told(200, None), (None, None));
+        assert_eq!(told(404, None), (None, None));
+        assert_eq!(told(429, Some("rate_limited")), (Some("rate_limited".to_owned()), None));
+        assert_eq!(told(500, None), (Some("500".to_owned()), Some(2)));
+        assert_eq!(told(503, Some("overloaded")), (Some("overloaded".to_owned()), Some(2)));
+        assert_eq!(told(0, Some("client_gone")), (Some("client_gone".to_owned()), Some(2)));
+    }
+
+    #[test]
+    fn a_head_and_a_tail_are_a_whole_message() {
+        let origin = Origin { zone: Some("use1-az1"), zone_name: Some("us-east-1a"), region: None };
+        let message: Value = serde_json::from_slice(&[&head("edge", origin)[..], TAIL].concat()).unwrap();
+
+        let resource = &message["resourceSpans"][0]["resource"];
+        assert_eq!(attribute(resource, "service.name")["stringValue"], "edge");
+        assert_eq!(attribute(resource, "cloud.availability_zone")["stringValue"], "us-east-1a");
+        assert_eq!(attribute(resource, "cloud.region"), &Value::Null);
+        assert_eq!(message["resourceSpans"][0]["scopeSpans"][0]["spans"], serde_json::json!([]));
+    }
+}
