@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run test test-otlp test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -36,6 +36,12 @@ test-system: packages ## the package under a real systemd: reload, upgrade, rest
 test-verifiers: packages ## the verifiers of conf/examples/verify in all four languages; Go and Rust are built first, 80 MB and 6 minutes
 	@.ci/packages python3-jwt python3-cryptography nodejs node-jose golang-go
 	$(CARGO) test --locked --test it -- verifiers:: --include-ignored
+
+test-otlp: packages ## what is sent to collectors, read by OpenTelemetry's own types (PyPI's opentelemetry-proto)
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/otlp
+	target/otlp/bin/pip install --quiet opentelemetry-proto==1.45.2
+	$(CARGO) test --locked --test it -- tracing::proto:: --include-ignored
 
 lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) fmt --check

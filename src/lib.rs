@@ -95,6 +95,12 @@
 //! What the gateways of a fleet count together, [`limit::store`] settles up in a Redis,
 //! on a thread of its own: a [`limit::Lease`] is asked like any other limit.
 //!
+//! # What is recorded
+//!
+//! Of a request that is sampled, [`gateway::spans`] notes the parts, and
+//! [`telemetry::spans`] sends them to a collector, on a thread of its own that begins with
+//! the first configuration that wants it.
+//!
 //! # A request's way
 //!
 //! | phase | what happens | may end with |

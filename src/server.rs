@@ -27,7 +27,7 @@ use crate::{
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::{AccessLog, Metrics, process_log, short_hash},
+    telemetry::{AccessLog, Metrics, SpanExporter, process_log, short_hash},
     tls::TicketRing,
     upstream::{discovery::Discovery, health::HealthChecks},
 };
@@ -177,7 +177,8 @@ impl Parts {
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
         let (discovery, store) = (Arc::new(discovery), Arc::new(store));
-        let followers = Followers { health, discovery, store, systemd: Arc::new(systemd) };
+        let spans = Arc::new(SpanExporter::new(metrics.clone()));
+        let followers = Followers { health, discovery, store, spans, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
         Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
@@ -190,6 +191,7 @@ impl Parts {
         self.followers.health.follow(&now.upstreams);
         self.followers.discovery.follow(now.config());
         self.followers.store.follow(now.store.clone(), now.rate_limits.leases());
+        self.followers.spans.follow(now.tracing.as_ref().map(|tracing| tracing.settings.clone()));
     }
 
     fn bind(&self, found: Vec<Found>, follows: bool) -> Result<Bound, StartError> {
@@ -232,7 +234,7 @@ impl Parts {
         let reloader = self.reloader()?;
         let shutdown = Arc::new(Shutdown::new(
             self.drain.clone(),
-            self.access_log.clone(),
+            (self.access_log.clone(), self.followers.spans.clone()),
             self.current.clone(),
             bound.admin.clone(),
         ));

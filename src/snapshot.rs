@@ -10,6 +10,7 @@ mod series;
 mod signing;
 mod store;
 mod succession;
+mod tracing;
 mod what_if;
 
 use std::{path::Path, sync::Arc, time::Instant};
@@ -19,6 +20,7 @@ use parts::{Parts, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
 pub use succession::{Renewal, TlsFiles};
+pub use tracing::Tracing;
 pub use what_if::{Question, Report};
 
 use crate::{
@@ -81,6 +83,8 @@ pub struct Snapshot {
     pub signing: Arc<Signing>,
     /// Where leased limits settle up.
     pub store: Option<Arc<StoreSettings>>,
+    /// Which requests are recorded, and where that goes.
+    pub tracing: Option<Arc<Tracing>>,
     limits: edge::Limits,
 }
 
@@ -127,6 +131,7 @@ impl Snapshot {
         // Once: the file may change meanwhile, and what both say has to be the same.
         let gateways = live.gateways(config);
         let rate_limits = Limits::new(config, gateways, &live.limits);
+        let place = live.place(&config.location);
         let snapshot = Self {
             generation,
             built: Instant::now(),
@@ -139,7 +144,8 @@ impl Snapshot {
             gateways,
             rate_limits: Arc::new(rate_limits),
             store,
-            place: live.place(&config.location),
+            tracing: tracing::build(config, &place),
+            place,
             hops: TrustedHops::new(&config.forwarded),
             signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),

@@ -23,6 +23,7 @@ pub mod route;
 pub mod server;
 pub mod signer;
 pub mod tenant;
+pub mod tracing;
 pub mod types;
 pub mod upstream;
 
@@ -70,10 +71,10 @@ use route::RouteSpec;
 use serde::Serialize;
 use server::{
     AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
-    TracingSpec,
 };
 use signer::SignerSpec;
 use tenant::{PrivateLinkSpec, TenantSpec};
+use tracing::TracingSpec;
 use upstream::UpstreamSpec;
 
 /// Everything that operators wrote, with every default filled in. Each value is

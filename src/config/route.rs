@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern};
+use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
 /// `redirect`, `respond` and `jwks` says what.
@@ -69,6 +69,10 @@ pub struct RouteSpec {
     /// The largest request body; above it 413. Default: `requests.max_body`.
     #[serde(default)]
     pub max_body: Option<ByteSize>,
+    /// The share of its traces that is recorded. Default: `tracing.sampling.ratio`. A
+    /// caller whose flag counts decides before it.
+    #[serde(default)]
+    pub trace_ratio: Option<Ratio>,
     /// Whether requests of every method may be sent twice. Only where the service
     /// knows a request that it got already, as by an idempotency key.
     #[serde(default)]

@@ -15,10 +15,10 @@ use super::{
     route::RouteSpec,
     server::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
-        TracingSpec,
     },
     signer::SignerSpec,
     tenant::{PrivateLinkSpec, TenantSpec},
+    tracing::TracingSpec,
     upstream::UpstreamSpec,
 };
 

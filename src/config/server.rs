@@ -219,6 +219,10 @@ pub enum ForwardedField {
     Forwarded,
     /// What everyone calls the request.
     XRequestId,
+    /// Whether it is recorded, in the words of the W3C. It goes on in any case.
+    Traceparent,
+    /// The same in the words of AWS.
+    XAmznTraceId,
 }
 
 /// Each network by itself, for ipnet's own refusal says neither which nor how.
@@ -241,30 +245,6 @@ impl TryFrom<String> for Network {
             ))
         })
     }
-}
-
-/// What is done for traces. A well-formed `traceparent` and `X-Amzn-Trace-Id`
-/// always go on, and a missing `X-Amzn-Trace-Id` is made.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TracingSpec {
-    /// What a request without a `traceparent` gets.
-    pub traceparent: Traceparent,
-}
-
-/// What a request without a well-formed `traceparent` gets. One cannot say
-/// "undecided": unsampled switches tracing off in services that follow their
-/// caller (OpenTelemetry's default), sampled records everything.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Traceparent {
-    /// None: the service behind begins the trace.
-    #[default]
-    Keep,
-    /// One that is not recorded.
-    MakeUnsampled,
-    /// One that is recorded.
-    MakeSampled,
 }
 
 /// Where the access log goes: one JSON line for each request.

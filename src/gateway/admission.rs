@@ -18,7 +18,7 @@ use super::{
     limits::{self, Limited},
     marks::Marks,
     rejection::Rejection,
-    waiting,
+    spans, waiting,
 };
 use crate::{
     config::server::ForwardedField,
@@ -101,10 +101,12 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 
 /// Lets a request that was examined in, up to the first endpoint.
 pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
-    if let Some(refused) = ctx.rejection {
-        return Err(refused);
-    }
-    admit(session, ctx)?;
+    let admitted = match ctx.rejection {
+        Some(refused) => Err(refused),
+        None => admit(session, ctx),
+    };
+    spans::decide(session, ctx);
+    admitted?;
     // Boxed, as the next: few bodies are bound.
     if body::is_bound(ctx) {
         Box::pin(body::bind(session, ctx)).await?;

@@ -27,6 +27,9 @@ pub fn answered(session: &Session, ctx: &mut RequestContext, status: u16) -> Res
     let now = Instant::now();
     ctx.attempt.first_byte = ctx.attempt.began.map(|began| now.saturating_duration_since(began));
     record::attempt(ctx, AttemptResult::Ok);
+    if let Some(recording) = &mut ctx.recording {
+        recording.answered(status);
+    }
     if status < 500 {
         return Ok(());
     }
@@ -163,6 +166,9 @@ fn observe(ctx: &mut RequestContext, outcome: Outcome, now: Instant) {
 fn note(ctx: &mut RequestContext, error: &Error, result: AttemptResult) {
     ctx.error = Some(error.etype().as_str());
     record::attempt(ctx, result);
+    if let Some(recording) = &mut ctx.recording {
+        recording.failed(result.word(), Instant::now());
+    }
 }
 
 /// Ours, for an answer whose status is tried at another endpoint.

@@ -15,7 +15,7 @@ use pingora::{
 use pingora_proxy::Session;
 
 use super::{
-    admission, again, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection,
+    admission, again, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection, spans,
 };
 use crate::{
     gate::Refusal,
@@ -85,6 +85,7 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
     ctx.attempt.judged = false;
     ctx.attempt.first_byte = None;
     ctx.attempt.began = Some(now);
+    spans::attempt(ctx, now);
     // A retry sends the body again, from Pingora's buffer or from ours.
     ctx.body_in = ctx.bound.begin();
     Ok(peer)
@@ -102,6 +103,9 @@ fn silence(session: &Session, ctx: &RequestContext, upstream: &Upstream) -> Dura
 /// Notes how the connection came about.
 pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>) {
     ctx.attempt.reused = reused;
+    if let Some(recording) = &mut ctx.recording {
+        recording.connected(reused);
+    }
     if reused {
         ctx.attempt.connect = None;
         return;

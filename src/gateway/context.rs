@@ -16,7 +16,7 @@ use crate::{
     identity::{Believed, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
-    telemetry::{RequestId, TraceContext},
+    telemetry::{RequestId, TraceContext, spans::Recording},
     upstream::{Lease, Tried, Upstream},
 };
 
@@ -43,6 +43,8 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// Which trace it belongs to.
     pub trace: TraceContext,
+    /// What is recorded of it for its trace; nothing of most requests.
+    pub recording: Option<Box<Recording>>,
     /// The route that won.
     pub route: Option<Arc<Route>>,
     /// The upstream that the route chose.
@@ -129,6 +131,7 @@ impl RequestContext {
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),
+            recording: None,
             route: None,
             upstream: None,
             limited: Limited::default(),

@@ -11,12 +11,10 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, forwarded, hops, limits, marks::Marks};
+use super::{context::RequestContext, forwarded, hops, limits, marks::Marks, spans};
 use crate::{
-    config::server::Traceparent,
     gate,
     route::{HeaderEdits, Rewrite},
-    telemetry::random::random,
 };
 
 /// Turns the copy of the client's request into what the upstream gets. The
@@ -59,26 +57,8 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     forwarded::tell(headers, ctx, secure);
     via(headers, ctx.head.version, ctx.head.marks);
     headers.insert(&X_REQUEST_ID, ctx.request_id.header());
-    trace(headers, ctx);
+    spans::tell(headers, ctx);
     Ok(())
-}
-
-/// Keeps what names the request's trace, or names a new one.
-fn trace(headers: &mut HeaderMap, ctx: &RequestContext) {
-    if ctx.head.marks.any(Marks::TRACE) && !ctx.trace.keeps_traceparent() {
-        headers.remove(&TRACEPARENT);
-        headers.remove(&TRACESTATE);
-    }
-    let make = ctx.snapshot.config().tracing.traceparent;
-    if make != Traceparent::Keep && !ctx.trace.keeps_traceparent() {
-        let sampled = make == Traceparent::MakeSampled;
-        if let Some(made) = ctx.trace.new_traceparent(random(), sampled) {
-            headers.insert(&TRACEPARENT, made);
-        }
-    }
-    if let Some(made) = ctx.trace.new_amazon() {
-        headers.insert(&X_AMZN_TRACE_ID, made);
-    }
 }
 
 /// The target that the upstream gets, if it is another.
@@ -170,7 +150,8 @@ pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The trace, in the words of AWS.
 pub static X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What vendors add to the first of them.
+pub static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// So many are written below; the map grows once.
 const ADDED_FIELDS: usize = 6;

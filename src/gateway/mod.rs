@@ -4,7 +4,7 @@
 //! asks the limits, `body` reads what is signed, `waiting` waits for room, `attempt` tries
 //! an endpoint, `again` decides whether another is tried, `headers` writes what is sent on
 //! and `sign` vouches for it, `reply` and `key_set` answer ourselves, `record` writes it
-//! down. `streams` tells answers that may go on for long. `explain` tells what all of them would do.
+//! down; `spans` notes what its trace is to show. `streams` tells answers that may go on for long. `explain` tells what all of them would do.
 
 pub mod admission;
 pub mod again;
@@ -26,6 +26,7 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 pub mod sign;
+pub mod spans;
 pub mod streams;
 pub mod waiting;
 

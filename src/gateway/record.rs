@@ -9,8 +9,9 @@ use super::{context::RequestContext, rejection::Rejection, sign};
 use crate::{
     gate::Refusal,
     telemetry::{
-        AccessLog, Line, Metrics,
+        AccessLog, Line, Metrics, SpanExporter,
         metrics::{AttemptResult, IntCounter},
+        spans::RequestSpans,
     },
     tls::TlsFacts,
     upstream::Lease,
@@ -19,15 +20,16 @@ use crate::{
 /// Writes requests down; one for the process.
 pub struct Recorder {
     log: Arc<AccessLog>,
+    spans: Arc<SpanExporter>,
     rejections: Vec<(&'static str, IntCounter)>,
 }
 
 impl Recorder {
     /// Every flag word gets its counter here, so that none is looked up later.
-    pub fn new(metrics: &Metrics, log: Arc<AccessLog>) -> Self {
+    pub fn new(metrics: &Metrics, log: Arc<AccessLog>, spans: Arc<SpanExporter>) -> Self {
         let own = Rejection::OWN.iter().map(|why| why.flag());
         let flags = own.chain(Refusal::ALL.iter().map(|refusal| refusal.flag()));
-        Self { log, rejections: flags.map(|flag| (flag, metrics.rejection(flag))).collect() }
+        Self { log, spans, rejections: flags.map(|flag| (flag, metrics.rejection(flag))).collect() }
     }
 
     /// Writes a request down; `session` is `None` when it was cut.
@@ -46,6 +48,10 @@ impl Recorder {
             let trials = ctx.limited.would_refuse(&ctx.snapshot);
             let line = line(ctx, session, status, spent, bytes_out);
             self.log.write(&Line { would_refuse: &trials, ..line });
+        }
+        if let Some(recording) = &ctx.recording {
+            let line = &line(ctx, session, status, spent, bytes_out);
+            self.spans.export(&RequestSpans { line, recording });
         }
     }
 

@@ -25,6 +25,7 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
     let mut over = std::pin::pin!(sleep(patience.min(left)));
     let mut gone = std::pin::pin!(leaves(session));
     ctx.attempt.waited = true;
+    let begun = Instant::now();
     loop {
         let is_first = waiting.is_first();
         if is_first {
@@ -32,6 +33,9 @@ pub async fn for_room(session: &mut Session, ctx: &mut RequestContext) -> Result
                 Ok(lease) => {
                     hold(ctx, lease);
                     waiting.served();
+                    if let Some(recording) = &mut ctx.recording {
+                        recording.waited(begun, Instant::now());
+                    }
                     return Ok(());
                 }
                 Err(Unavailable::Full) => {}

@@ -21,7 +21,7 @@ pub struct TrustedHops {
 
 /// The fields that count in one request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Believed(u8);
+pub struct Believed(u16);
 
 impl TrustedHops {
     /// As configured.
@@ -78,8 +78,8 @@ impl Believed {
     }
 }
 
-fn bit(field: ForwardedField) -> u8 {
-    1 << field as u8
+fn bit(field: ForwardedField) -> u16 {
+    1 << field as u16
 }
 
 /// The address in an element of `Forwarded` (RFC 7239, 4 and 6). Elements are cut

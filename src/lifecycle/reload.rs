@@ -26,7 +26,7 @@ use crate::{
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::{Metrics, short_hash},
+    telemetry::{Metrics, SpanExporter, short_hash},
     upstream::{discovery::Discovery, health::HealthChecks},
 };
 
@@ -59,6 +59,8 @@ pub struct Followers {
     pub discovery: Arc<Discovery>,
     /// Settles its leases up.
     pub store: Arc<Store>,
+    /// Sends what it records.
+    pub spans: Arc<SpanExporter>,
     /// Is told what serves.
     pub systemd: Arc<Systemd>,
 }
@@ -333,12 +335,14 @@ impl Reloader {
 
     pub(super) fn publish(&self, next: Snapshot) {
         let upstreams = next.upstreams.clone();
+        let spans = next.tracing.as_ref().map(|tracing| tracing.settings.clone());
         let (store, leases) = (next.store.clone(), next.rate_limits.leases());
         self.followers.health.prove(&upstreams);
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
         self.followers.health.follow(&upstreams);
         self.followers.store.follow(store, leases);
+        self.followers.spans.follow(spans);
         self.live.sweep();
     }
 }
@@ -358,6 +362,7 @@ pub(super) mod tests {
             health: Arc::new(HealthChecks::start(metrics.clone()).unwrap()),
             discovery: Arc::new(Discovery::start(live.found.clone(), &metrics).unwrap()),
             store: Arc::new(Store::start(fleet.clone(), *clock, &metrics).unwrap()),
+            spans: Arc::new(SpanExporter::new(metrics.clone())),
             systemd: Arc::new(Systemd::new(false)),
         };
         Arc::new(Reloader::new(path, Arc::new(Current::new(first)), live, metrics, followers))

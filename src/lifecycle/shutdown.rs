@@ -17,13 +17,14 @@ use super::AdminSocket;
 use crate::{
     edge::{Ceiling, Drain},
     snapshot::Current,
-    telemetry::AccessLog,
+    telemetry::{AccessLog, SpanExporter},
 };
 
 /// Ends this process, once.
 pub struct Shutdown {
     drain: Arc<Drain>,
     access_log: Arc<AccessLog>,
+    spans: Arc<SpanExporter>,
     current: Arc<Current>,
     /// Removed at the end, so that a command says "nothing listens" at once.
     admin_socket: Arc<AdminSocket>,
@@ -77,13 +78,14 @@ impl Shutdown {
     /// Watches `drain` for open connections.
     pub fn new(
         drain: Arc<Drain>,
-        access_log: Arc<AccessLog>,
+        (access_log, spans): (Arc<AccessLog>, Arc<SpanExporter>),
         current: Arc<Current>,
         admin_socket: Arc<AdminSocket>,
     ) -> Self {
         Self {
             drain,
             access_log,
+            spans,
             current,
             admin_socket,
             asked: Mutex::default(),
@@ -203,6 +205,9 @@ impl Shutdown {
     /// Writes out what is waiting and ends the process.
     pub fn exit(&self) -> ! {
         self.access_log.close(FLUSH);
+        if !self.spans.close(FLUSH) {
+            log::warn!("spans are lost, the collector does not take them: waited={}s", FLUSH.as_secs());
+        }
         // The file's number may be another process's by now: numbers are used again.
         if !*self.handed_over.borrow() {
             self.admin_socket.remove();

@@ -9,12 +9,15 @@ use super::{
     Access, Action, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims, conflicts,
     nearest::nearest,
 };
-use crate::config::{
-    Problems, Source, Sourced,
-    route::RouteSpec,
-    signer::SignerIndex,
-    tenant::TenantIndex,
-    types::{ByteSize, Name},
+use crate::{
+    config::{
+        Problems, Source, Sourced,
+        route::RouteSpec,
+        signer::SignerIndex,
+        tenant::TenantIndex,
+        types::{ByteSize, Name},
+    },
+    telemetry::spans::Share,
 };
 
 /// The names that routes may use, and the numbers by which the rest of the
@@ -76,6 +79,7 @@ impl Route {
             response_headers: response_headers?,
             // A name that nobody has was told where all names of signers are known.
             signer: spec.sign.as_ref().and_then(|name| site.names.signers.get(name).copied()),
+            trace_share: spec.trace_ratio.map(Share::new),
             retry_non_idempotent: spec.retry_non_idempotent,
             max_body: spec.max_body.map_or(site.defaults.max_body, ByteSize::bytes),
             source: sourced.source.clone(),

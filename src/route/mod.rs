@@ -43,7 +43,10 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-use crate::config::{Source, server::EncodedSlash, signer::SignerIndex, tenant::TenantIndex};
+use crate::{
+    config::{Source, server::EncodedSlash, signer::SignerIndex, tenant::TenantIndex},
+    telemetry::spans::Share,
+};
 pub use access::Access;
 pub use action::{Action, Respond};
 pub use build::Names;
@@ -149,6 +152,8 @@ pub struct Route {
     pub max_body: u64,
     /// Who signs for its requests.
     pub signer: Option<SignerIndex>,
+    /// How much of its traces is recorded, if not as much as of others.
+    pub trace_share: Option<Share>,
     /// Whether requests of every method may be sent twice.
     pub retry_non_idempotent: bool,
     /// Where it was written.

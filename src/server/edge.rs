@@ -35,7 +35,8 @@ impl Parts {
     ) -> Result<Service<Edge<HttpProxy<Gateway>>>, StartError> {
         let now = self.current.load();
         let config = now.config();
-        let recorder = Arc::new(Recorder::new(&self.metrics, self.access_log.clone()));
+        let recorder =
+            Arc::new(Recorder::new(&self.metrics, self.access_log.clone(), self.followers.spans.clone()));
         let gateway = Gateway::new(self.current.clone(), recorder);
         let mut http = HttpProxy::new(gateway, server.configuration.clone());
         let mut options = HttpServerOptions::default();

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Snapshot, parts,
     series::{LimitSeriesTable, SeriesTable, TenantSeriesTable},
+    tracing,
 };
 use crate::{
     config::{Config, Problems},
@@ -44,7 +45,8 @@ impl Snapshot {
         (!same || gateways != self.gateways).then(|| {
             let series = self.series.with_zones_of(&upstreams, metrics);
             let rate_limits = self.limits_among(gateways, live);
-            Self { place, upstreams, series, gateways, rate_limits, ..self.clone() }
+            let tracing = tracing::build(self.config(), &place);
+            Self { tracing, place, upstreams, series, gateways, rate_limits, ..self.clone() }
         })
     }
 

@@ -235,14 +235,14 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 #[inline(never)]
-fn push_number(out: &mut Vec<u8>, value: u64) {
+pub(super) fn push_number(out: &mut Vec<u8>, value: u64) {
     match u8::try_from(value) {
         Ok(digit @ 0..=9) => out.push(b'0' + digit),
         _ => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
     }
 }
 
-fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+pub(super) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         // By hand: the standard library's formatting would cost as much as a
         // quarter of the line.
@@ -281,10 +281,10 @@ fn micros(took: Duration) -> u64 {
 }
 
 /// No text of a line is longer, in bytes before escaping.
-const MAX_TEXT: usize = 2_048;
+pub(super) const MAX_TEXT: usize = 2_048;
 
 /// User agents are told for the family and version at their beginning.
-const MAX_USER_AGENT: usize = 256;
+pub(super) const MAX_USER_AGENT: usize = 256;
 
 /// More than most lines have.
 const USUAL_BYTES: usize = 1_024;

@@ -10,10 +10,12 @@ pub mod metrics;
 pub mod process_log;
 pub mod random;
 pub mod request_id;
+pub mod spans;
 pub mod trace;
 
 pub(crate) mod hex;
 pub(crate) mod json;
+mod queue;
 mod shard;
 mod timestamp;
 
@@ -21,4 +23,5 @@ pub use access_log::AccessLog;
 pub use line::{ConfigMark, Line, short_hash};
 pub use metrics::Metrics;
 pub use request_id::RequestId;
+pub use spans::SpanExporter;
 pub use trace::TraceContext;

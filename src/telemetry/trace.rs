@@ -1,8 +1,8 @@
 //! Which trace a request belongs to: W3C `traceparent` and AWS's
 //! `X-Amzn-Trace-Id`.
 //!
-//! The gateway records no spans, so it is not a link of the chain: a
-//! well-formed `traceparent` goes on unchanged, with the caller's span as
+//! Of a request that is not recorded (`spans`) the gateway is no link of the
+//! chain: a well-formed `traceparent` goes on unchanged, with the caller's span as
 //! parent. Without one none is made up, since its sampled flag cannot say
 //! "undecided": 0 would switch tracing off in every service behind that follows
 //! its parent (OpenTelemetry's default), 1 would record everything in every
@@ -52,7 +52,7 @@ impl TraceContext {
     }
 
     /// The same as bytes.
-    pub(super) fn trace_id_bytes(&self) -> &[u8; 32] {
+    pub fn trace_id_bytes(&self) -> &[u8; 32] {
         &self.trace_id
     }
 
@@ -60,6 +60,11 @@ impl TraceContext {
     /// else both are to be removed.
     pub fn keeps_traceparent(&self) -> bool {
         self.keeps_traceparent
+    }
+
+    /// Whether its `X-Amzn-Trace-Id` is well-formed and goes on.
+    pub fn keeps_amazon(&self) -> bool {
+        self.keeps_amazon
     }
 
     /// A `traceparent` for a request that brought none, with this span as parent.

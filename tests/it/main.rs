@@ -62,6 +62,7 @@ mod starting;
 mod streaming;
 mod tenants;
 mod tls;
+mod tracing;
 mod trust;
 mod upgrade;
 mod upstreams;

@@ -14,6 +14,7 @@ mod location;
 mod server;
 mod signer;
 mod tenant;
+mod tracing;
 mod upstream;
 
 use std::fmt::Display;

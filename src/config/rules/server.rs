@@ -6,7 +6,6 @@ use super::{At, Rules};
 use crate::config::{
     server::{
         AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
-        TracingSpec,
     },
     types::ByteSize,
 };
@@ -16,10 +15,6 @@ impl Rules for ReadinessSpec {
 }
 
 impl Rules for ForwardedSpec {
-    fn check(&self, _: &mut At<'_>) {}
-}
-
-impl Rules for TracingSpec {
     fn check(&self, _: &mut At<'_>) {}
 }
 

@@ -5,9 +5,11 @@
 //! file or another value.
 
 mod amount;
+mod collector_url;
 mod endpoint_address;
 mod field;
 mod rate;
+mod ratio;
 mod secret;
 mod server_address;
 mod vpc_endpoint;
@@ -20,9 +22,11 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use collector_url::CollectorUrl;
 pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 pub use rate::Rate;
+pub use ratio::Ratio;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};

@@ -5,23 +5,25 @@
 //! queue is full its line is dropped and counted. Every line that was taken is
 //! written whole or counted as dropped, and nothing but whole lines is written.
 
-mod queue;
 mod sink;
 mod writer;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, Thread},
     time::Duration,
 };
 
-use self::{
+use self::{sink::Sink, writer::Writer};
+use super::{
+    line::Line,
+    metrics::Metrics,
     queue::{Push, Queue},
-    sink::Sink,
-    writer::Writer,
 };
-use super::{line::Line, metrics::Metrics};
 use crate::config::server::AccessLogSpec;
 
 /// The way in. Dropping it lets the writer end without waiting for it.
@@ -29,6 +31,7 @@ pub struct AccessLog(Option<Running>);
 
 struct Running {
     queue: Arc<Queue>,
+    reopen: Arc<AtomicBool>,
     writer: Thread,
 }
 
@@ -39,9 +42,10 @@ impl AccessLog {
     pub fn open(spec: &AccessLogSpec, metrics: &Metrics) -> io::Result<Self> {
         let Some(sink) = Sink::open(&spec.path)? else { return Ok(Self(None)) };
         let queue = Arc::new(Queue::new(spec.queue as usize, metrics.access_log_dropped()));
-        let writer = Writer::new(queue.clone(), sink);
+        let reopen = Arc::<AtomicBool>::default();
+        let writer = Writer::new(queue.clone(), reopen.clone(), sink);
         let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
-        Ok(Self(Some(Running { queue, writer: thread.thread().clone() })))
+        Ok(Self(Some(Running { queue, reopen, writer: thread.thread().clone() })))
     }
 
     /// Whether there is anything to write to; if not, no line need be made.
@@ -52,7 +56,7 @@ impl AccessLog {
     /// Takes a line, or drops and counts it when the queue is full or closed.
     pub fn write(&self, line: &Line<'_>) {
         let Some(running) = &self.0 else { return };
-        if running.queue.push(line) == Push::TakenAndHalfFull {
+        if running.queue.push(1, |out| line.render(out)) == Push::TakenAndHalfFull {
             running.writer.unpark();
         }
     }
@@ -62,7 +66,7 @@ impl AccessLog {
     /// one stays in use and a warning says why.
     pub fn reopen(&self) {
         if let Some(running) = &self.0 {
-            running.queue.ask_to_reopen();
+            running.reopen.store(true, Ordering::Release);
             running.writer.unpark();
         }
     }

@@ -11,8 +11,8 @@ use std::{
 use http::HeaderValue;
 use serde_json::Value;
 
-use super::{queue::Batch, *};
-use crate::telemetry::{ConfigMark, RequestId, TraceContext};
+use super::*;
+use crate::telemetry::{ConfigMark, RequestId, TraceContext, queue::Batch};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -139,7 +139,8 @@ fn one_thread_may_fill_the_whole_queue_and_wakes_the_writer_half_way() {
     let metrics = Metrics::new().unwrap();
     let queue = Queue::new(64, metrics.access_log_dropped());
 
-    let pushed: Vec<_> = (0..100).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+    let pushed: Vec<_> =
+        (0..100).map(|_| with_line("x", "/", |line| queue.push(1, |out| line.render(out)))).collect();
 
     let count = |what| pushed.iter().filter(|p| **p == what).count();
     assert_eq!(count(Push::Dropped), 36);
@@ -154,7 +155,8 @@ fn the_writer_is_woken_each_time_the_queue_fills_again() {
     let (queue, mut batch) = (Queue::new(8, metrics.access_log_dropped()), Batch::default());
 
     for _ in 0..5 {
-        let pushed: Vec<_> = (0..8).map(|_| with_line("x", "/", |line| queue.push(line))).collect();
+        let pushed: Vec<_> =
+            (0..8).map(|_| with_line("x", "/", |line| queue.push(1, |out| line.render(out)))).collect();
         queue.each(&mut batch, |batch| {
             batch.empty();
             true

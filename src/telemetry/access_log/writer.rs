@@ -4,16 +4,24 @@
 //! that a full disk tears no line, while the queue fills and drops; when the
 //! disk has room again, writing goes on by itself.
 
-use std::{io, sync::Arc, thread, time::Duration};
-
-use super::{
-    queue::{Batch, Queue},
-    sink::Sink,
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
+
+use super::sink::Sink;
+use crate::telemetry::queue::{Batch, Queue};
 
 /// The writer's state between two looks at the queue.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    /// Whether another file of the same name is asked for.
+    reopen: Arc<AtomicBool>,
     output: Output<Sink>,
     /// What is being written; empty unless the file fails.
     batch: Batch,
@@ -21,10 +29,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(queue: Arc<Queue>, sink: Sink) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, reopen: Arc<AtomicBool>, sink: Sink) -> Self {
         let mut batch = Batch::default();
         batch.begin(&sink);
-        Self { queue, output: Output { to: sink, done: 0 }, batch, is_failing: false }
+        Self { queue, reopen, output: Output { to: sink, done: 0 }, batch, is_failing: false }
     }
 
     /// Writes until the queue is closed and empty, or closed and the file fails.
@@ -32,7 +40,7 @@ impl Writer {
         loop {
             // Looked at before the last round, so that this empties the queue.
             let closed = self.queue.is_closed();
-            if self.queue.is_to_reopen() {
+            if self.reopen.swap(false, Ordering::AcqRel) {
                 self.reopen();
             }
             let written = self.round();
@@ -280,7 +288,8 @@ mod tests {
         symlink("/dev/full", &path).unwrap();
         let metrics = Metrics::new().unwrap();
         let queue = Arc::new(Queue::new(10, metrics.access_log_dropped()));
-        let mut writer = Writer::new(queue, Sink::open(path.to_str().unwrap()).unwrap().unwrap());
+        let mut writer =
+            Writer::new(queue, Arc::default(), Sink::open(path.to_str().unwrap()).unwrap().unwrap());
         writer.batch = batch(b"first\nsecond\nthird\n");
         writer.output.done = 8;
 

@@ -19,6 +19,7 @@ mod keys;
 mod limits;
 mod process;
 mod signing;
+mod spans;
 mod store;
 mod tenants;
 mod traffic;
@@ -34,6 +35,7 @@ pub use keys::KeyGauges;
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
 pub use signing::{HeldBytes, MostHeld, SignerSeries, TokenResult};
+pub use spans::SpanResult;
 pub use store::{ExchangeResult, StoreSeries};
 pub use tenants::TenantSeries;
 pub use traffic::{AttemptResult, NO_NAME, RouteSeries, UpstreamSeries};
@@ -73,6 +75,7 @@ pub struct Metrics {
     configuration: Arc<Configuration>,
     upgrades: IntCounterVec,
     access_log_dropped: IntCounter,
+    trace_spans: IntCounterVec,
     panics: IntCounter,
 }
 
@@ -114,6 +117,7 @@ impl Metrics {
             rejections: counters(&registry, REJECTIONS, &["flag"])?,
             upgrades: counters(&registry, UPGRADES, &["result"])?,
             access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
+            trace_spans: counters(&registry, TRACE_SPANS, &["result"])?,
             panics: counter(&registry, PANICS)?,
             registry,
             traffic,
@@ -268,6 +272,11 @@ impl Metrics {
         self.access_log_dropped.clone()
     }
 
+    /// Counts spans that ended so. It shows from now on.
+    pub fn trace_spans(&self, result: SpanResult) -> IntCounter {
+        self.trace_spans.with_label_values(&[result.word()])
+    }
+
     /// Everything, in the text format 0.0.4 ([`CONTENT_TYPE`]). Takes a lock
     /// that only snapshots being built wait for; best done off the workers.
     pub fn render(&self) -> String {
@@ -311,6 +320,8 @@ const UPGRADES: (&str, &str) =
     ("tollgate_upgrades_total", "Upgrades that this process tried, by how they ended.");
 const ACCESS_LOG_DROPPED: (&str, &str) =
     ("tollgate_access_log_dropped_total", "Access-log lines that were never written.");
+const TRACE_SPANS: (&str, &str) =
+    ("tollgate_trace_spans_total", "Spans of recorded requests, by what became of them.");
 const PANICS: (&str, &str) = ("tollgate_panics_total", "Panics in tasks and threads. Each is a bug.");
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod collector;
 pub mod config;
 pub mod dns;
 pub mod frames;
@@ -29,8 +30,8 @@ pub mod vanish;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin, puppet::Puppet,
-    request::Request, response::Response, tls::Tls, websocket::WebSocket,
+    client::Http1, collector::Collector, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin,
+    puppet::Puppet, request::Request, response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};

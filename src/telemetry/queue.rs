@@ -1,20 +1,20 @@
-//! Lines that wait to be written: a buffer for each shard of threads.
+//! Lines that wait to be written or sent: a buffer for each shard of threads.
 //!
 //! Lines are rendered straight into the buffers, which the writer swaps for
 //! empty ones: nothing is allocated or copied for a line once the buffers have
-//! grown. Bounded in lines and in bytes.
+//! grown. Bounded in lines and in bytes. Does not own what a line is; several that
+//! are one thing are taken or dropped together.
 
 use std::{
     iter, mem,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use crate::telemetry::{
-    line::Line,
+use super::{
     metrics::IntCounter,
     shard::{self, Padded},
 };
@@ -23,10 +23,9 @@ use crate::telemetry::{
 pub(super) struct Queue {
     shards: Box<[Padded<Mutex<Batch>>]>,
     /// Of one shard.
-    max_lines: usize,
+    max_lines: AtomicUsize,
     dropped: IntCounter,
     closed: AtomicBool,
-    reopen: AtomicBool,
     finished: Mutex<bool>,
     finish: Condvar,
 }
@@ -72,24 +71,28 @@ impl Queue {
         let shards = shard::shard_count().min(1 << lines.ilog2());
         Self {
             shards: iter::repeat_with(Padded::default).take(shards).collect(),
-            max_lines: lines / shards,
+            max_lines: AtomicUsize::new(lines / shards),
             dropped,
             closed: AtomicBool::new(false),
-            reopen: AtomicBool::new(false),
             finished: Mutex::new(false),
             finish: Condvar::new(),
         }
     }
 
-    /// Takes a line into this thread's shard, or into another one while that is
-    /// full or busy.
-    pub(super) fn push(&self, line: &Line<'_>) -> Push {
+    /// From now on for so many lines. What waits already stays.
+    pub(super) fn resize(&self, lines: usize) {
+        self.max_lines.store((lines / self.shards.len()).max(1), Ordering::Relaxed);
+    }
+
+    /// Takes so many lines into this thread's shard, or into another one while that is
+    /// full or busy. `render` appends them, each with its line feed.
+    pub(super) fn push(&self, lines: usize, render: impl FnOnce(&mut Vec<u8>)) -> Push {
         let mine = shard::thread_number();
         let (mut busy, last) = (false, self.shards.len() - 1);
         for nth in 0..self.shards.len() {
             let Some(Padded(shard)) = self.shards.get((mine + nth) & last) else { break };
             match shard.try_lock() {
-                Ok(batch) if self.has_room(&batch) => return self.add(batch, line),
+                Ok(batch) if self.has_room(&batch) => return self.add(batch, lines, render),
                 Err(TryLockError::WouldBlock) => busy = true,
                 _ => {}
             }
@@ -98,9 +101,9 @@ impl Queue {
         // swap, never while a file is written.
         let waited = self.shards.get(mine & last).filter(|_| busy).map(|Padded(shard)| lock(shard));
         match waited.filter(|batch| self.has_room(batch)) {
-            Some(batch) => self.add(batch, line),
+            Some(batch) => self.add(batch, lines, render),
             None => {
-                self.drop_lines(1);
+                self.drop_lines(lines);
                 Push::Dropped
             }
         }
@@ -109,15 +112,17 @@ impl Queue {
     // Closed is looked at under the shard's lock: a line is taken either before
     // the writer's last look at the shard, or not at all.
     fn has_room(&self, batch: &Batch) -> bool {
-        let bytes = self.max_lines.saturating_mul(BYTES_A_LINE);
-        batch.lines < self.max_lines && batch.bytes.len() < bytes && !self.closed.load(Ordering::Acquire)
+        let max = self.max_lines.load(Ordering::Relaxed);
+        let bytes = max.saturating_mul(BYTES_A_LINE);
+        batch.lines < max && batch.bytes.len() < bytes && !self.closed.load(Ordering::Acquire)
     }
 
-    fn add(&self, mut batch: MutexGuard<'_, Batch>, line: &Line<'_>) -> Push {
-        line.render(&mut batch.bytes);
-        batch.lines += 1;
-        let half = batch.lines.saturating_mul(2) >= self.max_lines
-            || batch.bytes.len() >= self.max_lines.saturating_mul(BYTES_A_LINE / 2);
+    fn add(&self, mut batch: MutexGuard<'_, Batch>, lines: usize, render: impl FnOnce(&mut Vec<u8>)) -> Push {
+        render(&mut batch.bytes);
+        batch.lines += lines;
+        let max = self.max_lines.load(Ordering::Relaxed);
+        let half =
+            batch.lines.saturating_mul(2) >= max || batch.bytes.len() >= max.saturating_mul(BYTES_A_LINE / 2);
         if half && !mem::replace(&mut batch.told, true) { Push::TakenAndHalfFull } else { Push::Taken }
     }
 
@@ -148,15 +153,6 @@ impl Queue {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    pub(super) fn ask_to_reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
-    }
-
-    /// Whether it was asked for since the last call.
-    pub(super) fn is_to_reopen(&self) -> bool {
-        self.reopen.swap(false, Ordering::AcqRel)
     }
 
     /// Said by the writer when it ends.
