@@ -34,7 +34,7 @@ async fn a_terminal_shows_what_changes_and_is_as_it_was_afterwards() {
     assert_eq!(gateway.ask(&["zone", "drain", "z2"]).await.code, Some(0));
     watch.shows("zone z2 drained").await;
     gateway.write_config(&fleet.config("z1", ""));
-    assert_eq!(gateway.ask(&["reload", "--confirm", "600"]).await.code, Some(0));
+    assert_eq!(gateway.ask(&["reload", "--confirm", "10m"]).await.code, Some(0));
     watch.shows("generation 3").await;
     watch.shows("UNCONFIRMED, goes back in ").await;
 

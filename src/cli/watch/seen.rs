@@ -34,7 +34,7 @@ impl Seen {
             Err(why) => {
                 let since = self.silent.take().map_or(at, |(since, _)| since);
                 self.silent = Some((since, told(&why)));
-                // What it counts from when it comes back is not known.
+                // Nothing is known of the meantime until there is another answer.
                 self.before = None;
             }
         }
@@ -140,8 +140,9 @@ mod tests {
 
         let later = at + Duration::from_secs(3);
         assert_eq!(seen.silent_for(later), Some((Duration::from_secs(3), "no gateway listens")));
-        assert!(seen.now.is_some() && seen.json()["error"] == "no gateway listens");
+        assert_eq!((seen.rate(requests), &seen.json()["error"]), (None, &"no gateway listens".into()));
+        assert!(seen.now.is_some());
         seen.take(answer(1, 6_000, 20), later);
-        assert_eq!((seen.silent_for(later), seen.rate(requests)), (None, None));
+        assert_eq!((seen.silent_for(later), seen.rate(requests)), (None, Some(2.0)));
     }
 }
