@@ -101,7 +101,8 @@ fn address(gateway: &Gateway) -> String {
     format!("http://{}/", gateway.address("metrics"))
 }
 
-const QUICK: &str = "health_check: { path: /, interval: 1s, unhealthy_after: 2 }, locality: { hold_down: 100ms }";
+const QUICK: &str =
+    "health_check: { path: /, interval: 1s, unhealthy_after: 2 }, locality: { hold_down: 100ms }";
 
 const EVIL: &str = "
     const ask = window.fetch;
