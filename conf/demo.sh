@@ -59,7 +59,7 @@ Tollgate serves conf/demo.yaml. In another terminal:
 
   # what it does: metrics, status, one line a request
   curl -s http://127.0.0.1:9901/metrics | grep tollgate_requests_total
-  $bin/tollgate status --socket .demo/admin.sock
+  $bin/tollgate status --socket .demo/admin.sock --watch     # or http://127.0.0.1:9901/ in a browser
   tail -n 1 .demo/access.log
 
   # change conf/demo.yaml, then

@@ -25,7 +25,7 @@
 //! ```text
 //!   cli                      one verb a file
 //!   server                   puts Pingora's services together
-//!   admin                    readiness, metrics, the operator's socket
+//!   admin                    readiness, metrics, the operator's socket, the page
 //!   lifecycle                reload, signals, sockets, the end
 //!   gateway                  `impl ProxyHttp`: phases, attempts, answers, records
 //!   snapshot                 everything that rules a request

@@ -17,7 +17,7 @@ use pingora::{
 };
 
 use crate::{
-    admin::{self, MetricsPage, Operator, Readiness},
+    admin::{self, Board, MetricsPage, Operator, Readiness},
     config::{self, Config, Problems},
     edge::{Drain, SkipsProxyHeader},
     lifecycle::{
@@ -250,6 +250,13 @@ impl Parts {
             metrics: self.metrics.clone(),
             under_way: Mutex::default(),
         });
+        let board = Arc::new(Board::new(
+            (self.current.clone(), self.metrics.clone()),
+            reloader.clone(),
+            self.followers.discovery.clone(),
+            self.followers.store.clone(),
+            shutdown.clone(),
+        ));
         let operator = Operator {
             current: self.current.clone(),
             reloader: reloader.clone(),
@@ -257,6 +264,8 @@ impl Parts {
             store: self.followers.store.clone(),
             shutdown: shutdown.clone(),
             upgrader: upgrader.clone(),
+            metrics: self.metrics.clone(),
+            board,
             started: Instant::now(),
         };
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
@@ -292,6 +301,7 @@ impl Parts {
     ) {
         let now = self.current.load();
         let config = now.config();
+        let board = operator.board.clone();
         let service = operator_service(operator, socket.bound());
         add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         if let Some(readiness) = &config.readiness {
@@ -300,7 +310,7 @@ impl Parts {
             add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         }
         if let Some(address) = config.admin.metrics {
-            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone() };
+            let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone(), board };
             let service = small("metrics", app, &address.to_string());
             add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A limit.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct LimitStatus {
     pub name: String,
@@ -45,7 +45,7 @@ pub struct LimitStatus {
 }
 
 /// A key.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct KeyStatus {
     pub key: String,
@@ -77,6 +77,14 @@ impl Operator {
             Err(_) => text(session, StatusCode::INTERNAL_SERVER_ERROR, "it broke; see the log\n"),
         }
     }
+}
+
+/// Every limit and its busiest keys, by their hashes alone.
+pub(super) fn hashes(snapshot: &Snapshot, top: usize) -> Vec<LimitStatus> {
+    let limits = &snapshot.rate_limits;
+    let now = limits.clock.at(Instant::now());
+    let share = |limit| snapshot.config().share_of(Limit::spec(limit));
+    limits.iter().map(|limit| one(limit, share(limit), now, &Telling { top, name: &|_| None })).collect()
 }
 
 fn status(snapshot: &Arc<Snapshot>, name: Option<&str>, top: usize, reveal: bool) -> Vec<LimitStatus> {

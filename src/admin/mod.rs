@@ -4,23 +4,28 @@
 //! Three listeners that share nothing with the public ones: none of these
 //! paths exists there, and no route of the public ones exists here.
 
+mod board;
 mod explain;
 mod fleet;
 mod key_set;
 mod keys;
 mod limits;
 mod operator;
+mod page;
 mod pages;
 mod reload;
+mod traffic;
 mod upgrade;
 mod upstreams;
 mod zones;
 
+pub use board::{Board, Overview};
 pub use fleet::{FleetStatus, StoreStatus};
 pub use key_set::PATHS as JWKS_PATHS;
 pub use keys::SigningKeyStatus;
 pub use limits::{KeyStatus, LimitStatus};
 pub use operator::{Operator, Status};
 pub use pages::{MetricsPage, Readiness};
+pub use traffic::{RefusalStatus, RouteTraffic, Traffic, UpstreamTraffic};
 pub use upstreams::{EndpointStatus, TierStatus, UpstreamStatus, watch};
 pub use zones::{ZoneStatus, ZoneUpstream};

@@ -1,4 +1,4 @@
-//! What the operator's socket answers: `GET /status`, `GET /config`, `GET /limits`,
+//! What the operator's socket answers: `GET /status`, `GET /overview`, `GET /config`, `GET /limits`,
 //! `GET /keys`, `GET /jwks.json`, `POST /explain`, `POST /upgrade`, `POST /drain`, and what
 //! `reload` and `zones` have. The socket's mode is the only key to it.
 
@@ -13,10 +13,12 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use serde::Serialize;
 
 use super::{
+    board::Board,
     explain,
     fleet::{self, FleetStatus},
     key_set, keys,
     pages::text,
+    traffic::Traffic,
     upstreams::{self, UpstreamStatus},
 };
 use crate::{
@@ -25,6 +27,7 @@ use crate::{
     lifecycle::{DrainRequest, FormerStatus, Left, MisfitStatus, Reloader, Shutdown, Upgrader},
     limit::store::Store,
     snapshot::{Current, Snapshot},
+    telemetry::Metrics,
     upstream::discovery::Discovery,
 };
 
@@ -42,6 +45,10 @@ pub struct Operator {
     pub shutdown: Arc<Shutdown>,
     /// What `POST /upgrade` runs.
     pub upgrader: Arc<Upgrader>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// What `GET /overview` shows.
+    pub board: Arc<Board>,
     /// When the process began.
     pub started: Instant,
 }
@@ -88,6 +95,8 @@ pub struct Status {
     pub routes: usize,
     /// Whom it counts limits together with; none where nothing is.
     pub fleet: Option<FleetStatus>,
+    /// What requests came to since the process began.
+    pub traffic: Traffic,
 }
 
 /// A listener.
@@ -117,7 +126,7 @@ struct DrainStatus {
     max_drain_streams_seconds: u64,
 }
 
-const WHAT_THERE_IS: &str = "write GET /status, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
+const WHAT_THERE_IS: &str = "write GET /status, GET /overview, GET /config, GET /limits, GET /zones, GET /keys, GET /jwks.json, POST /explain, \
                              POST /simulate, POST /reload, POST /confirm, POST /rollback, POST /upgrade, POST /drain, \
                              POST /zone/drain or POST /zone/restore\n";
 
@@ -130,6 +139,7 @@ impl ServeHttp for Operator {
         let request = session.req_header();
         match (&request.method, request.uri.path()) {
             (&Method::GET, "/status") => json(session, StatusCode::OK, &self.status()),
+            (&Method::GET, "/overview") => self.board.answer(session).await,
             (&Method::GET, "/config") => {
                 text(session, StatusCode::OK, &config::print(&self.current.load().loaded))
             }
@@ -198,6 +208,7 @@ impl Operator {
             certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
             fleet: fleet::status(&now, &self.store, Instant::now()),
+            traffic: Traffic::of(&self.metrics, &now),
         }
     }
 }
@@ -217,7 +228,7 @@ fn drain_request(query: &str) -> Option<DrainRequest> {
     Some(request)
 }
 
-fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
+pub(super) fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
     let today = std::time::SystemTime::now();
     let status = |(listener, facts): (&str, &crate::tls::CertificateFacts)| CertificateStatus {
         listener: listener.to_owned(),

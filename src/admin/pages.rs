@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, and beside that the public keys.
+//! `/livez`, `/readyz` and `/metrics`, and beside that the public keys and the page.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
-use super::key_set;
+use super::{board::Board, key_set, page};
 use crate::{lifecycle::Shutdown, snapshot::Current, telemetry::Metrics};
 
 /// What the load balancer asks. It answers whatever `Host` says, and never
@@ -41,6 +41,8 @@ pub struct MetricsPage {
     pub metrics: Arc<Metrics>,
     /// Whose public keys stand beside them.
     pub current: Arc<Current>,
+    /// What the page draws.
+    pub board: Arc<Board>,
 }
 
 #[async_trait]
@@ -49,8 +51,11 @@ impl ServeHttp for MetricsPage {
         if let Some(keys) = key_set::page(&self.current.load(), session) {
             return keys;
         }
-        if session.req_header().uri.path() != "/metrics" {
-            return text(session, StatusCode::NOT_FOUND, "write /metrics or /jwks.json\n");
+        match session.req_header().uri.path() {
+            "/metrics" => {}
+            "/" => return page::answer(session),
+            "/overview.json" => return page::overview(session, &self.board).await,
+            _ => return text(session, StatusCode::NOT_FOUND, "write /, /metrics or /jwks.json\n"),
         }
         let mut page = text(session, StatusCode::OK, &self.metrics.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

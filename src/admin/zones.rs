@@ -103,7 +103,7 @@ impl Operator {
     }
 }
 
-fn status(snapshot: &Snapshot, now: Instant) -> Vec<ZoneStatus> {
+pub(super) fn status(snapshot: &Snapshot, now: Instant) -> Vec<ZoneStatus> {
     let views = |upstream: &Arc<Upstream>| upstream.zone_views(&upstream.view(now), now);
     let upstreams: Vec<_> = snapshot.upstreams.iter().map(|upstream| (upstream, views(upstream))).collect();
     let of = |zone: &str| ZoneStatus {

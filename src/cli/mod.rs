@@ -22,6 +22,7 @@ mod run;
 mod simulate;
 mod status;
 mod upgrade;
+mod watch;
 mod zone;
 
 use std::{
@@ -218,7 +219,7 @@ First steps:
   tollgate run                                  serve it
   tollgate reload --dry-run                     after a change: what it would do
   tollgate reload                               what changed, or why not; `rollback` undoes it
-  tollgate status                               what it does now
+  tollgate status                               what it does now; `--watch` looks on
   tollgate explain --host api.example.com --path /orders
                                                 where a request goes, and why";
 

@@ -4,7 +4,7 @@ use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{AdminSocket, FAILED, NOT_NOW, client, print, tell};
+use super::{AdminSocket, FAILED, NOT_NOW, client, print, tell, watch};
 
 /// Shows what the running gateway does.
 #[derive(Debug, clap::Args)]
@@ -17,11 +17,24 @@ pub struct Status {
     /// Print the configuration that serves now, with every default.
     #[arg(long)]
     config: bool,
+    /// Look again every so many seconds (2), until Ctrl-C: rates, endpoints, limits and
+    /// what was refused lately.
+    ///
+    /// On a terminal one screen that is drawn anew; else, or with TERM=dumb, one block of
+    /// text each time, or with --json one line of JSON. Goes on looking when the gateway
+    /// is gone, and finds the one that follows it.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "config")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=3600))]
+    watch: Option<u16>,
 }
 
 impl Status {
-    /// Exits 0 or 75.
+    /// Exits 0 or 75; while it watches, 0 alone.
     pub fn run(&self) -> io::Result<ExitCode> {
+        if let Some(seconds) = self.watch {
+            let every = Duration::from_secs(seconds.into());
+            return watch::run(&self.socket.socket, every, self.json);
+        }
         let path = if self.config { "/config" } else { "/status" };
         let answer = match client::ask(&self.socket.socket, "GET", path, Duration::from_secs(10)) {
             Ok(answer) => answer,

@@ -25,7 +25,8 @@ pub struct ReadinessSpec {
 pub struct AdminSpec {
     /// The socket of `tollgate reload` and `status`, made with mode 0600.
     pub socket: PathBuf,
-    /// Where `/metrics` answers; loopback, since it asks nobody who they are.
+    /// Where `/metrics` answers, and at `/` a page for people; loopback, since neither
+    /// asks who somebody is. The page is for clients of this machine alone in any case.
     pub metrics: Option<Address>,
 }
 

@@ -11,6 +11,7 @@ use crate::{
     telemetry::{
         AccessLog, Line, Metrics, SpanExporter,
         metrics::{AttemptResult, IntCounter},
+        refusals::{Kind, RecentRefusals},
         spans::RequestSpans,
     },
     tls::TlsFacts,
@@ -22,6 +23,7 @@ pub struct Recorder {
     log: Arc<AccessLog>,
     spans: Arc<SpanExporter>,
     rejections: Vec<(&'static str, IntCounter)>,
+    refusals: Arc<RecentRefusals>,
 }
 
 impl Recorder {
@@ -29,7 +31,8 @@ impl Recorder {
     pub fn new(metrics: &Metrics, log: Arc<AccessLog>, spans: Arc<SpanExporter>) -> Self {
         let own = Rejection::OWN.iter().map(|why| why.flag());
         let flags = own.chain(Refusal::ALL.iter().map(|refusal| refusal.flag()));
-        Self { log, spans, rejections: flags.map(|flag| (flag, metrics.rejection(flag))).collect() }
+        let rejections = flags.map(|flag| (flag, metrics.rejection(flag))).collect();
+        Self { log, spans, rejections, refusals: metrics.refusals() }
     }
 
     /// Writes a request down; `session` is `None` when it was cut.
@@ -61,6 +64,7 @@ impl Recorder {
             if let Some((_, counter)) = counter {
                 counter.inc();
             }
+            self.refusals.note(&kind(ctx, why, status), ctx.wall + spent);
         }
         let series = ctx.snapshot.series(ctx.route.as_deref().map(|route| route.index), ctx.upstream);
         series.record(status, spent, ctx.body_in, bytes_out);
@@ -76,6 +80,23 @@ impl Recorder {
             series.first_byte(first_byte);
         }
     }
+}
+
+/// What makes it like other refusals.
+fn kind(ctx: &RequestContext, why: Rejection, status: u16) -> Kind<'_> {
+    Kind {
+        flag: why.flag(),
+        status,
+        listener: listener(ctx),
+        route: ctx.route.as_deref().map(|route| &*route.name),
+        upstream: ctx.upstream().map(|upstream| &*upstream.name),
+        limit: ctx.limited.refused_by(&ctx.snapshot),
+    }
+}
+
+fn listener(ctx: &RequestContext) -> &str {
+    let index = ctx.connection.as_ref().map(|connection| connection.listener);
+    index.and_then(|index| ctx.snapshot.listener_name(index)).unwrap_or_default()
 }
 
 /// Counts how an attempt ended.
@@ -129,7 +150,7 @@ fn line<'a>(
         peer: connection.map(|c| c.caller.peer.ip().to_canonical()).filter(|peer| *peer != who.address),
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
-        listener: connection.and_then(|c| ctx.snapshot.listener_name(c.listener)).unwrap_or_default(),
+        listener: listener(ctx),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),
         server_name: tls.and_then(|tls| tls.server_name.as_deref()),

@@ -9,6 +9,7 @@ pub mod line;
 pub mod metrics;
 pub mod process_log;
 pub mod random;
+pub mod refusals;
 pub mod request_id;
 pub mod spans;
 pub mod trace;

@@ -97,7 +97,7 @@ async fn metrics_stand_at_their_address_alone_and_are_only_there_when_asked_for(
     assert_eq!((page.status, page.header("content-type")), (200, kind));
     assert!(page.text().contains("# HELP tollgate_build_info") && page.text().ends_with('\n'));
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (200, kind, 0));
-    for path in ["/", "/metrics/", "/readyz", "/status"] {
+    for path in ["/metrics/", "/readyz", "/status", "/overview", "/page.html"] {
         assert_eq!(Http1::open(metrics).await.send(&Request::get(path).honest()).await.status, 404, "{path}");
     }
     let without = Gateway::builder().yaml("admin: { socket: admin.sock }").start().await;

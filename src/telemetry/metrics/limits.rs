@@ -90,6 +90,11 @@ impl Limits {
         lock(&self.series).retain(|name, _| names.contains(&**name));
     }
 
+    /// How often this limit said so.
+    pub(super) fn decided(&self, limit: &str, decision: usize) -> u64 {
+        lock(&self.series).get(limit).map_or(0, |series| series.0.sum(|cells| cells.get(decision)))
+    }
+
     fn decisions(&self) -> Vec<Metric> {
         let series = lock(&self.series);
         let used = series.iter().filter(|(_, series)| series.0.is_used());

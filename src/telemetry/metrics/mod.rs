@@ -10,6 +10,7 @@ mod certificates;
 mod closed_set;
 mod configuration;
 mod connections;
+mod counts;
 mod cross_zone;
 mod discovery;
 mod family;
@@ -28,6 +29,7 @@ mod zones;
 pub use certificates::CertificateExpiry;
 pub use configuration::{CertificateReload, Configuration, Rollback};
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use counts::{AttemptCounts, ByWord, RouteCounts};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
@@ -54,7 +56,7 @@ use self::{
     family::Scraped, health::HealthFamilies, keys::Keys, limits::Limits, process::Process, signing::Signing,
     tenants::Tenants, traffic::Traffic, zones::Zones,
 };
-use super::shard;
+use super::{refusals::RecentRefusals, shard};
 
 /// Every metric of the process. Made once and handed down; there is no global.
 pub struct Metrics {
@@ -72,6 +74,7 @@ pub struct Metrics {
     store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
+    refusals: Arc<RecentRefusals>,
     configuration: Arc<Configuration>,
     upgrades: IntCounterVec,
     access_log_dropped: IntCounter,
@@ -115,6 +118,7 @@ impl Metrics {
         Ok(Arc::new(Self {
             health: HealthFamilies::new(&registry)?,
             rejections: counters(&registry, REJECTIONS, &["flag"])?,
+            refusals: Arc::default(),
             upgrades: counters(&registry, UPGRADES, &["result"])?,
             access_log_dropped: counter(&registry, ACCESS_LOG_DROPPED)?,
             trace_spans: counters(&registry, TRACE_SPANS, &["result"])?,
@@ -245,6 +249,11 @@ impl Metrics {
     /// caller's.
     pub fn rejection(&self, flag: &'static str) -> IntCounter {
         self.rejections.with_label_values(&[flag])
+    }
+
+    /// What was refused lately.
+    pub fn refusals(&self) -> Arc<RecentRefusals> {
+        self.refusals.clone()
     }
 
     /// What is counted of configurations.

@@ -130,6 +130,28 @@ impl Traffic {
         lock(&self.upstreams).retain(|upstream, _| upstreams.contains(&**upstream));
     }
 
+    /// What `tell` makes of every route and upstream that had a request, and of how many
+    /// had which of [`STATUSES`].
+    pub(super) fn each_route<T>(
+        &self,
+        tell: impl Fn(&RouteAndUpstream, &dyn Fn(usize) -> u64) -> T,
+    ) -> Vec<T> {
+        let routes = lock(&self.routes);
+        let used = routes.iter().filter(|(_, series)| series.0.is_used());
+        used.map(|(names, series)| tell(names, &|nth| series.0.sum(|c| c.requests.get(nth)))).collect()
+    }
+
+    /// The same for upstreams: how many attempts ended how, and how many were retries.
+    pub(super) fn each_upstream<T>(&self, tell: impl Fn(&str, &dyn Fn(usize) -> u64, u64) -> T) -> Vec<T> {
+        let upstreams = lock(&self.upstreams);
+        let used = upstreams.iter().filter(|(_, series)| series.0.is_used());
+        used.map(|(name, series)| {
+            let retries = series.0.sum(|c| c.retries.first());
+            tell(name, &|nth| series.0.sum(|c| c.attempts.get(nth)), retries)
+        })
+        .collect()
+    }
+
     fn scrape_routes(&self) -> Routes {
         let mut told = Routes::default();
         let routes = lock(&self.routes);

@@ -5,6 +5,7 @@
 //! no process that outlives its test, and no request whose forged header
 //! reached an origin without a failing test.
 
+pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod collector;
@@ -20,6 +21,7 @@ pub mod origin;
 pub mod port;
 pub mod process;
 pub mod proxy_header;
+pub mod pty;
 pub mod puppet;
 pub mod redis;
 pub mod request;
