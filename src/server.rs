@@ -250,24 +250,7 @@ impl Parts {
             metrics: self.metrics.clone(),
             under_way: Mutex::default(),
         });
-        let board = Arc::new(Board::new(
-            (self.current.clone(), self.metrics.clone()),
-            reloader.clone(),
-            self.followers.discovery.clone(),
-            self.followers.store.clone(),
-            shutdown.clone(),
-        ));
-        let operator = Operator {
-            current: self.current.clone(),
-            reloader: reloader.clone(),
-            discovery: self.followers.discovery.clone(),
-            store: self.followers.store.clone(),
-            shutdown: shutdown.clone(),
-            upgrader: upgrader.clone(),
-            metrics: self.metrics.clone(),
-            board,
-            started: Instant::now(),
-        };
+        let operator = self.operator(&reloader, &shutdown, upgrader.clone());
         let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
         let sockets = server.add_service(bound.sockets);
         let edge = self.edge_service(&server, bound.pulse)?;
@@ -289,6 +272,32 @@ impl Parts {
         beginning.watch().map_err(StartError::Thread)?;
         let access_log = self.access_log.clone();
         Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd }))
+    }
+
+    fn operator(
+        &self,
+        reloader: &Arc<Reloader>,
+        shutdown: &Arc<Shutdown>,
+        upgrader: Arc<Upgrader>,
+    ) -> Operator {
+        let board = Arc::new(Board::new(
+            (self.current.clone(), self.metrics.clone()),
+            reloader.clone(),
+            self.followers.discovery.clone(),
+            self.followers.store.clone(),
+            shutdown.clone(),
+        ));
+        Operator {
+            current: self.current.clone(),
+            reloader: reloader.clone(),
+            discovery: self.followers.discovery.clone(),
+            store: self.followers.store.clone(),
+            shutdown: shutdown.clone(),
+            upgrader,
+            metrics: self.metrics.clone(),
+            board,
+            started: Instant::now(),
+        }
     }
 
     /// What operators, load balancers and scrapers ask.
