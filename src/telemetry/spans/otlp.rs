@@ -63,7 +63,6 @@ impl RequestSpans<'_> {
         if let Some(peer) = line.peer {
             attributes.ip("network.peer.address", peer.to_canonical());
         }
-        attributes.text("network.protocol.name", "http");
         attributes.text("network.protocol.version", line.protocol.trim_start_matches("HTTP/"));
         if let Some(agent) = line.user_agent {
             attributes.bytes("user_agent.original", json::cut(agent, line::MAX_USER_AGENT));

@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn a_higher_ratio_takes_everything_that_a_lower_one_takes() {
         for n in 0..1_000_u64 {
-            let id = trace(&format!("{:014x}", n * 72_057_594_037_927));
+            let id = trace(&format!("{:014x}", n * 72_057_594_037_928));
             assert!(!share("3%").has(&id) || share("4.5%").has(&id));
         }
         let taken =
-            (0..1_000_u64).filter(|n| share("5%").has(&trace(&format!("{:014x}", n * 72_057_594_037_927))));
+            (0..1_000_u64).filter(|n| share("5%").has(&trace(&format!("{:014x}", n * 72_057_594_037_928))));
         assert_eq!(taken.count(), 50);
     }
 
