@@ -44,8 +44,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--origin", default=str(debug / "origin"), metavar="PATH")
     parser.add_argument("--load", default=str(debug / "load"), metavar="PATH")
     parser.add_argument("--k6", default="k6", metavar="PATH")
-    parser.add_argument("--full", action="store_true", help="the scripts' own lengths, rates and times: for a release build; the soak takes four hours")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for k6, as SOAK=3600; again for another")
+    parser.add_argument("--full", action="store_true",
+                        help="the scripts' own lengths, rates and times: for a release build; the soak takes four hours")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="for k6, as SOAK=3600; again for another")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
     args = parser.parse_args()
     args.scenarios = args.scenarios or list(SCENARIOS)
@@ -92,7 +94,8 @@ class Run:
 
     def load(self, port: int, *options: str) -> tuple[list[str], dict]:
         """Runs our own generator: what was wrong, and its report."""
-        command = [self.args.load, "--insecure", "--p99", f"{PATIENT}ms", *options, f"https://127.0.0.1:{port}/load/{self.name}"]
+        gates = ["--insecure", "--p99", f"{PATIENT}ms", "--late", f"{PATIENT}ms"]
+        command = [self.args.load, *gates, *options, f"https://127.0.0.1:{port}/load/{self.name}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         print(f"{self.name}: {done.stdout.strip()}", flush=True)
         wrong = done.stderr.splitlines()
