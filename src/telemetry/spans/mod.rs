@@ -1,8 +1,8 @@
 //! Spans of recorded requests, and the way to a collector (OTLP over HTTP, as JSON).
 //!
 //! `sampling` says which requests are recorded, `caller` reads and writes the fields that
-//! join spans to a trace, `recording` is what is noted of one request, `otlp` how it is
-//! written, `sender` the thread that sends it, by `post`. Does not own when anything of a
+//! join spans to a trace, `recording` is what is noted of one request, `otlp` and `attributes` how it
+//! is written, `sender` the thread that sends it, by `post`. Does not own when anything of a
 //! request begins and ends: the gateway says that.
 //!
 //! Always holds: a request that is not recorded costs a branch, and none waits for a
@@ -15,6 +15,7 @@
 //! buffers that are used again, as the access log's are. Types made from OpenTelemetry's
 //! own `.proto` files read what comes out in a test (`make test-otlp`).
 
+mod attributes;
 pub mod caller;
 mod otlp;
 mod post;

@@ -5,12 +5,10 @@
 //! name, `tollgate.…` where they have none. Always holds: no query, no cookie, no token,
 //! no field of a request but its user agent; each span is one line of complete JSON.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
+    attributes::{Attributes, OTHER, text},
     recording::{Attempt, Kind, Part, Recording},
     settings::Origin,
 };
@@ -177,108 +175,6 @@ fn host_name() -> Option<String> {
 /// The end of a message.
 pub(super) const TAIL: &[u8] = b"]}]}]}";
 
-/// A list of keys and values; each value is an object that says its type.
-struct Attributes<'o> {
-    out: &'o mut Vec<u8>,
-    is_first: bool,
-}
-
-impl<'o> Attributes<'o> {
-    fn begin(out: &'o mut Vec<u8>) -> Self {
-        out.push(b',');
-        Self::begin_first(out)
-    }
-
-    fn begin_first(out: &'o mut Vec<u8>) -> Self {
-        out.extend_from_slice(br#""attributes":["#);
-        Self { out, is_first: true }
-    }
-
-    fn end(self) {
-        self.out.push(b']');
-    }
-
-    /// Up to the value, whose quote is open.
-    fn key(&mut self, key: &'static str, kind: &'static str) {
-        let open: &[u8] = if self.is_first { br#"{"key":""# } else { br#",{"key":""# };
-        self.is_first = false;
-        self.out.extend_from_slice(open);
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(br#"","value":{""#);
-        self.out.extend_from_slice(kind.as_bytes());
-        self.out.extend_from_slice(br#"":""#);
-    }
-
-    fn close(&mut self) {
-        self.out.extend_from_slice(br#""}}"#);
-    }
-
-    fn bytes(&mut self, key: &'static str, value: &[u8]) {
-        self.key(key, "stringValue");
-        text(self.out, "", value);
-        self.close();
-    }
-
-    fn text(&mut self, key: &'static str, value: &str) {
-        self.bytes(key, value.as_bytes());
-    }
-
-    fn some(&mut self, key: &'static str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text(key, value);
-        }
-    }
-
-    fn ip(&mut self, key: &'static str, ip: std::net::IpAddr) {
-        self.key(key, "stringValue");
-        line::push_ip(self.out, ip);
-        self.close();
-    }
-
-    fn number(&mut self, key: &'static str, value: u64) {
-        self.key(key, "intValue");
-        line::push_number(self.out, value);
-        self.close();
-    }
-
-    fn flag(&mut self, key: &'static str, value: bool) {
-        self.key(key, "boolValue");
-        // Without the quote that is open: JSON has words for these.
-        self.out.pop();
-        self.out.extend_from_slice(if value { b"true}}" } else { b"false}}" });
-    }
-
-    /// The two attributes of an address.
-    fn address(&mut self, of: &'static str, address: SocketAddr) {
-        let (host, port) = match of {
-            "server" => ("server.address", "server.port"),
-            _ => ("network.peer.address", "network.peer.port"),
-        };
-        self.ip(host, address.ip().to_canonical());
-        self.number(port, u64::from(address.port()));
-    }
-
-    fn status(&mut self, status: u16) {
-        if status != 0 {
-            self.number("http.response.status_code", u64::from(status));
-        }
-    }
-
-    /// `error.type`: a word, or the status of an answer that is an error.
-    fn error(&mut self, word: Option<&str>, status: Option<u16>) {
-        match (word, status) {
-            (Some(word), _) => self.text("error.type", word),
-            (None, Some(status @ 1..)) => {
-                self.key("error.type", "stringValue");
-                line::push_number(self.out, u64::from(status));
-                self.close();
-            }
-            (None, Some(0)) => self.text("error.type", OTHER),
-            (None, None) => {}
-        }
-    }
-}
-
 /// The method, if it is one that everyone knows: others are without end.
 fn method(method: &str) -> &str {
     if METHODS.contains(&method) { method } else { OTHER }
@@ -302,11 +198,6 @@ fn nanos(at: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn text(out: &mut Vec<u8>, key: &'static str, value: &[u8]) {
-    out.extend_from_slice(key.as_bytes());
-    json::push_text(out, json::cut(value, line::MAX_TEXT));
-}
-
 fn number(out: &mut Vec<u8>, key: &'static str, value: u64) {
     out.extend_from_slice(key.as_bytes());
     line::push_number(out, value);
@@ -322,7 +213,6 @@ const FLAGS: u64 = 0x101;
 const PARENT_IS_REMOTE: u64 = 0x200;
 
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
-const OTHER: &str = "_OTHER";
 
 /// More than most spans have.
 const USUAL_BYTES: usize = 1_536;
