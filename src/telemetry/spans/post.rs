@@ -40,7 +40,17 @@ pub(super) fn post(to: &CollectorUrl, message: &[u8], timeout: Duration) -> io::
     let mut answer = Vec::new();
     match (read(&mut stream, &mut answer), written) {
         (Ok(outcome), _) => Ok(outcome),
-        (Err(_), Err(why)) | (Err(why), Ok(())) => Err(why),
+        (Err(_), Err(why)) | (Err(why), Ok(())) => Err(in_words(why)),
+    }
+}
+
+/// The system calls a timeout "temporarily unavailable".
+fn in_words(why: io::Error) -> io::Error {
+    match why.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+        }
+        _ => why,
     }
 }
 
@@ -71,7 +81,7 @@ fn read(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<Outcome> {
             return Ok(outcome);
         }
         if n == 0 || answer.len() > MOST_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is no HTTP"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, NO_HTTP));
         }
     }
 }
@@ -80,7 +90,7 @@ fn read(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<Outcome> {
 fn parse(answer: &[u8], is_all: bool) -> io::Result<Option<Outcome>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut fields);
-    let parsed = head.parse(answer).map_err(|_| io::ErrorKind::InvalidData);
+    let parsed = head.parse(answer).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, NO_HTTP));
     let httparse::Status::Complete(length) = parsed? else { return Ok(None) };
     let field = |name: &str| {
         let found = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
@@ -169,6 +179,8 @@ fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
+
+const NO_HTTP: &str = "the answer is no HTTP";
 
 /// Of an answer; none has more to say.
 const MOST_BYTES: usize = 64 << 10;

@@ -61,6 +61,7 @@ async fn garbage_is_no_answer_and_after_three_tries_the_spans_are_given_up() {
 
     assert_eq!(collector.messages(), 3);
     assert_eq!(count(&gateway, "exported").await, 0.0);
+    assert!(gateway.stderr().contains("the answer is no HTTP"), "{}", gateway.stderr());
 }
 
 #[tokio::test]
@@ -102,4 +103,5 @@ async fn a_collector_that_stops_in_the_middle_is_given_up_in_time() {
 
     counted(&gateway, "failed", 2.0).await;
     assert_eq!(collector.messages(), 3);
+    assert!(gateway.stderr().contains("no answer in time"), "{}", gateway.stderr());
 }
