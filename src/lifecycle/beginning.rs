@@ -89,10 +89,9 @@ impl Beginning {
         let half = every / 2;
         loop {
             let began = Instant::now();
-            // No worker takes connections in a drain.
-            match self.shutdown.is_draining() || self.pulse.beats(half) {
+            // No worker takes connections in a drain, which may have begun just now.
+            match self.pulse.beats(half) || self.shutdown.is_draining() {
                 true => self.systemd.alive(),
-                false if self.shutdown.is_draining() => self.systemd.alive(),
                 false => log::error!("no worker takes connections; systemd ends the process soon"),
             }
             sleep(half.saturating_sub(began.elapsed()));

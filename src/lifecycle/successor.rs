@@ -86,20 +86,10 @@ impl Successor {
     pub fn ready(&mut self, stops: Stops<'_>) -> Result<Vec<SocketAddr>, UpgradeFailed> {
         let began = Instant::now();
         loop {
-            match self.line.hear(LOOK) {
-                Ok(Word::Ready { pid, taken }) => {
-                    self.grandchild = pid.filter(|pid| *pid != self.child.id());
-                    self.accepts = true;
-                    return Ok(taken);
-                }
-                Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
-                Ok(_) => {}
-                Err(why) if is_silence(&why) => {}
-                Err(why) if is_end(&why) => return Err(self.gone()),
-                Err(why) => return Err(UpgradeFailed::Lost(why)),
-            }
-            if (stops.when)() {
-                return Err(UpgradeFailed::Stopped);
+            if let Some(Word::Ready { pid, taken }) = self.heard(stops)? {
+                self.grandchild = pid.filter(|pid| *pid != self.child.id());
+                self.accepts = true;
+                return Ok(taken);
             }
             if began.elapsed() > stops.after {
                 return Err(UpgradeFailed::TimedOut(stops.after));
@@ -111,18 +101,21 @@ impl Successor {
     pub fn survives(&mut self, this_long: Duration, stops: Stops<'_>) -> Result<(), UpgradeFailed> {
         let until = Instant::now() + this_long;
         while Instant::now() < until {
-            match self.line.hear::<Word>(LOOK) {
-                Err(why) if is_silence(&why) => {}
-                Err(why) if is_end(&why) => return Err(self.gone()),
-                Err(why) => return Err(UpgradeFailed::Lost(why)),
-                Ok(Word::Failed(why)) => return Err(UpgradeFailed::Refused(why)),
-                Ok(_) => {}
-            }
-            if (stops.when)() {
-                return Err(UpgradeFailed::Stopped);
-            }
+            self.heard(stops)?;
         }
         Ok(())
+    }
+
+    /// What it said by now, if anything; an error when it ends, or this process does.
+    fn heard(&mut self, stops: Stops<'_>) -> Result<Option<Word>, UpgradeFailed> {
+        match self.line.hear(LOOK) {
+            Ok(Word::Failed(why)) => Err(UpgradeFailed::Refused(why)),
+            Ok(word @ Word::Ready { .. }) => Ok(Some(word)),
+            Err(why) if is_end(&why) => Err(self.gone()),
+            Err(why) if !is_silence(&why) => Err(UpgradeFailed::Lost(why)),
+            _ if (stops.when)() => Err(UpgradeFailed::Stopped),
+            _ => Ok(None),
+        }
     }
 
     /// Lets it serve; there is no way back. Returns when it says that it does, or when
