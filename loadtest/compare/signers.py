@@ -56,7 +56,7 @@ def signer(folder, name, algorithm, bound=""):
 BOUND = ", bind: [method, path]"
 LIMIT = "limits:\n  - { name: one, rate: 1000000/s }\nsigners:"
 MILLION = """limits:
-  - { name: million, key: [ { header: x-consumer } ], rate: 1/h, burst: 100000, memory: 40MiB }
+  - { name: million, key: [ { header: x-consumer } ], rate: 1/h, burst: 1000000, memory: 40MiB }
 signers:"""
 PATHS = "\n".join(
     f"  - {{ name: {kind}, match: {{ path: {{ exact: {path(kind)} }} }}, limits: [one], sign: {kind}, to: [ {{ upstream: origin }} ] }}"

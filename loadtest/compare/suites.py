@@ -74,7 +74,7 @@ SUITES = {
         "tls": Duty("TLS 1.3, 64 keep-alive connections", by.wrk(), PROXIES),
         "http2": Duty("HTTP/2 over TLS, 8 connections of 8 streams", by.http2, GATEWAYS),
         "log": Duty("TLS as above, and a line in an access log for each request", by.wrk(), GATEWAYS, "log"),
-    }, blocks=6),
+    }, blocks=4),
     "handshakes": Suite({
         "handshake": Duty("a new full handshake for each request, ECDSA P-256, X25519", by.handshakes(), PROXIES, rounds=2),
         "handshake-rsa": Duty("the same with RSA-2048", by.handshakes(), PROXIES, "rsa"),
@@ -82,14 +82,14 @@ SUITES = {
                         by.handshakes("--resume"), PROXIES, "tickets", rounds=2),
         "handshake-pq": Duty("a full handshake, ECDSA P-256, whose client offers X25519MLKEM768 and X25519: "
                              "each takes the best it knows", by.pq_handshakes, PROXIES, rounds=2),
-    }, blocks=4),
-    "limits": Suite(LIMIT_DUTIES, blocks=6, shared=True, filled={"limits": by.keys("/limit-1m")}),
+    }, blocks=3),
+    "limits": Suite(LIMIT_DUTIES, blocks=4, shared=True, filled={"limits": by.keys("/limit-1m")}),
     "signing": Suite(SIGN_DUTIES, blocks=6, shared=True),
     "routes": Suite({
         f"routes-{n}": Duty(f"cleartext, {n:,} routes by prefix, one drawn at random for each request",
                             by.keys(routes=n), GATEWAYS, f"routes-{n}")
         for n in (1, 1000, 10000)
-    }, blocks=5, shared=True),
+    }, blocks=4, shared=True),
     "endpoints": Suite({
         f"endpoints-{n}": Duty(f"cleartext, {n:,} endpoints, a kept connection to each", by.wrk(secure=False), GATEWAYS, f"endpoints-{n}")
         for n in (1, 10000)

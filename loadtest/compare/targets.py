@@ -68,7 +68,7 @@ def instructions(report, number, duty, base, limit):
     cells = report.get("instructions", {}).get("full", {})
     exact = cells["tollgate"] / cells[base] if {"tollgate", base} <= cells.keys() else None
     figure = None if exact is None else {"median": exact, "low": exact, "high": exact}
-    return row(number, duty, limit, figure, "× {:.3f}", "instructions")
+    return row(number, duty, limit, figure, "{:.3f}", "instructions")
 
 
 def idle(report):
@@ -80,17 +80,17 @@ def idle(report):
     exact = [{"median": value, "low": value, "high": value} for value in (each, back)]
     return [
         row("8", "an idle TLS connection", 34, exact[0], "{:.1f} KiB", "idle"),
-        row("8", "memory 60 s after all closed, by that at the start", 2, exact[1], "× {:.2f}", "idle"),
+        row("8", "memory 60 s after all closed, by that at the start", 2, exact[1], "{:.2f}", "idle"),
     ]
 
 
 def row(number, duty, limit, figure, form, suite):
     command = f"`\"--only {suite}\"`"
-    said = f"≤ {form.format(limit).rstrip('0').rstrip('.') if '×' in form else form.format(limit)}"
+    said = "≤ " + form.replace(".3f", ".2f").format(limit)
     if figure is None:
         return [number, duty, said, "not measured", "", command]
     span = "" if figure["low"] == figure["high"] else f" [{form.format(figure['low'])} {form.format(figure['high'])}]"
-    return [number, duty, said, f"**{form.format(figure['median'])}**{span.replace('× ', '')}", verdict(figure, limit), command]
+    return [number, duty, said, f"**{form.format(figure['median'])}**{span}", verdict(figure, limit), command]
 
 
 def verdict(figure, limit):
@@ -100,7 +100,7 @@ def verdict(figure, limit):
     return "met" if figure["high"] <= limit else "met, not proven"
 
 
-X, US = "× {:.2f}", "{:+.0f} µs"
+X, US = "{:.2f}", "{:+.0f} µs"
 TARGETS = (
     ("2", "CPU, full by bare Pingora as cargo builds it", "full by stock", 0.95, X, "full"),
     ("3", "CPU, full, saturated TLS, by nginx's plain TLS proxying", "full by nginx", 1.7, X, "full"),
