@@ -43,7 +43,7 @@ def one_run(bench, name, duty, count, send=duties.exactly, texts=None):
     ]
     running = bench.start(name, wrapper, patience=90, texts=texts)
     send(count, duty, bench, running)
-    if not bench.stop(running, patience=20):
+    if not bench.stop(running, patience=60):
         raise PeerFailed(f"{name} did not end on SIGINT, so callgrind dumped nothing")
     if not out.exists():
         raise PeerFailed(f"callgrind dumped nothing for {name}:\n{bench.output(name)}")
