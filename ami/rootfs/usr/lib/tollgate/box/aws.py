@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from . import curl
 from .failure import Failure
 from .imds import Credentials, Imds
-from .retry import tried
+from .retry import TRY_SECONDS, tried
 
 # Of AWS's own tools: one server for all services.
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
-SECONDS = 5
-PATIENCE = 25
 # By these a service says: later.
 LATER = {"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
          "SlowDown", "RequestThrottled", "RequestThrottledException", "PriorRequestNotComplete", "RequestInProgressException"}
@@ -92,7 +90,7 @@ class Aws:
 
     def send(self, request: Request, read):
         what = f"{request.what} in {request.region}"
-        return tried(lambda: self.once(request, read, what), PATIENCE, f"{what} fails")
+        return tried(lambda: self.once(request, read, what), f"{what} fails")
 
     def once(self, request: Request, read, what: str):
         answer = self.exchange(request)
@@ -113,7 +111,7 @@ class Aws:
             self.credentials = self.imds.credentials()
         held = self.credentials
         signing = curl.Signing(held.key, held.secret, held.token, request.region, request.service)
-        return curl.exchange(self.host(request) + request.path, request.options, SECONDS, signing)
+        return curl.exchange(self.host(request) + request.path, request.options, TRY_SECONDS, signing)
 
     def host(self, request: Request) -> str:
         if ENDPOINT:

@@ -85,7 +85,7 @@ def hand_over(first: bool) -> str:
 
 
 def reload() -> str:
-    done = command("tollgate", "reload")
+    done = command("tollgate", "reload", as_gateway=True)
     if done.returncode == 0:
         return "reloaded"
     if NEEDS_UPGRADE in done.stdout:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from . import curl
 from .failure import Failure
-from .retry import tried
+from .retry import TRY_SECONDS, tried
 
 # The name is that of AWS's own tools.
 ENDPOINT = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
-SECONDS = 2
-PATIENCE = 15
 
 
 @dataclass
@@ -66,7 +64,7 @@ class Imds:
     def ask(self, path: str, options: dict) -> str | None:
         # A proxy knows another machine's metadata service, if any.
         options = {"noproxy": "*", **options}
-        answer = tried(lambda: served(curl.exchange(ENDPOINT + path, options, SECONDS)), PATIENCE,
+        answer = tried(lambda: served(curl.exchange(ENDPOINT + path, options, TRY_SECONDS)),
                        f"the metadata service at {ENDPOINT} does not answer")
         if answer.status == 404:
             return None
