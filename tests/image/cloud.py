@@ -97,8 +97,9 @@ class Services(Handler):
             return self.refuse(service, 403, "InvalidClientTokenId", "the token is not signed")
         if self.refused(fault, service, body):
             return None
+        if self.action(body) == "DescribeInstances" and self.cloud.page and b"MaxResults" not in body:
+            body += f"&MaxResults={self.cloud.page}".encode()
         told = Client(self.cloud.app).open(self.path, method=self.command, headers=list(self.headers.items()), data=body)
-        # moto's test doubles answer redirects and lists; what counts is here.
         fields = {name: value for name, value in told.headers.items() if name.lower() not in ("content-length", "connection")}
         if not self.broken(fault, told.status_code, told.data, fields):
             self.reply(told.status_code, told.data, fields)
@@ -191,6 +192,8 @@ class Cloud:
         self.faults: dict[str, tuple[str, int]] = {}
         # Each call: service, action, region, body.
         self.heard: list[tuple[str, str, str, bytes]] = []
+        # How many instances a page of EC2's has; 0 is as many as there are.
+        self.page = 0
         self.ended = threading.Event()
         self.lock = threading.Lock()
         self.metadata = {
@@ -215,7 +218,7 @@ class Cloud:
 
     def __enter__(self) -> "Cloud":
         for server in self.servers:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -241,6 +244,10 @@ class Cloud:
     def heals(self) -> None:
         with self.lock:
             self.faults.clear()
+
+    def forget(self) -> None:
+        """Empties the services: moto's are the process's."""
+        Client(self.app).post("/moto-api/reset")
 
     def metadata_at(self, path: str) -> str | None:
         """A value, or the list of a folder."""

@@ -7,6 +7,7 @@ to what serves, so that a restart finds that.
 
 import json
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -107,8 +108,7 @@ def upgrade() -> str:
 def command(*words: str, as_gateway: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs a program; both of its streams in `stdout`."""
     who = {}
-    # Tests are not root; their user is the gateway's, too.
-    if as_gateway and os.geteuid() == 0:
-        who = {"user": "tollgate", "group": "tollgate", "extra_groups": []}
+    if as_gateway and pwd.getpwnam(place.USER).pw_uid != os.geteuid():
+        who = {"user": place.USER, "group": pwd.getpwnam(place.USER).pw_gid, "extra_groups": []}
     return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, check=False, **who)

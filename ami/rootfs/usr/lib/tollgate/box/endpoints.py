@@ -79,7 +79,7 @@ def of_group(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
     serving = ec2.in_service(entry.auto_scaling_group)
     if not serving:
         raise Failure(f"Auto Scaling group {entry.auto_scaling_group} has no instance in service")
-    found = ec2.running({f"Filter.1.Value.{nth}": one for nth, one in enumerate(serving, 1)} | {"Filter.1.Name": "instance-id"})
+    found = ec2.running({"instance-id": serving})
     # An instance that just went is no news to EC2 and still is to Auto Scaling; with
     # half of them gone it is the answer that is not whole.
     if len(found) * 2 <= len(serving):
@@ -89,10 +89,7 @@ def of_group(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
 
 
 def of_tags(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
-    filters = {}
-    for nth, (key, value) in enumerate(sorted(entry.tags.items()), 1):
-        filters |= {f"Filter.{nth}.Name": f"tag:{key}", f"Filter.{nth}.Value.1": value}
-    found = ec2.running(filters)
+    found = ec2.running({f"tag:{key}": [value] for key, value in entry.tags.items()})
     if not found:
         raise Failure(f"no instance runs with the tags {entry.tags}")
     return found
@@ -116,16 +113,19 @@ class Ec2:
         instances = found[0].findall("./Instances/member")
         return [one.findtext("InstanceId", "") for one in instances if one.findtext("LifecycleState") == "InService"]
 
-    def running(self, filters: dict[str, str]) -> list[Endpoint]:
-        running = {"Filter.99.Name": "instance-state-name", "Filter.99.Value.1": "running"}
-        fields, found = {**filters, **running}, []
+    def running(self, filters: dict[str, list[str]]) -> list[Endpoint]:
+        """Running instances that one value of each filter fits."""
+        fields, found, page = {}, [], {}
+        for nth, (name, values) in enumerate([*filters.items(), ("instance-state-name", ["running"])], 1):
+            fields[f"Filter.{nth}.Name"] = name
+            fields |= {f"Filter.{nth}.Value.{at}": value for at, value in enumerate(values, 1)}
         for _ in range(MOST_PAGES):
-            answer = self.aws.query("ec2", "DescribeInstances", fields)
+            answer = self.aws.query("ec2", "DescribeInstances", fields | page)
             found += [self.endpoint(one) for one in answer.findall(".//reservationSet/item/instancesSet/item")]
             token = answer.findtext("nextToken")
             if not token:
                 return found
-            fields = {**filters, **running, "NextToken": token}
+            page = {"NextToken": token}
         raise Failure(f"ec2:DescribeInstances goes on after {MOST_PAGES} pages")
 
     def endpoint(self, instance) -> Endpoint:

@@ -1,11 +1,13 @@
 """Where things are on the machine.
 
-The two variables are for tests, which have no right to write here.
+The variables are for tests, which have no right to write here, nor this user.
 """
 
 import os
 from pathlib import Path
 
+# Whom the gateway runs as.
+USER = os.environ.get("TOLLGATE_BOX_USER", "tollgate")
 # What user data wrote: see `settings.py`.
 SETTINGS = Path(os.environ.get("TOLLGATE_BOX_SETTINGS", "/etc/tollgate/box.yaml"))
 # A tmpfs: secrets are never on the disk, and go with a reboot.
