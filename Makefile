@@ -33,10 +33,11 @@ target/box/ready: tests/image/requirements.txt
 	target/box/bin/pip install --quiet --requirement $<
 	@touch $@
 
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian's package, unpacked and not installed: installed it would serve from now on.
 target/prometheus/usr/bin/promtool:
 	mkdir -p target/prometheus
-	cd target/prometheus && apt-get -qq download prometheus && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
+	cd target/prometheus && { apt-get -qq download prometheus 2>/dev/null || { $(AS_ROOT) apt-get -q update && apt-get -qq download prometheus; }; } && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
 
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
 	target/box/bin/python tests/stack/run.py
