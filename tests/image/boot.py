@@ -74,7 +74,7 @@ class Fleet:
         for page in self.network.call("ec2", "describe_instances")["Reservations"]:
             for one in page["Instances"]:
                 # Where the endpoints will be is this machine's own loopback.
-                self.network.run("ip", "address", "add", f"{one['PrivateIpAddress']}/32", "dev", "lo", check=False)
+                self.network.run("ip", "address", "add", f"{one['PrivateIpAddress']}/32", "dev", "lo")
         return BOX % arn
 
 
@@ -264,4 +264,5 @@ def settled(root: Path) -> None:
 
 def run(scenario, root: Path) -> str:
     with Network() as network:
+        network.do(spares_cloud_init=True)
         return scenario(Fleet(root, network))
