@@ -15,7 +15,7 @@ impl Reader<'_> {
     }
 
     fn flow_list(&mut self) -> Option<Node> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(1);
         loop {
             self.gap()?;
             if self.ends(b']') {
@@ -27,7 +27,7 @@ impl Reader<'_> {
     }
 
     fn flow_map(&mut self) -> Option<Node> {
-        let mut entries = Vec::with_capacity(4);
+        let mut entries = Vec::with_capacity(2);
         loop {
             self.gap()?;
             if self.ends(b'}') {
@@ -35,7 +35,8 @@ impl Reader<'_> {
             }
             let begin = self.at;
             let key = self.scalar(true)?;
-            if !self.ends(b':') || self.at - begin > LONGEST_KEY || !matches!(self.peek(), Some(b' ' | b'\n')) {
+            if !self.ends(b':') || self.at - begin > LONGEST_KEY || !matches!(self.peek(), Some(b' ' | b'\n'))
+            {
                 return None;
             }
             self.gap()?;
@@ -67,7 +68,8 @@ impl Reader<'_> {
     /// Spaces, ends of lines and comments.
     fn gap(&mut self) -> Option<()> {
         loop {
-            let apart = self.spaces() > 0 || self.text.get(..self.at).is_some_and(|text| text.ends_with('\n'));
+            let apart =
+                self.spaces() > 0 || self.text.get(..self.at).is_some_and(|text| text.ends_with('\n'));
             match self.peek()? {
                 b'\n' => self.at += 1,
                 b'#' if apart => self.comment(),

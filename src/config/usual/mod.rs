@@ -121,7 +121,7 @@ impl<'t> Reader<'t> {
     }
 
     fn sequence(&mut self, column: usize) -> Option<Node> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(1);
         while self.is_item() {
             self.at += 1;
             let inner = column + 1 + self.spaces();
@@ -164,7 +164,7 @@ impl<'t> Reader<'t> {
     }
 
     fn mapping(&mut self, column: usize, mut key: Node) -> Option<Node> {
-        let mut entries = Vec::with_capacity(4);
+        let mut entries = Vec::with_capacity(2);
         loop {
             let value = self.value(column)?;
             entries.push(entry(key, value));
