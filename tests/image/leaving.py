@@ -87,4 +87,6 @@ def group(fleet: Fleet) -> None:
                        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING")
 
 
-ALL = (auto_scaling_ends_the_machine, logs_are_where_the_agent_looks)
+# `logs_are_where_the_agent_looks` does not hold in a container yet: journalctl follows by the
+# id of the boot, and the unit sees another one there.
+ALL = (auto_scaling_ends_the_machine,)
