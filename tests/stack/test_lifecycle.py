@@ -59,6 +59,16 @@ class AutoScaling:
         return [b"<CompleteLifecycleActionResponse/>"]
 
 
+class Metadata(dict):
+    """Counts who asks whether the machine is to end."""
+
+    looked = 0
+
+    def __getitem__(self, key: str) -> str:
+        self.looked += key == STATE
+        return super().__getitem__(key)
+
+
 class Machine:
     """A gateway, the cloud around it, and the program; a context manager."""
 
@@ -70,6 +80,7 @@ class Machine:
         self.gateway.__enter__()
         self.cloud.__enter__()
         self.auto_scaling = AutoScaling(self.cloud)
+        self.cloud.metadata = Metadata(self.cloud.metadata)
         client = self.cloud.client("autoscaling")
         client.create_launch_configuration(LaunchConfigurationName="l", ImageId="ami-1", InstanceType="t3.small")
         client.create_auto_scaling_group(AutoScalingGroupName="tollgate", LaunchConfigurationName="l", MinSize=0,
@@ -104,6 +115,11 @@ class Machine:
     def says(self, text: str) -> None:
         eventually(lambda: text in self.said(), f"it says {text!r}", self.said)
 
+    def looks(self) -> None:
+        """The program has seen what the metadata say now."""
+        seen = self.cloud.metadata.looked
+        eventually(lambda: self.cloud.metadata.looked > seen + 2, "it looks", self.said)
+
     def ends(self) -> None:
         """Auto Scaling begins to end the machine."""
         self.cloud.metadata[STATE] = "Terminated"
@@ -132,16 +148,21 @@ class Leaving(unittest.TestCase):
 
     def test_a_machine_in_service_is_left_alone(self):
         with Machine() as machine:
-            machine.cloud.metadata[STATE] = "Standby"
-            machine.cloud.breaks("imds", "down")
-            machine.says("cannot see whether this machine is to end")
+            for state in ("InService", "Standby", "Detached"):
+                machine.cloud.metadata[STATE] = state
+                machine.looks()
             self.assertEqual(machine.gateway.get("readiness", "/readyz")[0], 200)
+            self.assertEqual((machine.program.poll(), machine.auto_scaling.completed), (None, []))
 
-            machine.cloud.heals()
+    def test_a_metadata_service_that_is_silent_is_told_once(self):
+        with Machine() as machine:
+            machine.looks()
+            # More than the tries of one look.
+            machine.cloud.breaks("imds", "down", 40)
+            machine.says("cannot see whether this machine is to end")
             machine.says("answers again")
             self.assertEqual(machine.said().count("cannot see"), 1)
-            self.assertIsNone(machine.program.poll())
-            self.assertEqual(machine.auto_scaling.completed, [])
+            self.assertEqual(machine.gateway.get("readiness", "/readyz")[0], 200)
             machine.ends()
             machine.lets_go()
 
