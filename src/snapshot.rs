@@ -17,7 +17,7 @@ mod what_if;
 use std::{path::Path, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-pub use authentication::{Authentication, Authenticator, AuthenticatorKind};
+pub use authentication::{ApiKeyMethod, Authentication, Authenticator, AuthenticatorKind};
 use parts::{Parts, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
@@ -125,9 +125,8 @@ impl Snapshot {
         let mut problems = loaded.warnings.clone();
         // Before they are read: what changes meanwhile is seen as a change.
         let tls_files = Arc::new(TlsFiles::look(config));
-        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators } =
             Parts::build(config, live, &mut problems);
-        let authentication = Authentication::build(config, metrics, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -152,7 +151,7 @@ impl Snapshot {
             tracing: tracing::build(config, &place),
             place,
             hops: TrustedHops::new(&config.forwarded),
-            authentication: Arc::new(authentication),
+            authentication: Arc::new(Authentication::new(config, authenticators, metrics)),
             signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Snapshot, parts,
+    AuthenticatorKind, Snapshot, authentication, parts,
     series::{LimitSeriesTable, SeriesTable, TenantSeriesTable},
     tracing,
 };
@@ -92,8 +92,13 @@ impl Snapshot {
     /// The same configuration with certificates, keys and authorities read again where
     /// their files are others than they were: `files` was looked at before.
     pub fn renewed(&self, files: &TlsFiles, live: &LiveState) -> Renewal {
-        let mut renewal =
-            Renewal { next: self.clone(), problems: Problems::default(), changed: 0, is_new: false };
+        let mut renewal = Renewal {
+            next: self.clone(),
+            problems: Problems::default(),
+            changed: 0,
+            authenticators: Vec::new(),
+            is_new: false,
+        };
         let mut taken = TlsFiles::clone(&self.tls_files);
         for (index, looked) in files.listeners.iter().enumerate() {
             let Some(known) = taken.listeners.get_mut(index).filter(|known| *known != looked) else {
@@ -108,6 +113,14 @@ impl Snapshot {
                 continue;
             };
             if renewal.upstream(index, live) {
+                known.clone_from(looked);
+            }
+        }
+        for (index, looked) in files.authentication.iter().enumerate() {
+            let Some(known) = taken.authentication.get_mut(index).filter(|known| *known != looked) else {
+                continue;
+            };
+            if renewal.authenticator(index) {
                 known.clone_from(looked);
             }
         }
@@ -126,6 +139,8 @@ pub struct Renewal {
     pub problems: Problems,
     /// How many certificates, or terms towards upstreams, are others than before.
     pub changed: usize,
+    /// Ways of authentication whose files were read again, by their place.
+    pub authenticators: Vec<usize>,
     /// Whether there is anything new in it at all.
     pub is_new: bool,
 }
@@ -178,14 +193,29 @@ impl Renewal {
         self.is_new = true;
         true
     }
+
+    /// Whether it could be taken.
+    fn authenticator(&mut self, index: usize) -> bool {
+        let config = &self.next.loaded.config;
+        let Some(entry) = config.authentication.get(index) else { return true };
+        let mut found = Problems::default();
+        let kind = AuthenticatorKind::build(index, entry, config, &mut found);
+        self.problems.extend(found);
+        let Some(kind) = kind else { return false };
+        self.next.authentication = Arc::new(self.next.authentication.with(index, kind));
+        self.authenticators.push(index);
+        self.is_new = true;
+        true
+    }
 }
 
-/// What the files behind every TLS section of a configuration are: equal when none of
-/// them was touched in between.
+/// What the files behind every TLS section and every way of authentication of a
+/// configuration are: equal when none of them was touched in between.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsFiles {
     listeners: Vec<Watched>,
     upstreams: Vec<Watched>,
+    authentication: Vec<Watched>,
 }
 
 impl TlsFiles {
@@ -196,6 +226,12 @@ impl TlsFiles {
         let listeners = tls.map(|tls| tls.map(|tls| Watched::of_listener(tls, &resolve)).unwrap_or_default());
         let tls = config.upstreams.iter().map(|upstream| upstream.spec.tls.as_ref());
         let upstreams = tls.map(|tls| tls.map(|tls| Watched::of_upstream(tls, &resolve)).unwrap_or_default());
-        Self { listeners: listeners.collect(), upstreams: upstreams.collect() }
+        let authentication = config.authentication.iter();
+        let authentication = authentication.map(|entry| authentication::watched(&entry.spec, config));
+        Self {
+            listeners: listeners.collect(),
+            upstreams: upstreams.collect(),
+            authentication: authentication.collect(),
+        }
     }
 }

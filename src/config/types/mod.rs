@@ -5,9 +5,12 @@
 //! file or another value.
 
 mod amount;
+mod claim_name;
 mod collector_url;
 mod endpoint_address;
 mod field;
+mod key_digest;
+mod origin;
 mod rate;
 mod ratio;
 mod secret;
@@ -22,9 +25,12 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use claim_name::{ClaimName, claim_says};
 pub use collector_url::CollectorUrl;
 pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
+pub use key_digest::{KeyDigest, MomentOfDay};
+pub use origin::OriginPattern;
 pub use rate::Rate;
 pub use ratio::Ratio;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
