@@ -34,6 +34,7 @@
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
 //!   limit  tls  identity  jwt
+//!   outward                  what the gateway's own errands need: TLS, a document
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -127,6 +128,7 @@ pub mod jwt;
 pub mod lifecycle;
 pub mod limit;
 pub mod live;
+pub mod outward;
 pub mod route;
 pub mod server;
 pub mod snapshot;

@@ -8,6 +8,7 @@
 mod authentication;
 mod discovery;
 mod fleet;
+mod issuer;
 mod health_check;
 mod limit;
 mod listener;
