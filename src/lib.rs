@@ -87,6 +87,13 @@
 //! What is known of keys is in [`jwt::JwtLive`], which outlives snapshots, so that a
 //! reload starts no wait again and a key whose file is gone stays published.
 //!
+//! # Who asks
+//!
+//! [`jwt::trust`] verifies the tokens of identity providers, with keys that it fetches on a
+//! thread of its own: a request waits for none, but one whose key nobody knows yet. Keys
+//! and what was verified with them are in [`jwt::trust::TrustLive`], which outlives
+//! snapshots.
+//!
 //! # How fast, and how much at once
 //!
 //! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the

@@ -24,6 +24,7 @@ use crate::{
         self, AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover,
         Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
     },
+    jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
@@ -192,7 +193,7 @@ impl Parts {
         self.followers.health.prove(&now.upstreams);
         self.followers.health.follow(&now.upstreams);
         self.followers.discovery.follow(now.config());
-        let key_sources = now.key_sources();
+        let key_sources = now.authentication.key_sources();
         self.followers.key_sets.learn(key_sources.iter().map(|(_, source)| source));
         self.followers.key_sets.follow(key_sources);
         self.followers.store.follow(now.store.clone(), now.rate_limits.leases());

@@ -12,6 +12,7 @@ mod signing;
 mod store;
 mod succession;
 mod tracing;
+mod trust;
 mod what_if;
 
 use std::{path::Path, sync::Arc, time::Instant};
@@ -127,7 +128,7 @@ impl Snapshot {
         let tls_files = Arc::new(TlsFiles::look(config));
         let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
             Parts::build(config, live, &mut problems);
-        let authentication = Authentication::build(config, metrics, &mut problems);
+        let authentication = Authentication::build(config, live, metrics, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();

@@ -15,6 +15,7 @@ mod connection;
 mod jwt;
 mod limit;
 mod request;
+mod trust;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     connection::measure(&mut criterion);
     limit::measure(&mut criterion);
     jwt::measure(&mut criterion);
+    trust::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -70,6 +72,7 @@ fn promises() -> bool {
         && connection::promises()
         && limit::promises()
         && jwt::promises()
+        && trust::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {

@@ -38,7 +38,7 @@ pub struct JwtSpec {
     /// alone, whatever a token says.
     #[serde(default = "algorithms")]
     pub algorithms: Vec<TokenAlgorithm>,
-    /// So long a token counts after its `exp` and before its `nbf`, up to 5 minutes:
+    /// So long a token counts after its `exp` and before its `nbf`, `1s` to `5m`:
     /// clocks differ.
     #[serde(default = "half_a_minute")]
     pub leeway: Span,
@@ -85,7 +85,7 @@ pub struct JwtSpec {
     /// It never counts beyond its `exp`, nor longer than its key stands in the key set.
     #[serde(default = "five_minutes")]
     pub cache_for: Span,
-    /// How many verified tokens are known at once. Each takes 2 KiB or so.
+    /// How many verified tokens are known at once, 0 for none. Each takes 2 KiB or so.
     #[serde(default = "eight_thousand")]
     pub cache_tokens: u32,
 }

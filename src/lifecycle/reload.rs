@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::{Config, Problems},
+    jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
@@ -339,7 +340,7 @@ impl Reloader {
         let upstreams = next.upstreams.clone();
         let spans = next.tracing.as_ref().map(|tracing| tracing.settings.clone());
         let (store, leases) = (next.store.clone(), next.rate_limits.leases());
-        let key_sources = next.key_sources();
+        let key_sources = next.authentication.key_sources();
         self.followers.health.prove(&upstreams);
         self.followers.key_sets.learn(key_sources.iter().map(|(_, source)| source));
         next.retain_metrics(&self.metrics);

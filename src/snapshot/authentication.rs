@@ -1,13 +1,16 @@
 //! Who can vouch for requests, and who has to for each route.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
+use super::trust;
 use crate::{
     config::{
-        Config, Problems,
+        Config, Problems, Sourced,
         authentication::{AuthenticationSpec, AuthenticatorIndex},
     },
     identity::{Flaw, Requirement, Said},
+    jwt::trust::{KeySource, Verifier},
+    live::LiveState,
     telemetry::{Metrics, metrics::AuthenticatorSeries},
 };
 
@@ -33,7 +36,7 @@ pub struct Authenticator {
 #[derive(Clone)]
 pub enum AuthenticatorKind {
     /// Tokens of an identity provider.
-    Jwt,
+    Jwt(Arc<Verifier>),
     /// Keys that were given out.
     ApiKeys,
     /// Verified client certificates.
@@ -42,16 +45,16 @@ pub enum AuthenticatorKind {
 
 impl Authentication {
     /// As configured. Everything that is wrong goes to `problems`.
-    pub(super) fn build(config: &Config, metrics: &Metrics, _problems: &mut Problems) -> Self {
-        let _resolve = |path: &Path| config.resolve(path);
-        let authenticators = config.authentication.iter().map(|entry| {
+    pub(super) fn build(config: &Config, live: &LiveState, metrics: &Metrics, problems: &mut Problems) -> Self {
+        let authenticators = config.authentication.iter().filter_map(|entry| {
             let name = entry.spec.name.as_str();
-            Authenticator {
+            Some(Authenticator {
                 name: name.into(),
-                kind: kind(&entry.spec),
+                kind: kind(entry, config, live, problems)?,
                 series: metrics.authenticator(name, &words()),
-            }
+            })
         });
+        let authenticators = authenticators.collect();
         let find = |name: &str| {
             let at = config.authentication.iter().position(|entry| entry.spec.name.as_str() == name);
             at.map(AuthenticatorIndex)
@@ -59,7 +62,7 @@ impl Authentication {
         let requirement = |spec| Requirement::new(spec, find);
         let routes = config.routes.iter().map(|route| route.spec.authenticate.as_ref());
         Self {
-            authenticators: authenticators.collect(),
+            authenticators,
             routes: routes.map(|spec| spec.map(requirement).unwrap_or_default()).collect(),
         }
     }
@@ -72,6 +75,15 @@ impl Authentication {
     /// Every one, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Authenticator> {
         self.authenticators.iter()
+    }
+
+    /// The keys that tokens are verified with, by the names of those who do.
+    pub fn key_sources(&self) -> Vec<(Arc<str>, Arc<KeySource>)> {
+        let source = |one: &Authenticator| match &one.kind {
+            AuthenticatorKind::Jwt(verifier) => Some((one.name.clone(), verifier.source().clone())),
+            _ => None,
+        };
+        self.iter().filter_map(source).collect()
     }
 
     /// Who has to vouch for requests of the route at this place.
@@ -96,11 +108,19 @@ impl Authenticator {
     }
 }
 
-fn kind(spec: &AuthenticationSpec) -> AuthenticatorKind {
-    match spec {
-        AuthenticationSpec { jwt: Some(_), .. } => AuthenticatorKind::Jwt,
-        AuthenticationSpec { api_keys: Some(_), .. } => AuthenticatorKind::ApiKeys,
-        _ => AuthenticatorKind::ClientCertificate,
+fn kind(
+    entry: &Sourced<AuthenticationSpec>,
+    config: &Config,
+    live: &LiveState,
+    problems: &mut Problems,
+) -> Option<AuthenticatorKind> {
+    match &entry.spec {
+        AuthenticationSpec { jwt: Some(jwt), .. } => {
+            let source = entry.source.key("jwt");
+            trust::verifier(jwt, &source, config, live, problems).map(AuthenticatorKind::Jwt)
+        }
+        AuthenticationSpec { api_keys: Some(_), .. } => Some(AuthenticatorKind::ApiKeys),
+        _ => Some(AuthenticatorKind::ClientCertificate),
     }
 }
 

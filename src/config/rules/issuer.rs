@@ -105,11 +105,11 @@ fn check_scopes(jwt: &JwtSpec, at: &mut At<'_>) {
 }
 
 fn check_times(jwt: &JwtSpec, at: &mut At<'_>) {
-    at.range("jwt.leeway", jwt.leeway, Span::secs(0), Span::secs(300));
+    at.range("jwt.leeway", jwt.leeway, Span::secs(1), Span::secs(300));
     at.range("jwt.refresh_every", jwt.refresh_every, Span::secs(1), Span::secs(86_400));
     at.range("jwt.refetch_after", jwt.refetch_after, Span::secs(1), Span::secs(3600));
     at.range("jwt.timeout", jwt.timeout, Span::millis(100), Span::secs(30));
-    at.range("jwt.cache_for", jwt.cache_for, Span::secs(0), Span::secs(3600));
+    at.range("jwt.cache_for", jwt.cache_for, Span::secs(1), Span::secs(3600));
     at.range("jwt.cache_tokens", jwt.cache_tokens, 0, 1 << 20);
     if jwt.serve_stale_for < jwt.refresh_every && at.is_whole("jwt.serve_stale_for") {
         let text = format!(

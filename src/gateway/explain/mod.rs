@@ -37,6 +37,7 @@ use super::{
     rejection::Rejection,
 };
 use crate::{
+    config::authentication::AuthenticatorIndex,
     config::types::{Invalid, VpcEndpointId},
     gate::Refusal,
     identity::Principal,
@@ -99,6 +100,8 @@ impl Asked<'_> {
             certificate: None,
             tenancy: self.who.tenancy,
             now: SystemTime::now(),
+            // Nothing is fetched for it.
+            settled: (0..self.snapshot.config().authentication.len()).map(AuthenticatorIndex).collect(),
         };
         let mut looks = Looks { snapshot: self.snapshot, presented, now, told: Vec::new(), refuses: None };
         let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, &mut looks);

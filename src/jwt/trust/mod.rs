@@ -41,3 +41,5 @@ pub use verifier::{Verified, Verifier};
 
 pub mod oracle;
 
+#[cfg(test)]
+mod tests;

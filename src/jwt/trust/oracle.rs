@@ -1,5 +1,7 @@
 //! What has to hold for every token that anyone can write, for the fuzzer and for tests.
 
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a panic is how an oracle speaks")]
+
 use serde_json::Value;
 
 use super::{compact::Compact, json};
@@ -20,4 +22,27 @@ pub fn token(bytes: &[u8]) {
         assert_eq!(Value::Object(claims), other, "another reading of the claims");
     }
     drop(json::object(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_file_of_the_corpus_holds() {
+        let files = std::fs::read_dir("fuzz/corpus/token").unwrap();
+        let read = files.map(|file| super::token(&std::fs::read(file.unwrap().path()).unwrap()));
+        assert!(read.count() >= 20);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_between_dots_holds(parts in proptest::collection::vec("[A-Za-z0-9_=.-]{0,40}", 0..5)) {
+            super::token(parts.join(".").as_bytes());
+        }
+
+        #[test]
+        fn objects_of_any_members_hold(json in r#"\{("[a-c]":([0-9]|\[\]|"x"),?){0,4}\}"#) {
+            let header = crate::jwt::encode(br#"{"alg":"ES256"}"#);
+            super::token(format!("{header}.{}.AAAA", crate::jwt::encode(json.as_bytes())).as_bytes());
+        }
+    }
 }
