@@ -34,6 +34,7 @@
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
 //!   limit  tls  identity  jwt
+//!   outward                  what the gateway's own errands need: TLS, a document
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -86,6 +87,13 @@
 //! What is known of keys is in [`jwt::JwtLive`], which outlives snapshots, so that a
 //! reload starts no wait again and a key whose file is gone stays published.
 //!
+//! # Who asks
+//!
+//! [`jwt::trust`] verifies the tokens of identity providers, with keys that it fetches on a
+//! thread of its own: a request waits for none, but one whose key nobody knows yet. Keys
+//! and what was verified with them are in [`jwt::trust::TrustLive`], which outlives
+//! snapshots.
+//!
 //! # How fast, and how much at once
 //!
 //! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the
@@ -127,6 +135,7 @@ pub mod jwt;
 pub mod lifecycle;
 pub mod limit;
 pub mod live;
+pub mod outward;
 pub mod route;
 pub mod server;
 pub mod snapshot;

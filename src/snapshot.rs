@@ -12,6 +12,7 @@ mod signing;
 mod store;
 mod succession;
 mod tracing;
+mod trust;
 mod what_if;
 
 use std::{path::Path, sync::Arc, time::Instant};

@@ -16,6 +16,7 @@ mod connection;
 mod jwt;
 mod limit;
 mod request;
+mod trust;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     limit::measure(&mut criterion);
     jwt::measure(&mut criterion);
     authentication::measure(&mut criterion);
+    trust::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -73,6 +75,7 @@ fn promises() -> bool {
         && limit::promises()
         && jwt::promises()
         && authentication::promises()
+        && trust::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {

@@ -16,7 +16,9 @@ use super::{
     board::Board,
     explain,
     fleet::{self, FleetStatus},
-    key_set, keys,
+    key_set,
+    key_sets::{self, KeySetStatus},
+    keys,
     pages::text,
     traffic::Traffic,
     upstreams::{self, UpstreamStatus},
@@ -93,6 +95,8 @@ pub struct Status {
     pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
+    /// The keys of identity providers, by who verifies with them.
+    pub key_sets: Vec<KeySetStatus>,
     /// Whom it counts limits together with; none where nothing is.
     pub fleet: Option<FleetStatus>,
     /// What requests came to since the process began.
@@ -207,6 +211,7 @@ impl Operator {
             certificates: certificates(&now),
             certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
+            key_sets: key_sets::status(&now, Instant::now()),
             fleet: fleet::status(&now, &self.store, Instant::now()),
             traffic: Traffic::of(&self.metrics, &now),
         }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::{
     attempt,
@@ -143,12 +144,13 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
         let facts = digest.ssl_digest.as_ref()?.extension.get::<TlsFacts>()?;
         facts.client_certificate.as_ref()
     });
-    let presented = Presented { headers: facts.headers, certificate, tenancy: ctx.tenancy, now: ctx.wall };
+    let (headers, tenancy, now) = (facts.headers, ctx.tenancy, ctx.wall);
+    let presented = Presented { headers, certificate, tenancy, now, settled: SmallVec::new() };
     let mut traffic = Traffic { snapshot: &snapshot, presented, limited: Limited::default() };
     let mut decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
     let begun = decision.unsettled.map(|_| Instant::now());
     while let Some(index) = decision.unsettled {
-        authenticate::settle(&snapshot, index, &traffic.presented).await;
+        authenticate::settle(&snapshot, index, &mut traffic.presented).await;
         decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
     }
     ctx.limited = traffic.limited;

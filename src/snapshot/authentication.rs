@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::HeaderName;
 
+use super::trust;
 use crate::{
     config::{
         self, Config, Problems, Source, Sourced,
@@ -12,6 +13,8 @@ use crate::{
         tenant::TenantIndex,
     },
     identity::{ApiKeys, Flaw, KeyNames, Requirement, Said},
+    jwt::trust::{KeySource, Verifier},
+    live::LiveState,
     telemetry::{Metrics, metrics::AuthenticatorSeries},
     tls::Watched,
 };
@@ -38,7 +41,7 @@ pub struct Authenticator {
 #[derive(Clone)]
 pub enum AuthenticatorKind {
     /// Tokens of an identity provider.
-    Jwt,
+    Jwt(Arc<Verifier>),
     /// Keys that were given out.
     ApiKeys(Arc<ApiKeyMethod>),
     /// Verified client certificates.
@@ -89,6 +92,15 @@ impl Authentication {
         self.authenticators.iter()
     }
 
+    /// The keys that tokens are verified with, by the names of those who do.
+    pub fn key_sources(&self) -> Vec<(Arc<str>, Arc<KeySource>)> {
+        let source = |one: &Authenticator| match &one.kind {
+            AuthenticatorKind::Jwt(verifier) => Some((one.name.clone(), verifier.source().clone())),
+            _ => None,
+        };
+        self.iter().filter_map(source).collect()
+    }
+
     /// Who has to vouch for requests of the route at this place.
     pub fn of_route(&self, route: usize) -> &Requirement {
         const NOBODY: &Requirement = &Requirement::Nobody;
@@ -131,11 +143,14 @@ impl AuthenticatorKind {
     pub(super) fn build(
         index: usize,
         entry: &Sourced<AuthenticationSpec>,
-        config: &Config,
+        (config, live): (&Config, &LiveState),
         problems: &mut Problems,
     ) -> Option<Self> {
         match &entry.spec {
-            AuthenticationSpec { jwt: Some(_), .. } => Some(Self::Jwt),
+            AuthenticationSpec { jwt: Some(jwt), .. } => {
+                let source = entry.source.key("jwt");
+                trust::verifier(jwt, &source, config, live, problems).map(Self::Jwt)
+            }
             AuthenticationSpec { api_keys: Some(spec), .. } => {
                 let source = entry.source.key("api_keys").key("files");
                 let tenants = &config.tenants;

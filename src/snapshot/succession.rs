@@ -120,7 +120,7 @@ impl Snapshot {
             let Some(known) = taken.authentication.get_mut(index).filter(|known| *known != looked) else {
                 continue;
             };
-            if renewal.authenticator(index) {
+            if renewal.authenticator(index, live) {
                 known.clone_from(looked);
             }
         }
@@ -195,11 +195,11 @@ impl Renewal {
     }
 
     /// Whether it could be taken.
-    fn authenticator(&mut self, index: usize) -> bool {
+    fn authenticator(&mut self, index: usize, live: &LiveState) -> bool {
         let config = &self.next.loaded.config;
         let Some(entry) = config.authentication.get(index) else { return true };
         let mut found = Problems::default();
-        let kind = AuthenticatorKind::build(index, entry, config, &mut found);
+        let kind = AuthenticatorKind::build(index, entry, (config, live), &mut found);
         self.problems.extend(found);
         let Some(kind) = kind else { return false };
         self.next.authentication = Arc::new(self.next.authentication.with(index, kind));

@@ -31,6 +31,7 @@ mod grpc;
 mod health_checks;
 mod http2;
 mod hygiene;
+mod identity_provider;
 mod idle_connections;
 mod jwt;
 mod keys;

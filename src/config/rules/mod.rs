@@ -9,6 +9,7 @@ mod api_key;
 mod authentication;
 mod discovery;
 mod fleet;
+mod issuer;
 mod health_check;
 mod limit;
 mod listener;

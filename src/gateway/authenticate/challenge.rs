@@ -43,7 +43,7 @@ impl Scheme {
         match &authenticator.kind {
             AuthenticatorKind::ApiKeys(method) if method.header == header::AUTHORIZATION => Self::Bearer,
             AuthenticatorKind::ApiKeys(_) => Self::ApiKey,
-            AuthenticatorKind::Jwt => Self::Bearer,
+            AuthenticatorKind::Jwt(_) => Self::Bearer,
             AuthenticatorKind::ClientCertificate => Self::ClientCertificate,
         }
     }

@@ -4,11 +4,13 @@
 //! (`jwt`, `identity` and `tls` say that) nor who has to vouch.
 
 mod api_key;
+mod bearer;
 mod challenge;
 
 use std::time::SystemTime;
 
 use http::HeaderMap;
+use smallvec::SmallVec;
 
 pub use self::challenge::challenges;
 use super::context::RequestContext;
@@ -29,6 +31,8 @@ pub struct Presented<'a> {
     pub tenancy: Tenancy,
     /// When it came.
     pub now: SystemTime,
+    /// Who is settled about it: they fetched what they had to.
+    pub settled: SmallVec<[AuthenticatorIndex; 2]>,
 }
 
 /// What a way of authentication says of a request. Nothing is counted.
@@ -36,7 +40,8 @@ pub fn ask(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &Presented
     let Some(authenticator) = snapshot.authentication.get(index) else { return Said::Nothing };
     match &authenticator.kind {
         AuthenticatorKind::ApiKeys(method) => api_key::ask(method, presented),
-        AuthenticatorKind::Jwt | AuthenticatorKind::ClientCertificate => Said::Refused(Flaw::Unavailable),
+        AuthenticatorKind::Jwt(verifier) => bearer::ask(verifier, index, presented),
+        AuthenticatorKind::ClientCertificate => Said::Refused(Flaw::Unavailable),
     }
 }
 
@@ -49,11 +54,19 @@ pub fn take_off(headers: &mut HeaderMap, ctx: &RequestContext) {
             AuthenticatorKind::ApiKeys(method) if !method.forward => {
                 headers.remove(&method.header);
             }
-            AuthenticatorKind::ApiKeys(_) | AuthenticatorKind::Jwt | AuthenticatorKind::ClientCertificate => {
-            }
+            AuthenticatorKind::Jwt(verifier) if !verifier.spec().forward => verifier.take_off(headers),
+            AuthenticatorKind::ApiKeys(_)
+            | AuthenticatorKind::Jwt(_)
+            | AuthenticatorKind::ClientCertificate => {}
         }
     }
 }
 
-/// Waits until a way of authentication that was unsettled about a request is settled.
-pub async fn settle(_snapshot: &Snapshot, _index: AuthenticatorIndex, _presented: &Presented<'_>) {}
+/// Waits until a way of authentication that was unsettled about a request is settled; it
+/// is asked again then, and has an answer.
+pub async fn settle(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &mut Presented<'_>) {
+    if let Some(AuthenticatorKind::Jwt(verifier)) = snapshot.authentication.get(index).map(|one| &one.kind) {
+        bearer::settle(verifier, presented).await;
+    }
+    presented.settled.push(index);
+}

@@ -38,6 +38,7 @@ use super::{
     rejection::Rejection,
 };
 use crate::{
+    config::authentication::AuthenticatorIndex,
     config::types::{Invalid, VpcEndpointId},
     gate::Refusal,
     identity::{Principal, Requirement},
@@ -101,6 +102,8 @@ impl Asked<'_> {
             certificate: None,
             tenancy: self.who.tenancy,
             now: SystemTime::now(),
+            // Nothing is fetched for it.
+            settled: (0..self.snapshot.config().authentication.len()).map(AuthenticatorIndex).collect(),
         };
         let mut looks = Looks {
             snapshot: self.snapshot,
