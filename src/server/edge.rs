@@ -121,7 +121,7 @@ fn early_end(failure: HandshakeFailure) -> EarlyEnd {
         HandshakeFailure::Closed => EarlyEnd::Probe,
         HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
         HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
-        HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
+        HandshakeFailure::ClientCertificateBad(_) => EarlyEnd::ClientCertificateBad,
         HandshakeFailure::ClientAlert | HandshakeFailure::Protocol | HandshakeFailure::Io => {
             EarlyEnd::HandshakeFailed
         }

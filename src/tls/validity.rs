@@ -47,13 +47,13 @@ pub(super) fn warn(
     }
 }
 
-fn instant(time: &Asn1TimeRef) -> SystemTime {
+pub(super) fn instant(time: &Asn1TimeRef) -> SystemTime {
     let difference = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
     let seconds = difference.map_or(0, |d| i64::from(d.days) * SECONDS_A_DAY as i64 + i64::from(d.secs));
     UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
 }
 
-fn day(at: SystemTime) -> String {
+pub(super) fn day(at: SystemTime) -> String {
     OffsetDateTime::from(at).date().to_string()
 }
 
