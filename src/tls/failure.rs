@@ -56,7 +56,9 @@ impl HandshakeFailure {
         match reason {
             "PEER_DID_NOT_RETURN_A_CERTIFICATE" => Some(Self::ClientCertificateMissing),
             // A client that cannot sign does not have the key of what it shows.
-            "CERTIFICATE_VERIFY_FAILED" | "CANNOT_PARSE_LEAF_CERT" | "UNKNOWN_CERTIFICATE_TYPE"
+            "CERTIFICATE_VERIFY_FAILED"
+            | "CANNOT_PARSE_LEAF_CERT"
+            | "UNKNOWN_CERTIFICATE_TYPE"
             | "BAD_SIGNATURE" => Some(Self::ClientCertificateBad(CertificateFault::Malformed)),
             _ if reason.contains("_ALERT_") => Some(Self::ClientAlert),
             _ => None,

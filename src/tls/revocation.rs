@@ -49,6 +49,8 @@ struct RevocationList {
 /// What lists say of a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
+    /// It issued itself.
+    Root,
     /// Its issuer has no list.
     Unlisted,
     /// It stands in one.
@@ -76,7 +78,8 @@ impl RevocationLists {
                     .error(source, format!("`{shown}` holds no list; write {WHAT}, PEM or DER, into it"));
             }
             Err(_) => {
-                return problems.error(source, format!("`{shown}` holds a damaged list; copy the file again"));
+                return problems
+                    .error(source, format!("`{shown}` holds a damaged list; copy the file again"));
             }
         };
         for list in lists {
@@ -104,6 +107,9 @@ impl RevocationLists {
     /// What they say of a certificate.
     pub fn standing(&self, certificate: &X509Ref) -> Standing {
         let issuer = certificate.issuer_name();
+        if is_same(certificate.subject_name(), issuer) {
+            return Standing::Root;
+        }
         let own = || self.0.iter().filter(|list| is_same(list.issuer.subject_name(), issuer));
         let serial = serial(certificate.serial_number());
         if own().any(|list| list.serials.binary_search(&serial).is_ok()) {
@@ -220,7 +226,9 @@ fn parse_pem(bytes: &[u8]) -> Result<Vec<Parsed>, ErrorStack> {
         ffi::BIO_free(reader);
         // What ends well ends with the search for another beginning.
         let why = ErrorStack::get();
-        let is_end = |error: &boring::error::Error| error.library_reason(ffi::ERR_LIB_PEM) == Some(ffi::PEM_R_NO_START_LINE);
+        let is_end = |error: &boring::error::Error| {
+            error.library_reason(ffi::ERR_LIB_PEM) == Some(ffi::PEM_R_NO_START_LINE)
+        };
         if why.errors().iter().any(is_end) { Ok(lists) } else { Err(why) }
     }
 }
@@ -271,7 +279,8 @@ impl Parsed {
             for nth in 0..count {
                 let entry = ffi::OPENSSL_sk_value(entries, nth).cast::<ffi::X509_REVOKED>();
                 let extensions = 0..ffi::X509_REVOKED_get_ext_count(entry);
-                let mut critical = extensions.map(|at| ffi::X509_REVOKED_get_ext(entry, at)).filter_map(critical);
+                let mut critical =
+                    extensions.map(|at| ffi::X509_REVOKED_get_ext(entry, at)).filter_map(critical);
                 if critical.next().is_some() {
                     return Err(Unusable::Indirect);
                 }
@@ -288,7 +297,10 @@ impl Parsed {
         // SAFETY: extensions live as long as the list.
         let all = unsafe {
             let extensions = 0..ffi::X509_CRL_get_ext_count(self.0);
-            extensions.map(|at| ffi::X509_CRL_get_ext(self.0, at)).filter_map(|at| critical(at)).collect::<Vec<_>>()
+            extensions
+                .map(|at| ffi::X509_CRL_get_ext(self.0, at))
+                .filter_map(|at| critical(at))
+                .collect::<Vec<_>>()
         };
         for nid in all {
             match nid {
@@ -336,7 +348,9 @@ impl fmt::Display for Unusable {
         match self {
             Self::Foreign(who) => write!(f, "is of `{who}`, which is not in `ca`; add that authority there"),
             Self::Forged(who) => write!(f, "is not signed by `{who}`; copy the file again"),
-            Self::Indirect => f.write_str("speaks for other issuers (an indirect list); give each issuer's own"),
+            Self::Indirect => {
+                f.write_str("speaks for other issuers (an indirect list); give each issuer's own")
+            }
             Self::Delta => f.write_str("has only what changed (a delta list); give the whole one"),
             Self::Extension(nid) => {
                 let name = Nid::from_raw(*nid).long_name().unwrap_or("unknown");

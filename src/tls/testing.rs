@@ -157,8 +157,8 @@ pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
     }
     if !(wish.uris.is_empty() && wish.dns.is_empty()) {
         let mut names = SubjectAlternativeName::new();
-        wish.uris.iter().for_each(|uri| drop(names.uri(uri)));
-        wish.dns.iter().for_each(|name| drop(names.dns(name)));
+        wish.uris.iter().for_each(|uri| _ = names.uri(uri));
+        wish.dns.iter().for_each(|name| _ = names.dns(name));
         let extension = names.build(&builder.x509v3_context(None, None))?;
         builder.append_extension(&extension)?;
     }
@@ -170,11 +170,7 @@ pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
 ///
 /// # Errors
 /// BoringSSL's.
-pub fn revoked(
-    ca: &Authority,
-    revoked: &[&Issued],
-    valid: (i64, Option<i64>),
-) -> Result<String, ErrorStack> {
+pub fn revoked(ca: &Authority, revoked: &[&Issued], valid: (i64, Option<i64>)) -> Result<String, ErrorStack> {
     let revoked = revoked.iter().map(|issued| X509::from_pem(issued.chain.as_bytes()));
     let revoked = revoked.collect::<Result<Vec<_>, _>>()?;
     let (from, until) = (time(valid.0)?, valid.1.map(time).transpose()?);
@@ -184,7 +180,7 @@ pub fn revoked(
         ffi::X509_CRL_set_version(list, 1);
         ffi::X509_CRL_set_issuer_name(list, ca.certificate.subject_name().as_ptr());
         ffi::X509_CRL_set1_lastUpdate(list, from.as_ptr());
-        until.iter().for_each(|until| drop(ffi::X509_CRL_set1_nextUpdate(list, until.as_ptr())));
+        until.iter().for_each(|until| _ = ffi::X509_CRL_set1_nextUpdate(list, until.as_ptr()));
         for certificate in &revoked {
             let entry = ffi::X509_REVOKED_new();
             ffi::X509_REVOKED_set_serialNumber(entry, certificate.serial_number().as_ptr());

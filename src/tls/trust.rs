@@ -107,7 +107,8 @@ impl Trust {
         Ok(renewal.map_or(ends, |renewal| ends.min(renewal)))
     }
 
-    /// Looks all but the anchor up; when the first list that says so has to be renewed.
+    /// Looks the chain up, but for roots, which nobody can revoke; when the first list
+    /// that says so has to be renewed.
     fn look_up(
         &self,
         chain: &StackRef<X509>,
@@ -117,18 +118,18 @@ impl Trust {
             return Ok(None);
         }
         let mut renewal = None;
-        for (depth, certificate) in chain.iter().take(chain.len().saturating_sub(1)).enumerate() {
+        for (depth, certificate) in chain.iter().enumerate() {
             let next = match self.lists.standing(certificate) {
                 Standing::Revoked => return Err(CertificateFault::Revoked),
                 Standing::Unlisted if depth == 0 => return Err(CertificateFault::RevocationUnknown),
-                Standing::Unlisted => continue,
+                Standing::Root | Standing::Unlisted => None,
                 Standing::Good(next) => next,
             };
-            let Some(next) = next.filter(|_| self.expired_crl == ExpiredCrl::Refuse) else { continue };
-            if next <= now {
+            let next = next.filter(|_| self.expired_crl == ExpiredCrl::Refuse);
+            if next.is_some_and(|next| next <= now) {
                 return Err(CertificateFault::RevocationUnknown);
             }
-            renewal = Some(renewal.map_or(next, |known: SystemTime| known.min(next)));
+            renewal = renewal.into_iter().chain(next).min();
         }
         Ok(renewal)
     }

@@ -59,11 +59,15 @@ fn check_client_auth(auth: &ClientAuthSpec, index: usize, at: &mut At<'_>) {
             at.error(key("ca"), "nobody's clients are accepted; write the file of their authorities");
         }
         if auth.expired_crl != ExpiredCrl::Refuse && auth.crl.is_empty() {
-            at.error(key("expired_crl"), "there is no list that could expire; write `crl`, or remove the key");
+            at.error(
+                key("expired_crl"),
+                "there is no list that could expire; write `crl`, or remove the key",
+            );
         }
         return;
     }
-    let written = [("ca", auth.ca.is_some()), ("crl", !auth.crl.is_empty()), ("names", !auth.names.is_empty())];
+    let written =
+        [("ca", auth.ca.is_some()), ("crl", !auth.crl.is_empty()), ("names", !auth.names.is_empty())];
     for (name, _) in written.into_iter().filter(|(_, is_there)| *is_there) {
         let text = "no certificate is asked for; remove the key, or write `optional` or `required`";
         at.error(key(name), text);
