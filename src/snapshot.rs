@@ -4,6 +4,7 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod authentication;
 mod connections;
 mod parts;
 mod series;
@@ -16,6 +17,7 @@ mod what_if;
 use std::{path::Path, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+pub use authentication::{Authentication, Authenticator, AuthenticatorKind};
 use parts::{Parts, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
@@ -79,6 +81,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Who can vouch for requests, and who has to.
+    pub authentication: Arc<Authentication>,
     /// Who signs for requests, and which fields are theirs.
     pub signing: Arc<Signing>,
     /// Where leased limits settle up.
@@ -123,6 +127,7 @@ impl Snapshot {
         let tls_files = Arc::new(TlsFiles::look(config));
         let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
             Parts::build(config, live, &mut problems);
+        let authentication = Authentication::build(config, metrics, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -147,6 +152,7 @@ impl Snapshot {
             tracing: tracing::build(config, &place),
             place,
             hops: TrustedHops::new(&config.forwarded),
+            authentication: Arc::new(authentication),
             signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
@@ -255,6 +261,7 @@ impl Snapshot {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
         metrics.retain_limits(&self.rate_limits.iter().map(|limit| &*limit.name).collect());
+        metrics.retain_authenticators(&self.authentication.iter().map(|one| &*one.name).collect());
         metrics.retain_signers(&self.signing.signers.iter().map(|signer| &*signer.name).collect());
         let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
             u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()

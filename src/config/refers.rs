@@ -1,4 +1,5 @@
-//! What limits and routes say of other entries, signers too, that have to be there.
+//! What limits and routes say of other entries, signers and authentication too, that have
+//! to be there.
 //!
 //! Upstreams and tenants of routes are the router's to find.
 
@@ -9,6 +10,7 @@ use std::{
 
 use super::{
     Config, Problems, Source, Sourced,
+    authentication::{ANONYMOUS, AuthenticateSpec},
     limit::{KeyPartSpec, LimitSpec},
     route::RouteSpec,
     types::Name,
@@ -83,6 +85,58 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
         }
         if route.spec.redirect.is_some() || route.spec.respond.is_some() || route.spec.jwks {
             problems.error(&source, "the gateway answers itself, and nobody gets a token; remove the key");
+        }
+    }
+}
+
+/// Tells of authentication that routes name and nobody wrote, and of routes that say
+/// nothing where there is some: that anybody gets in is a choice that is written.
+pub(super) fn authentication(config: &Config, problems: &mut Problems) {
+    let names: HashSet<&Name> = config.authentication.iter().map(|entry| &entry.spec.name).collect();
+    let broken = problems.has_errors_in("authentication");
+    for route in &config.routes {
+        match &route.spec.authenticate {
+            None if names.is_empty() || broken => {}
+            None => {
+                let text = "nothing says who has to vouch for callers; write `authenticate: anonymous` to let everybody in, or names of `authentication`";
+                problems.error(&route.source, text);
+            }
+            Some(written) => check_authenticate(written, &route.source, &names, broken, problems),
+        }
+    }
+}
+
+fn check_authenticate(
+    written: &AuthenticateSpec,
+    route: &Source,
+    known: &HashSet<&Name>,
+    broken: bool,
+    problems: &mut Problems,
+) {
+    let source = route.key("authenticate");
+    let (key, names) = written.names();
+    let list = if key.is_empty() { source.clone() } else { source.key(key) };
+    let is_word = matches!(written, AuthenticateSpec::Word(_));
+    if !is_word && names.iter().all(|name| name.as_str() == ANONYMOUS) {
+        problems
+            .error(&list, "nobody is named; write names of `authentication`, or the word `anonymous` alone");
+    }
+    for (index, name) in names.iter().enumerate() {
+        let source = list.entry(index);
+        if name.as_str() == ANONYMOUS {
+            if written.needs_all() {
+                problems.error(
+                    &source,
+                    "everyone has to vouch, and `anonymous` is nobody; take it out, or write `any`",
+                );
+            }
+        } else if !broken && !known.contains(name) {
+            let text =
+                format!("there is no authentication `{name}`; write one of `authentication`, or add it");
+            problems.error(&source, text);
+        }
+        if names.iter().take(index).any(|other| other == name) {
+            problems.error(&source, format!("`{name}` stands here already; write it once"));
         }
     }
 }

@@ -8,7 +8,10 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio};
+use super::{
+    authentication::AuthenticateSpec,
+    types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio},
+};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
 /// `redirect`, `respond` and `jwks` says what.
@@ -54,6 +57,10 @@ pub struct RouteSpec {
     /// Changes the header that the client gets.
     #[serde(default)]
     pub response_headers: HeaderEditsSpec,
+    /// Who vouches for callers; others get 401. Once there is `authentication`, every
+    /// route says something: `anonymous` where nobody has to.
+    #[serde(default)]
+    pub authenticate: Option<AuthenticateSpec>,
     /// Only these callers get in; everyone else gets 403.
     #[serde(default)]
     pub allow: Option<CallersSpec>,

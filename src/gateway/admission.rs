@@ -11,7 +11,9 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{
-    attempt, body,
+    attempt,
+    authenticate::{self, Presented},
+    body,
     context::RequestContext,
     decide::{self, Outside, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
@@ -21,9 +23,10 @@ use super::{
     spans, waiting,
 };
 use crate::{
-    config::server::ForwardedField,
+    config::{authentication::AuthenticatorIndex, server::ForwardedField},
     edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
+    identity::Said,
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
@@ -103,7 +106,7 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     let admitted = match ctx.rejection {
         Some(refused) => Err(refused),
-        None => admit(session, ctx),
+        None => admit(session, ctx).await,
     };
     spans::decide(session, ctx);
     admitted?;
@@ -119,7 +122,7 @@ pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(
 }
 
 /// Finds the route and the upstream. What it finds stands in `ctx`.
-fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
@@ -132,12 +135,24 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejectio
         client: who.address,
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant(),
+        consumer: None,
     };
     let length = content_length(session, ctx);
-    let mut traffic = Traffic { snapshot: &snapshot, limited: Limited::default() };
-    let decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    let certificate = session.digest().and_then(|digest| {
+        let facts = digest.ssl_digest.as_ref()?.extension.get::<TlsFacts>()?;
+        facts.client_certificate.as_ref()
+    });
+    let presented = Presented { headers: facts.headers, certificate, tenancy: ctx.tenancy, now: ctx.wall };
+    let mut traffic = Traffic { snapshot: &snapshot, presented, limited: Limited::default() };
+    let mut decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    while let Some(index) = decision.unsettled {
+        authenticate::settle(&snapshot, index, &traffic.presented).await;
+        decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    }
     ctx.limited = traffic.limited;
     ctx.route = decision.found.map(|found| found.route.clone());
+    ctx.consumer = decision.consumer;
+    ctx.flaw = decision.flaw;
     ctx.upstream = decision.upstream;
     if let Some(why) = decision.refused {
         return Err(why);
@@ -172,10 +187,19 @@ fn pick(session: &Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
 /// What counts: limits are taken from, and chance decides.
 struct Traffic<'s> {
     snapshot: &'s Snapshot,
+    presented: Presented<'s>,
     limited: Limited,
 }
 
 impl Outside for Traffic<'_> {
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said {
+        let said = authenticate::ask(self.snapshot, authenticator, &self.presented);
+        if let Some(authenticator) = self.snapshot.authentication.get(authenticator) {
+            authenticator.record(&said);
+        }
+        said
+    }
+
     fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
         limits::take(self.snapshot, found, facts, &mut self.limited)
     }

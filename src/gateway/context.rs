@@ -12,8 +12,9 @@ use super::{
     body::BoundBody, limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed,
 };
 use crate::{
+    config::authentication::AuthenticatorIndex,
     edge::{Connection, StreamGuard, Upload},
-    identity::{Believed, Principal, Tenancy},
+    identity::{Believed, Consumer, Flaw, Principal, Tenancy},
     route::{Route, UpstreamIndex},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, spans::Recording},
@@ -37,6 +38,10 @@ pub struct RequestContext {
     pub believed: Believed,
     /// Whose VPC endpoint they come through.
     pub tenancy: Tenancy,
+    /// Who was authenticated.
+    pub consumer: Option<Consumer>,
+    /// To whom something was presented that is not good, and what is wrong with it.
+    pub flaw: Option<(AuthenticatorIndex, Flaw)>,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -128,6 +133,8 @@ impl RequestContext {
             client: Ipv4Addr::UNSPECIFIED.into(),
             believed: Believed::NOTHING,
             tenancy: Tenancy::Direct,
+            consumer: None,
+            flaw: None,
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),
@@ -160,6 +167,8 @@ impl RequestContext {
             tenancy: self.tenancy,
             vpc_endpoint: connection.and_then(|connection| connection.caller.vpc_endpoint.as_deref()),
             address: self.client,
+            consumer: self.consumer.as_ref(),
+            certificate: None,
         }
     }
 

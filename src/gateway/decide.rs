@@ -12,16 +12,23 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::rejection::Rejection;
 use crate::{
-    identity::{Believed, Tenancy},
-    route::{Action, Facts, RouteMatch, UpstreamIndex},
+    config::authentication::AuthenticatorIndex,
+    identity::{Authenticated, Believed, Consumer, Flaw, Said, Tenancy},
+    route::{Action, Caller, Facts, RouteMatch, UpstreamIndex},
     snapshot::Snapshot,
 };
 
 /// What was decided.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decision<'s> {
     /// The route that won; also of a request that it then refuses.
     pub found: Option<RouteMatch<'s>>,
+    /// Who asks, where somebody vouched.
+    pub consumer: Option<Consumer>,
+    /// To whom something was presented that is not good, and what is wrong with it.
+    pub flaw: Option<(AuthenticatorIndex, Flaw)>,
+    /// Who has to fetch something first. Nothing else was decided: ask again then.
+    pub unsettled: Option<AuthenticatorIndex>,
     /// The upstream that the route chose; `None` where it answers itself.
     pub upstream: Option<UpstreamIndex>,
     /// Why it goes no further.
@@ -30,6 +37,10 @@ pub struct Decision<'s> {
 
 /// What a decision needs that is not the same each time.
 pub trait Outside {
+    /// What a way of authentication says of the request. Asked once at most for each,
+    /// unless it was unsettled.
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said;
+
     /// Whether the limits that hold for a request of this route let it through.
     /// Asked once at most.
     fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection>;
@@ -47,7 +58,7 @@ pub fn decide<'s>(
     length: Option<u64>,
     outside: &mut impl Outside,
 ) -> Decision<'s> {
-    let mut decision = Decision { found: None, upstream: None, refused: None };
+    let mut decision = Decision::default();
     // Before any route is looked for: a stranger learns nothing of what there is.
     if snapshot.tenants.refuse(tenancy) {
         decision.refused = Some(Rejection::UnknownEndpoint);
@@ -62,6 +73,15 @@ pub fn decide<'s>(
         decision.refused = Some(Rejection::TenantDenied);
         return decision;
     }
+    if let Err(why) = authenticate(snapshot, found, outside, &mut decision) {
+        decision.refused = Some(why);
+        return decision;
+    }
+    if decision.unsettled.is_some() {
+        return decision;
+    }
+    let consumer = decision.consumer.clone();
+    let facts = &with_consumer(*facts, consumer.as_ref());
     if let Err(why) = outside.limit(found, facts) {
         decision.refused = Some(why);
         return decision;
@@ -73,6 +93,42 @@ pub fn decide<'s>(
         decision.refused = Some(Rejection::BodyTooLarge);
     }
     decision
+}
+
+/// Asks those who have to vouch for the route's requests.
+fn authenticate(
+    snapshot: &Snapshot,
+    found: RouteMatch<'_>,
+    outside: &mut impl Outside,
+    decision: &mut Decision<'_>,
+) -> Result<(), Rejection> {
+    let requirement = snapshot.authentication.of_route(found.route.index);
+    match requirement.ask(|index| outside.ask(index)) {
+        Authenticated::Anonymous => {}
+        Authenticated::As(consumer) => decision.consumer = Some(consumer),
+        Authenticated::Unsettled(index) => decision.unsettled = Some(index),
+        Authenticated::Refused(flaw) => {
+            decision.flaw = flaw;
+            return Err(match flaw {
+                Some((_, Flaw::Unavailable)) => Rejection::AuthenticationUnavailable,
+                _ => Rejection::Unauthenticated,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What a request is, once it is known who asks.
+fn with_consumer<'a>(facts: Facts<'a>, consumer: Option<&'a Consumer>) -> Facts<'a> {
+    let caller = |consumer: &'a Consumer| Caller {
+        vouched: consumer.vouched,
+        name: &consumer.name,
+        scopes: &consumer.scopes,
+        claims: consumer.claims.as_deref(),
+        limits: consumer.limits.as_deref().unwrap_or_default(),
+    };
+    let tenant = facts.tenant.or(consumer.and_then(|consumer| consumer.tenant));
+    Facts { consumer: consumer.map(caller), tenant, ..facts }
 }
 
 /// Who asks, and which fields count that tell where the request came from. It

@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod again;
 pub mod attempt;
+pub mod authenticate;
 pub mod balance_key;
 pub mod body;
 mod content_digest;

@@ -5,10 +5,14 @@
 //! caller may do (routes say that). Always holds: nothing that a client sends
 //! makes it another, and a client's address counts together with its endpoint.
 
+mod consumer;
 mod forwarded;
 mod principal;
+mod requirement;
 mod tenants;
 
+pub use consumer::{Consumer, Flaw, Said};
 pub use forwarded::{Believed, TrustedHops};
 pub use principal::{ClientKey, Principal};
+pub use requirement::{Authenticated, Requirement};
 pub use tenants::{Tenancy, TenantKey, Tenants};

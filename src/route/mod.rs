@@ -42,9 +42,13 @@ mod text;
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
+use serde_json::{Map, Value};
 
 use crate::{
-    config::{Source, server::EncodedSlash, signer::SignerIndex, tenant::TenantIndex},
+    config::{
+        Source, authentication::AuthenticatorIndex, server::EncodedSlash, signer::SignerIndex,
+        tenant::TenantIndex,
+    },
     telemetry::spans::Share,
 };
 pub use access::Access;
@@ -105,6 +109,23 @@ pub struct Facts<'a> {
     pub vpc_endpoint: Option<&'a str>,
     /// Whose endpoint that is.
     pub tenant: Option<TenantIndex>,
+    /// Who was authenticated; `None` before anybody was asked, and of an anonymous.
+    pub consumer: Option<Caller<'a>>,
+}
+
+/// Who was authenticated, as far as routes and limits ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Who vouched.
+    pub vouched: AuthenticatorIndex,
+    /// Its name, which is one of who vouched alone.
+    pub name: &'a str,
+    /// What it may do, with spaces between.
+    pub scopes: &'a str,
+    /// The claims of its token.
+    pub claims: Option<&'a Map<String, Value>>,
+    /// Limits of its own, by their place.
+    pub limits: &'a [usize],
 }
 
 /// A route and why it won; printed, it names the host pattern and the path

@@ -117,6 +117,7 @@ impl Request {
             client: self.client,
             vpc_endpoint: None,
             tenant: self.tenant,
+            consumer: None,
         }
     }
 }

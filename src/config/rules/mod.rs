@@ -5,6 +5,7 @@
 //! them the router finds when it is built. Nothing here looks at another entry,
 //! another section or the disk.
 
+mod authentication;
 mod discovery;
 mod fleet;
 mod health_check;

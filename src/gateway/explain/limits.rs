@@ -3,11 +3,14 @@
 
 use super::answer::LimitTold;
 use crate::{
+    config::authentication::AuthenticatorIndex,
     gateway::{
+        authenticate::{self, Presented},
         decide::Outside,
         limits::{Hold, Request},
         rejection::Rejection,
     },
+    identity::Said,
     limit::{Counts, KeyHash, Limit, Moment, Source, whole_seconds},
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -16,6 +19,7 @@ use crate::{
 /// Looks at limits in the place of traffic, and draws no chance.
 pub(super) struct Looks<'s> {
     pub(super) snapshot: &'s Snapshot,
+    pub(super) presented: Presented<'s>,
     pub(super) now: Moment,
     pub(super) told: Vec<LimitTold>,
     /// The first limit that refuses.
@@ -23,6 +27,10 @@ pub(super) struct Looks<'s> {
 }
 
 impl Outside for Looks<'_> {
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said {
+        authenticate::ask(self.snapshot, authenticator, &self.presented)
+    }
+
     fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
         let limits = &*self.snapshot.rate_limits;
         let request = Request { snapshot: self.snapshot, limits, found, facts };

@@ -18,7 +18,7 @@ mod upstreams;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use http::HeaderMap;
@@ -32,6 +32,7 @@ use limits::Looks;
 pub use question::Question;
 
 use super::{
+    authenticate::Presented,
     decide::{self, Decision, decide},
     rejection::Rejection,
 };
@@ -52,7 +53,13 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
     let sender = question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let sent = question.header().map(|request| request.headers.clone()).unwrap_or_default();
     let (_, address) = decide::client(snapshot, sender, behind, &sent);
-    let who = Principal { tenancy: snapshot.tenants.of(behind), vpc_endpoint: behind, address };
+    let who = Principal {
+        tenancy: snapshot.tenants.of(behind),
+        vpc_endpoint: behind,
+        address,
+        consumer: None,
+        certificate: None,
+    };
     let principal = principal(snapshot, who, sender);
     let (request, host_len) = match question.through(&snapshot.gate) {
         Ok(admitted) => admitted,
@@ -67,6 +74,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         client: address,
         vpc_endpoint: behind,
         tenant: who.tenancy.tenant(),
+        consumer: None,
     };
     let has_tls = snapshot.config().listeners.iter().any(|listener| listener.spec.tls.is_some());
     let asked = Asked { snapshot, facts, who, secure: has_tls && !question.cleartext, now };
@@ -86,7 +94,13 @@ impl Asked<'_> {
     fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
         let now = self.snapshot.rate_limits.clock.at(self.now);
-        let mut looks = Looks { snapshot: self.snapshot, now, told: Vec::new(), refuses: None };
+        let presented = Presented {
+            headers: self.facts.headers,
+            certificate: None,
+            tenancy: self.who.tenancy,
+            now: SystemTime::now(),
+        };
+        let mut looks = Looks { snapshot: self.snapshot, presented, now, told: Vec::new(), refuses: None };
         let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, &mut looks);
         let by_limit = looks.refuses.as_deref();
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);

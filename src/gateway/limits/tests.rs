@@ -56,6 +56,7 @@ impl Bed {
             client: [127, 0, 0, 1].into(),
             vpc_endpoint: None,
             tenant: None,
+            consumer: None,
         };
         let mut limited = Limited::default();
         let found = self.snapshot.router.find(&facts).unwrap();

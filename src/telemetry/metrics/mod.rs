@@ -6,6 +6,7 @@
 //! looks a label up: a snapshot asks for its series when it is built and keeps
 //! them. A series shows from its first use on.
 
+mod authentication;
 mod certificates;
 mod closed_set;
 mod configuration;
@@ -26,6 +27,7 @@ mod tenants;
 mod traffic;
 mod zones;
 
+pub use authentication::AuthenticatorSeries;
 pub use certificates::CertificateExpiry;
 pub use configuration::{CertificateReload, Configuration, Rollback};
 pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
@@ -52,9 +54,9 @@ use std::{
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use self::{
-    certificates::Certificates, connections::Connections, cross_zone::CrossZone, discovery::Sources,
-    family::Scraped, health::HealthFamilies, keys::Keys, limits::Limits, process::Process, signing::Signing,
-    tenants::Tenants, traffic::Traffic, zones::Zones,
+    authentication::Authentication, certificates::Certificates, connections::Connections,
+    cross_zone::CrossZone, discovery::Sources, family::Scraped, health::HealthFamilies, keys::Keys,
+    limits::Limits, process::Process, signing::Signing, tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::{refusals::RecentRefusals, shard};
 
@@ -65,6 +67,7 @@ pub struct Metrics {
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
     signing: Arc<Signing>,
+    authentication: Arc<Authentication>,
     keys: Arc<Keys>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
@@ -91,6 +94,7 @@ impl Metrics {
         let tenants = Arc::new(Tenants::new(shards));
         let limits = Arc::new(Limits::new(shards));
         let signing = Arc::new(Signing::new(shards));
+        let authentication = Arc::new(Authentication::new(shards));
         let keys = Arc::<Keys>::default();
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
@@ -103,6 +107,7 @@ impl Metrics {
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
         Scraped::register(&registry, signing.clone())?;
+        Scraped::register(&registry, authentication.clone())?;
         Scraped::register(&registry, keys.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
@@ -128,6 +133,7 @@ impl Metrics {
             tenants,
             limits,
             signing,
+            authentication,
             keys,
             zones,
             cross_zone,
@@ -185,6 +191,12 @@ impl Metrics {
         self.limits.watch(Box::new(look));
     }
 
+    /// What this way of authentication says is counted in, by these words; the same for
+    /// the same name.
+    pub fn authenticator(&self, name: &str, words: &[&'static str]) -> Arc<AuthenticatorSeries> {
+        self.authentication.series(name, words)
+    }
+
     /// How the keys of signers are looked at at each scrape; the first one stays.
     pub fn watch_keys(&self, look: impl Fn() -> Vec<KeyGauges> + Send + Sync + 'static) {
         self.keys.watch(Box::new(look));
@@ -215,6 +227,11 @@ impl Metrics {
     /// Forgets the series of every limit but these, as [`retain`](Self::retain).
     pub fn retain_limits(&self, names: &HashSet<&str>) {
         self.limits.retain(names);
+    }
+
+    /// Forgets the series of every way of authentication but these.
+    pub fn retain_authenticators(&self, names: &HashSet<&str>) {
+        self.authentication.retain(names);
     }
 
     /// Forgets the series of every signer but these, as [`retain`](Self::retain).
