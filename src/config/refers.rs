@@ -94,6 +94,9 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
 pub(super) fn authentication(config: &Config, problems: &mut Problems) {
     let names: HashSet<&Name> = config.authentication.iter().map(|entry| &entry.spec.name).collect();
     let broken = problems.has_errors_in("authentication");
+    if !problems.has_errors_in("tenants") {
+        certificate_tenants(config, problems);
+    }
     for route in &config.routes {
         match &route.spec.authenticate {
             None if names.is_empty() || broken => {}
@@ -102,6 +105,21 @@ pub(super) fn authentication(config: &Config, problems: &mut Problems) {
                 problems.error(&route.source, text);
             }
             Some(written) => check_authenticate(written, &route.source, &names, broken, problems),
+        }
+    }
+}
+
+/// Tells of tenants that certificates are of and nobody wrote.
+fn certificate_tenants(config: &Config, problems: &mut Problems) {
+    let known: HashSet<&Name> = config.tenants.iter().map(|tenant| &tenant.spec.name).collect();
+    for entry in &config.authentication {
+        let source = entry.source.key("client_certificate").key("consumers");
+        let consumers = entry.spec.client_certificate.iter().flat_map(|spec| &spec.consumers);
+        for (at, name) in consumers.enumerate().filter_map(|(at, one)| Some((at, one.tenant.as_ref()?))) {
+            if !known.contains(name) {
+                let text = format!("there is no tenant `{name}`; write one of `tenants`, or add it");
+                problems.error(&source.entry(at).key("tenant"), text);
+            }
         }
     }
 }

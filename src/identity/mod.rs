@@ -5,12 +5,14 @@
 //! caller may do (routes say that). Always holds: nothing that a client sends
 //! makes it another, and a client's address counts together with its endpoint.
 
+mod certificates;
 mod consumer;
 mod forwarded;
 mod principal;
 mod requirement;
 mod tenants;
 
+pub use certificates::CertificateConsumers;
 pub use consumer::{Consumer, Flaw, Said};
 pub use forwarded::{Believed, TrustedHops};
 pub use principal::{ClientKey, Principal};

@@ -5,7 +5,7 @@
 
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::SystemTime,
 };
 
@@ -14,6 +14,7 @@ use boring::{
     stack::{Stack, StackRef},
     x509::{X509, X509NameRef, X509Ref},
 };
+use http::HeaderValue;
 
 use super::{
     authorities::fingerprint,
@@ -67,6 +68,12 @@ impl TlsFacts {
         }
     }
 
+    /// The client's certificate as a value of `Client-Cert` (RFC 9440), made once for a
+    /// connection; `None` where none was verified.
+    pub fn client_cert(&self) -> Option<&HeaderValue> {
+        self.shown.as_ref()?.field.get_or_init(|| field(&self.shown.as_ref()?.leaf)).as_ref()
+    }
+
     /// Whether the client would come in under a policy that is not the connection's.
     /// Judged once for each.
     pub(super) fn satisfy(&self, policy: &Policy, now: SystemTime) -> bool {
@@ -84,6 +91,7 @@ impl TlsFacts {
 struct Shown {
     leaf: X509,
     beside: Stack<X509>,
+    field: OnceLock<Option<HeaderValue>>,
     /// The last judgement under another policy than the connection's.
     judged: Mutex<Option<(PolicyId, bool)>>,
 }
@@ -92,7 +100,7 @@ impl Shown {
     fn new(leaf: &X509, beside: Option<&StackRef<X509>>) -> Option<Self> {
         let mut copy = Stack::new().ok()?;
         beside.into_iter().flatten().try_for_each(|above| copy.push(above.to_owned())).ok()?;
-        Some(Self { leaf: leaf.clone(), beside: copy, judged: Mutex::default() })
+        Some(Self { leaf: leaf.clone(), beside: copy, field: OnceLock::new(), judged: Mutex::default() })
     }
 
     fn passes(&self, policy: PolicyId, trust: &Trust, now: SystemTime) -> bool {
@@ -104,6 +112,12 @@ impl Shown {
         *judged = Some((policy, passes));
         passes
     }
+}
+
+/// A byte sequence of structured fields (RFC 8941): base64 between colons.
+fn field(leaf: &X509) -> Option<HeaderValue> {
+    let der = leaf.to_der().ok()?;
+    HeaderValue::try_from(format!(":{}:", boring::base64::encode_block(&der))).ok()
 }
 
 impl fmt::Debug for Shown {

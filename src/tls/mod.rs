@@ -37,7 +37,7 @@ pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
 pub use tickets::{BadTicketKeys, TicketRing};
 pub use trust::CertificateFault;
-pub use upstream::{UpstreamTls, authorities};
+pub use upstream::{PeerCheck, PeerFault, UpstreamTls, authorities};
 pub use watched::Watched;
 
 #[cfg(test)]

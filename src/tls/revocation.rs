@@ -299,7 +299,7 @@ impl Parsed {
             let extensions = 0..ffi::X509_CRL_get_ext_count(self.0);
             extensions
                 .map(|at| ffi::X509_CRL_get_ext(self.0, at))
-                .filter_map(|at| critical(at))
+                .filter_map(critical)
                 .collect::<Vec<_>>()
         };
         for nid in all {

@@ -101,7 +101,7 @@ impl Trust {
             _ => return Err(CertificateFault::Malformed),
         }
         let chain = context.chain().ok_or(CertificateFault::Malformed)?;
-        let ends = chain.iter().map(|certificate| validity::not_after(certificate)).min();
+        let ends = chain.iter().map(validity::not_after).min();
         let ends = ends.ok_or(CertificateFault::Malformed)?;
         let renewal = self.look_up(chain, now)?;
         Ok(renewal.map_or(ends, |renewal| ends.min(renewal)))

@@ -6,6 +6,7 @@
 //! another section or the disk.
 
 mod authentication;
+mod client_certificate;
 mod discovery;
 mod fleet;
 mod health_check;

@@ -154,10 +154,12 @@ async fn a_session_ends_with_the_certificate_it_was_made_with() {
         assert!(gateway.meet(&brief, Some("mtls.test"), Some(first.session())).await.resumed());
         // A session that was made of another is over when the first one is.
         let second = gateway.meet(&brief, Some("mtls.test"), Some(first.session())).await;
+        // TLS 1.2 gives no other one.
+        let session = second.both().1.session.as_ref().unwrap_or(first.session());
 
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         let refused = loop {
-            let meeting = gateway.meet(&brief, Some("mtls.test"), Some(second.session())).await;
+            let meeting = gateway.meet(&brief, Some("mtls.test"), Some(session)).await;
             if meeting.server.is_err() {
                 break meeting;
             }
@@ -172,7 +174,7 @@ async fn a_session_ends_with_the_certificate_it_was_made_with() {
         assert_eq!(refused.client.unwrap_err(), "[SSLV3_ALERT_CERTIFICATE_EXPIRED]");
         // Who has a new one by then only shakes hands in full.
         let renewed = client_with(VALID);
-        let meeting = gateway.meet(&renewed, Some("mtls.test"), Some(second.session())).await;
+        let meeting = gateway.meet(&renewed, Some("mtls.test"), Some(session)).await;
         assert!(!meeting.resumed());
     }
 }
