@@ -4,14 +4,11 @@
 //! looked at all the same.
 
 use std::{
-    any::Any,
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
-
-use pingora::protocols::tls::TlsRef;
 
 use super::store;
 use crate::{
@@ -138,17 +135,12 @@ pub(super) fn upstream_tls(
     let tls = spec.spec.tls.as_ref()?;
     let resolve = |path: &Path| config.resolve(path);
     let built = UpstreamTls::build(tls, &spec.source.key("tls"), &resolve, now, problems)?;
-    let check = built.check;
-    let look = move |ssl: &TlsRef| {
-        let unfit = Unfit(check.judge(ssl)?.word());
-        Some(Arc::new(unfit) as Arc<dyn Any + Send + Sync>)
-    };
     let peer = PeerTls {
         server_name: tls.server_name.clone(),
         ca: built.ca,
         client: built.client,
         verify_name: built.verify_name,
-        check: Some(Arc::new(look)),
+        check: Some(built.check.hook(|fault| Arc::new(Unfit(fault.word())))),
         identity: built.identity,
     };
     Some(UpstreamTerms { peer, shown: built.shown })

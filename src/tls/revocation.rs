@@ -297,10 +297,7 @@ impl Parsed {
         // SAFETY: extensions live as long as the list.
         let all = unsafe {
             let extensions = 0..ffi::X509_CRL_get_ext_count(self.0);
-            extensions
-                .map(|at| ffi::X509_CRL_get_ext(self.0, at))
-                .filter_map(critical)
-                .collect::<Vec<_>>()
+            extensions.map(|at| ffi::X509_CRL_get_ext(self.0, at)).filter_map(critical).collect::<Vec<_>>()
         };
         for nid in all {
             match nid {

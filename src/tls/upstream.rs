@@ -6,6 +6,7 @@
 //! Pingora's.
 
 use std::{
+    any::Any,
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use boring::{
 };
 use boring_sys as ffi;
 use foreign_types::ForeignTypeRef;
-use pingora::utils::tls::CertKey;
+use pingora::{protocols::tls::HandshakeCompleteHook, utils::tls::CertKey};
 
 use super::{
     authorities::{Authorities, fingerprint},
@@ -113,10 +114,18 @@ pub struct PeerCheck {
 }
 
 impl PeerCheck {
+    /// Pingora's way to it: what `told` makes of a fault lies in the connection's digest.
+    pub fn hook(
+        self: Arc<Self>,
+        told: impl Fn(PeerFault) -> Arc<dyn Any + Send + Sync> + Send + Sync + 'static,
+    ) -> HandshakeCompleteHook {
+        Arc::new(move |ssl| self.judge(ssl).map(&told))
+    }
+
     /// Looks at a finished handshake. Of an endpoint that is not the right one the
     /// connection is of no more use: nothing can be written to it or read from it, so
     /// that none gets into a pool.
-    pub fn judge(&self, ssl: &SslRef) -> Option<PeerFault> {
+    fn judge(&self, ssl: &SslRef) -> Option<PeerFault> {
         let fault = self.fault(ssl)?;
         let both = ffi::SSL_SENT_SHUTDOWN | ffi::SSL_RECEIVED_SHUTDOWN;
         // SAFETY: the connection is there, and its only user is between two calls.
