@@ -96,6 +96,9 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
 pub(super) fn authentication(config: &Config, problems: &mut Problems) {
     let names: HashSet<&Name> = config.authentication.iter().map(|entry| &entry.spec.name).collect();
     let broken = problems.has_errors_in("authentication");
+    if !problems.has_errors_in("tenants") {
+        certificate_tenants(config, problems);
+    }
     for route in &config.routes {
         match &route.spec.authenticate {
             None if names.is_empty() || broken => check_anonymous(route, problems),
@@ -125,6 +128,21 @@ fn check_anonymous(route: &Sourced<RouteSpec>, problems: &mut Problems) {
                 "nobody vouches for callers of this route, and {follows}; write `authenticate` with names of `authentication`"
             );
             problems.error(&route.source.key(key).key(part), text);
+        }
+    }
+}
+
+/// Tells of tenants that certificates are of and nobody wrote.
+fn certificate_tenants(config: &Config, problems: &mut Problems) {
+    let known: HashSet<&Name> = config.tenants.iter().map(|tenant| &tenant.spec.name).collect();
+    for entry in &config.authentication {
+        let source = entry.source.key("client_certificate").key("consumers");
+        let consumers = entry.spec.client_certificate.iter().flat_map(|spec| &spec.consumers);
+        for (at, name) in consumers.enumerate().filter_map(|(at, one)| Some((at, one.tenant.as_ref()?))) {
+            if !known.contains(name) {
+                let text = format!("there is no tenant `{name}`; write one of `tenants`, or add it");
+                problems.error(&source.entry(at).key("tenant"), text);
+            }
         }
     }
 }

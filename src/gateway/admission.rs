@@ -241,14 +241,14 @@ fn find_client(headers: &HeaderMap, ctx: &mut RequestContext) {
     (ctx.believed, ctx.client) = decide::client(&ctx.snapshot, caller.client.ip(), behind, headers);
 }
 
-/// A connection that was opened for one client-authentication policy carries
-/// no request for a host with another.
+/// A connection carries no request for a host whose client authentication its client did
+/// not go through, or would not any more.
 fn check_server_name(session: &Session, ctx: &RequestContext) -> Result<(), Rejection> {
     let Some(connection) = &ctx.connection else { return Ok(()) };
     let Some(table) = ctx.snapshot.tls(connection.listener) else { return Ok(()) };
     let facts = session.digest().and_then(|d| d.ssl_digest.as_ref()?.extension.get::<TlsFacts>());
     match facts {
-        Some(facts) if facts.policy == table.policy(ctx.host()) => Ok(()),
+        Some(facts) if table.admits(facts, ctx.host(), SystemTime::now) => Ok(()),
         _ => Err(Rejection::Misdirected),
     }
 }

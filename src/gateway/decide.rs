@@ -183,6 +183,8 @@ impl<'s, O: Outside> Asked<'s, '_, O> {
                 self.decision.flaw = flaw;
                 Err(match flaw {
                     Some((_, Flaw::Unavailable)) => Rejection::AuthenticationUnavailable,
+                    // It is known who asks; it is not for them.
+                    Some((_, Flaw::Scope)) => Rejection::Forbidden,
                     _ => Rejection::Unauthenticated,
                 })
             }

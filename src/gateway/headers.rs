@@ -56,6 +56,7 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     forwarded::tell(headers, ctx, secure);
+    forwarded::tell_certificate(headers, session, ctx);
     via(headers, ctx.head.version, ctx.head.marks);
     headers.insert(&X_REQUEST_ID, ctx.request_id.header());
     spans::tell(headers, ctx);

@@ -120,8 +120,7 @@ impl ProxyHttp for Gateway {
         digest: Option<&Digest>,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        attempt::connected(ctx, reused, digest);
-        Ok(())
+        attempt::connected(ctx, reused, digest)
     }
 
     async fn upstream_request_filter(

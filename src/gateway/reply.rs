@@ -37,6 +37,9 @@ pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Reject
             answer.append_header(header::WWW_AUTHENTICATE, challenge)?;
         }
     }
+    if let (Rejection::Forbidden, Some(challenge)) = (why, authenticate::needs_scope(ctx)) {
+        answer.append_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
     if why.closes() {
         session.set_keepalive(None);
     }

@@ -7,6 +7,7 @@
 //! makes it another, and a client's address counts together with its endpoint.
 
 mod api_keys;
+mod certificates;
 mod consumer;
 mod forwarded;
 mod principal;
@@ -14,6 +15,7 @@ mod requirement;
 mod tenants;
 
 pub use api_keys::{ApiKeys, KeyNames, NewKey, PREFIX as API_KEY_PREFIX, digest as key_digest};
+pub use certificates::CertificateConsumers;
 pub use consumer::{Consumer, Flaw, Said};
 pub use forwarded::{Believed, TrustedHops};
 pub use principal::{ClientKey, Principal};

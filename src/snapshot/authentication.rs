@@ -12,7 +12,7 @@ use crate::{
         authentication::{AuthenticationSpec, AuthenticatorIndex},
         tenant::TenantIndex,
     },
-    identity::{ApiKeys, Flaw, KeyNames, Requirement, Said},
+    identity::{ApiKeys, CertificateConsumers, Flaw, KeyNames, Requirement, Said},
     jwt::trust::{KeySource, Verifier},
     live::LiveState,
     telemetry::{Metrics, metrics::AuthenticatorSeries},
@@ -45,7 +45,7 @@ pub enum AuthenticatorKind {
     /// Keys that were given out.
     ApiKeys(Arc<ApiKeyMethod>),
     /// Verified client certificates.
-    ClientCertificate,
+    ClientCertificate(Arc<CertificateConsumers>),
 }
 
 /// Keys that were given out, and where requests carry them.
@@ -163,7 +163,14 @@ impl AuthenticatorKind {
                 let (header, forward) = (spec.header.header().clone(), spec.forward);
                 Some(Self::ApiKeys(Arc::new(ApiKeyMethod { header, forward, keys })))
             }
-            AuthenticationSpec { client_certificate: Some(_), .. } => Some(Self::ClientCertificate),
+            AuthenticationSpec { client_certificate: Some(spec), .. } => {
+                let tenants = &config.tenants;
+                let tenant = |name: &str| tenants.iter().position(|t| t.spec.name.as_str() == name);
+                let consumers = CertificateConsumers::new(spec, AuthenticatorIndex(index), |name| {
+                    tenant(name).map(TenantIndex)
+                });
+                Some(Self::ClientCertificate(Arc::new(consumers)))
+            }
             // It was told that nothing is written.
             AuthenticationSpec { jwt: None, api_keys: None, client_certificate: None, .. } => None,
         }

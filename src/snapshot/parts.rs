@@ -3,7 +3,12 @@
 //! Owns the order in which they are looked at, and what of a broken configuration is
 //! looked at all the same.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{AuthenticatorKind, store};
 use crate::{
@@ -18,14 +23,17 @@ use crate::{
     live::LiveState,
     route::{Defaults, Names, Router, UpstreamIndex},
     tls::{TlsTable, UpstreamTls},
-    upstream::{Upstream, peer::PeerTls},
+    upstream::{
+        Upstream,
+        peer::{PeerTls, Unfit},
+    },
 };
 
 /// What is built from more than one section or from other files.
 pub(super) struct Parts {
     pub(super) tls: Vec<Option<Arc<TlsTable>>>,
     pub(super) upstreams: Vec<Arc<Upstream>>,
-    pub(super) upstream_tls: Vec<Option<PeerTls>>,
+    pub(super) upstream_tls: Vec<Option<UpstreamTerms>>,
     pub(super) tenants: Tenants,
     pub(super) router: Option<Router>,
     pub(super) store: Option<Arc<StoreSettings>>,
@@ -40,10 +48,16 @@ impl Parts {
         let upstream_tls: Vec<_> =
             config.upstreams.iter().map(|u| upstream_tls(u, config, now, problems)).collect();
         let place = live.place(&config.location);
-        let upstream = |(u, tls): (&Sourced<UpstreamSpec>, &Option<PeerTls>)| {
+        let upstream = |(u, terms): (&Sourced<UpstreamSpec>, &Option<UpstreamTerms>)| {
             let known = live.upstream(&u.spec.name.as_str().into());
             let endpoints = live.endpoints(&u.spec, config);
-            Arc::new(Upstream::new(&u.spec, endpoints, tls.as_ref(), &place, known))
+            Arc::new(Upstream::new(
+                &u.spec,
+                endpoints,
+                terms.as_ref().map(|terms| &terms.peer),
+                &place,
+                known,
+            ))
         };
         let upstreams = config.upstreams.iter().zip(&upstream_tls).map(upstream).collect();
         let tenants = Tenants::build(&config.tenants, &config.privatelink, &config.main, problems);
@@ -127,14 +141,26 @@ pub(super) fn upstream_tls(
     config: &Config,
     now: SystemTime,
     problems: &mut Problems,
-) -> Option<PeerTls> {
+) -> Option<UpstreamTerms> {
     let tls = spec.spec.tls.as_ref()?;
     let resolve = |path: &Path| config.resolve(path);
     let built = UpstreamTls::build(tls, &spec.source.key("tls"), &resolve, now, problems)?;
-    Some(PeerTls {
+    let peer = PeerTls {
         server_name: tls.server_name.clone(),
         ca: built.ca,
         client: built.client,
+        verify_name: built.verify_name,
+        check: Some(built.check.hook(|fault| Arc::new(Unfit(fault.word())))),
         identity: built.identity,
-    })
+    };
+    Some(UpstreamTerms { peer, shown: built.shown })
+}
+
+/// TLS towards an upstream.
+#[derive(Clone)]
+pub(super) struct UpstreamTerms {
+    /// What connections need.
+    pub(super) peer: PeerTls,
+    /// The file of the certificate that the gateway shows, and until when it is valid.
+    pub(super) shown: Option<(PathBuf, SystemTime)>,
 }

@@ -33,11 +33,12 @@ impl Snapshot {
         let moved = place != self.place;
         let mut upstreams = self.upstreams.clone();
         let specs = self.config().upstreams.iter().zip(&self.upstream_tls);
-        for (upstream, (spec, tls)) in upstreams.iter_mut().zip(specs) {
+        for (upstream, (spec, terms)) in upstreams.iter_mut().zip(specs) {
             let endpoints = live.endpoints(&spec.spec, self.config());
             if moved || !upstream.has(&endpoints) {
                 let known = live.upstream(&upstream.name);
-                *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, tls.as_ref(), &place, known));
+                let tls = terms.as_ref().map(|terms| &terms.peer);
+                *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, tls, &place, known));
             }
         }
         let same = upstreams.iter().zip(&self.upstreams).all(|(new, old)| Arc::ptr_eq(new, old));
@@ -179,16 +180,17 @@ impl Renewal {
             return true;
         };
         let mut found = Problems::default();
-        let tls = parts::upstream_tls(spec, config, SystemTime::now(), &mut found);
+        let terms = parts::upstream_tls(spec, config, SystemTime::now(), &mut found);
         self.problems.extend(found);
-        let Some(tls) = tls else { return false };
+        let Some(terms) = terms else { return false };
         let known = live.upstream(&upstream.name);
         // Not those of now: the series of its zones are of these.
         let endpoints = upstream.resolved();
-        *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, Some(&tls), &next.place, known));
+        *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, Some(&terms.peer), &next.place, known));
         if let Some(slot) = next.upstream_tls.get_mut(index) {
-            self.changed += usize::from(slot.as_ref().is_none_or(|was| was.identity != tls.identity));
-            *slot = Some(tls);
+            let identity = terms.peer.identity;
+            self.changed += usize::from(slot.as_ref().is_none_or(|was| was.peer.identity != identity));
+            *slot = Some(terms);
         }
         self.is_new = true;
         true

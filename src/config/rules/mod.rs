@@ -7,6 +7,7 @@
 
 mod api_key;
 mod authentication;
+mod client_certificate;
 mod discovery;
 mod fleet;
 mod issuer;

@@ -28,6 +28,15 @@ pub fn challenges(ctx: &RequestContext) -> Vec<HeaderValue> {
     challenges.iter().filter_map(|(scheme, is_bad)| scheme.challenge(ctx.host(), *is_bad)).collect()
 }
 
+/// What a 403 says of a token that is good and allows too little (RFC 6750, 3.1).
+pub fn needs_scope(ctx: &RequestContext) -> Option<HeaderValue> {
+    let (index, _) = ctx.flaw.filter(|(_, flaw)| *flaw == Flaw::Scope)?;
+    let AuthenticatorKind::Jwt(verifier) = &ctx.snapshot.authentication.get(index)?.kind else { return None };
+    let (host, scopes) = (ctx.host(), verifier.spec().scopes.join(" "));
+    let text = format!("Bearer realm=\"{host}\", error=\"insufficient_scope\", scope=\"{scopes}\"");
+    HeaderValue::try_from(text).ok()
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Scheme {
     /// RFC 6750.
@@ -44,7 +53,7 @@ impl Scheme {
             AuthenticatorKind::ApiKeys(method) if method.header == header::AUTHORIZATION => Self::Bearer,
             AuthenticatorKind::ApiKeys(_) => Self::ApiKey,
             AuthenticatorKind::Jwt(_) => Self::Bearer,
-            AuthenticatorKind::ClientCertificate => Self::ClientCertificate,
+            AuthenticatorKind::ClientCertificate(_) => Self::ClientCertificate,
         }
     }
 

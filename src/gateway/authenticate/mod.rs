@@ -5,6 +5,7 @@
 
 mod api_key;
 mod bearer;
+mod certificate;
 mod challenge;
 
 use std::time::SystemTime;
@@ -12,11 +13,11 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
-pub use self::challenge::challenges;
+pub use self::challenge::{challenges, needs_scope};
 use super::context::RequestContext;
 use crate::{
     config::authentication::AuthenticatorIndex,
-    identity::{Flaw, Said, Tenancy},
+    identity::{Said, Tenancy},
     snapshot::{AuthenticatorKind, Snapshot},
     tls::ClientCertificate,
 };
@@ -41,7 +42,7 @@ pub fn ask(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &Presented
     match &authenticator.kind {
         AuthenticatorKind::ApiKeys(method) => api_key::ask(method, presented),
         AuthenticatorKind::Jwt(verifier) => bearer::ask(verifier, index, presented),
-        AuthenticatorKind::ClientCertificate => Said::Refused(Flaw::Unavailable),
+        AuthenticatorKind::ClientCertificate(consumers) => certificate::ask(consumers, presented),
     }
 }
 
@@ -57,7 +58,7 @@ pub fn take_off(headers: &mut HeaderMap, ctx: &RequestContext) {
             AuthenticatorKind::Jwt(verifier) if !verifier.spec().forward => verifier.take_off(headers),
             AuthenticatorKind::ApiKeys(_)
             | AuthenticatorKind::Jwt(_)
-            | AuthenticatorKind::ClientCertificate => {}
+            | AuthenticatorKind::ClientCertificate(_) => {}
         }
     }
 }
