@@ -83,8 +83,9 @@ impl Snapshot {
             series: SeriesTable::new(config, &now.upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&now.rate_limits, metrics),
-            // What is on the disk now stays there until it changes.
-            tls_files: Arc::new(TlsFiles::look(config)),
+            // What is on the disk now stays there until it changes; but keys of callers
+            // that were taken back stay so: their files are read at the next look.
+            tls_files: Arc::new(TlsFiles::look(config).without_authentication()),
             ..now
         };
         called_back.at_work(live, metrics)
@@ -221,6 +222,12 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
+    /// As if files of ways of authentication had never been read.
+    fn without_authentication(self) -> Self {
+        let authentication = self.authentication.iter().map(|_| Watched::default()).collect();
+        Self { authentication, ..self }
+    }
+
     /// As they are now. A few system calls for each file.
     pub fn look(config: &Config) -> Self {
         let resolve = |path: &Path| config.resolve(path);
