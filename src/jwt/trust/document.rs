@@ -126,7 +126,10 @@ mod tests {
             Ok("https://b.test/k".to_owned())
         );
         for (text, why) in [
-            (r#"{"issuer":"https://a.test/realms/y","jwks_uri":"https://b.test/k"}"#, KeyFetchResult::OtherIssuer),
+            (
+                r#"{"issuer":"https://a.test/realms/y","jwks_uri":"https://b.test/k"}"#,
+                KeyFetchResult::OtherIssuer,
+            ),
             (r#"{"jwks_uri":"https://b.test/k"}"#, KeyFetchResult::OtherIssuer),
             (r#"{"issuer":"https://a.test/realms/x"}"#, KeyFetchResult::OtherIssuer),
             (r#"{"issuer":"https://a.test/realms/x","jwks_uri":"file:///k"}"#, KeyFetchResult::OtherIssuer),

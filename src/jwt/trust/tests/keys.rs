@@ -159,7 +159,8 @@ fn a_file_without_keys_is_told_at_once() {
     let live = TrustLive::default();
     let build = || {
         let built = Built { file: Some(file.clone()), ..built(None) };
-        live.verifier(&spec("jwks_file: keys.json"), built).map(|verifier| verifier.source().view(Instant::now()).keys)
+        live.verifier(&spec("jwks_file: keys.json"), built)
+            .map(|verifier| verifier.source().view(Instant::now()).keys)
     };
 
     assert_eq!(build(), Err(KeyFetchResult::Unreadable));
