@@ -20,11 +20,11 @@ use crate::{
     admin::{self, Board, MetricsPage, Operator, Readiness},
     config::{self, Config, Problems},
     edge::{Drain, SkipsProxyHeader},
+    jwt::trust::KeyFetcher,
     lifecycle::{
         self, AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover,
         Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
     },
-    jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
@@ -180,8 +180,7 @@ impl Parts {
         let key_sets = Arc::new(KeyFetcher::start(&metrics).map_err(StartError::Thread)?);
         let (discovery, store) = (Arc::new(discovery), Arc::new(store));
         let spans = Arc::new(SpanExporter::new(metrics.clone()));
-        let followers =
-            Followers { health, discovery, key_sets, store, spans, systemd: Arc::new(systemd) };
+        let followers = Followers { health, discovery, key_sets, store, spans, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
         Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }

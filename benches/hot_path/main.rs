@@ -154,6 +154,7 @@ impl Routes {
             client: IpAddr::from([192, 0, 2, 1]),
             vpc_endpoint: None,
             tenant: None,
+            consumer: None,
         };
         self.router.find(&facts).map(|found| found.route.index)
     }
@@ -307,6 +308,7 @@ fn choose(router: &Router, headers: &HeaderMap) -> Option<UpstreamIndex> {
         client,
         vpc_endpoint: None,
         tenant: None,
+        consumer: None,
     };
     match &router.find(&facts)?.route.action {
         Action::Forward(split) => Some(split.choose(&facts, 7)),

@@ -102,7 +102,6 @@ impl<V: Clone> Cache<V> {
 
 const WAYS: usize = 4;
 
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -125,7 +125,8 @@ mod tests {
 
     async fn answered(answer: String) -> Result<Vec<u8>, NoDocument> {
         let (ours, mut theirs) = duplex(1 << 20);
-        let asked = tokio::spawn(async move { exchange(ours, &"https://a.test/k".parse().unwrap(), 32).await });
+        let asked =
+            tokio::spawn(async move { exchange(ours, &"https://a.test/k".parse().unwrap(), 32).await });
         theirs.write_all(answer.as_bytes()).await.unwrap();
         theirs.shutdown().await.unwrap();
         let mut request = String::new();

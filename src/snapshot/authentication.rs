@@ -45,7 +45,12 @@ pub enum AuthenticatorKind {
 
 impl Authentication {
     /// As configured. Everything that is wrong goes to `problems`.
-    pub(super) fn build(config: &Config, live: &LiveState, metrics: &Metrics, problems: &mut Problems) -> Self {
+    pub(super) fn build(
+        config: &Config,
+        live: &LiveState,
+        metrics: &Metrics,
+        problems: &mut Problems,
+    ) -> Self {
         let authenticators = config.authentication.iter().filter_map(|entry| {
             let name = entry.spec.name.as_str();
             Some(Authenticator {

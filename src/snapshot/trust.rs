@@ -52,7 +52,9 @@ fn in_words(why: KeyFetchResult) -> &'static str {
         KeyFetchResult::Unreadable => "cannot be read; write the path of a file that the gateway may read",
         KeyFetchResult::TooLarge => "is larger than a key set may be, 512 KiB",
         KeyFetchResult::TooManyKeys => "has more than 100 keys; write those of one issuer",
-        KeyFetchResult::NoKey => "has no key to verify with: none of ECDSA, Ed25519 or RSA with 2048 bits or more",
+        KeyFetchResult::NoKey => {
+            "has no key to verify with: none of ECDSA, Ed25519 or RSA with 2048 bits or more"
+        }
         KeyFetchResult::PrivateKey => {
             "shows a private key or a shared secret; write the public halves alone, and make new keys"
         }

@@ -21,7 +21,9 @@ mod tests {
     #[test]
     fn chunks_are_put_together_once_the_last_one_is_there() {
         assert_eq!(dechunked(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").as_deref(), Some(&b"abcde"[..]));
-        for bad in [&b""[..], b"3\r\nabc\r\n", b"3\r\nab", b"x\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n"] {
+        for bad in
+            [&b""[..], b"3\r\nabc\r\n", b"3\r\nab", b"x\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n"]
+        {
             assert_eq!(dechunked(bad), None);
         }
         assert_eq!(dechunked(b"ffffffffffffffff\r\na"), None);

@@ -21,10 +21,7 @@ pub(super) fn check(jwt: &JwtSpec, at: &mut At<'_>) {
     }
     for (index, required) in jwt.require.iter().enumerate() {
         if required.claim.is_empty() {
-            at.error(
-                format!("jwt.require[{index}].claim"),
-                "a claim has a name; write it, as `token_use`",
-            );
+            at.error(format!("jwt.require[{index}].claim"), "a claim has a name; write it, as `token_use`");
         }
     }
     check_scopes(jwt, at);

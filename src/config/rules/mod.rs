@@ -8,8 +8,8 @@
 mod authentication;
 mod discovery;
 mod fleet;
-mod issuer;
 mod health_check;
+mod issuer;
 mod limit;
 mod listener;
 mod location;

@@ -36,9 +36,7 @@ pub fn ask(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &Presented
     let Some(authenticator) = snapshot.authentication.get(index) else { return Said::Nothing };
     match &authenticator.kind {
         AuthenticatorKind::Jwt(verifier) => bearer::ask(verifier, index, presented),
-        AuthenticatorKind::ApiKeys | AuthenticatorKind::ClientCertificate => {
-            Said::Refused(Flaw::Unavailable)
-        }
+        AuthenticatorKind::ApiKeys | AuthenticatorKind::ClientCertificate => Said::Refused(Flaw::Unavailable),
     }
 }
 

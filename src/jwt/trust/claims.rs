@@ -49,9 +49,8 @@ pub(super) fn check_content(claims: &Map<String, Value>, spec: &JwtSpec) -> Resu
 
 fn is_met(required: &RequiredClaim, claims: &Map<String, Value>) -> bool {
     let Some(value) = claim(claims, &required.claim).filter(|value| !value.is_null()) else { return false };
-    let is_one = |value: &Value| {
-        in_text(value, |text| required.one_of.iter().any(|one| one == text)).unwrap_or(false)
-    };
+    let is_one =
+        |value: &Value| in_text(value, |text| required.one_of.iter().any(|one| one == text)).unwrap_or(false);
     match value {
         _ if required.one_of.is_empty() => true,
         Value::Array(several) => several.iter().any(is_one),
@@ -84,9 +83,11 @@ pub(super) fn consumer(claims: &Map<String, Value>, name: &str) -> Result<Arc<st
 pub(super) fn scopes(claims: &Map<String, Value>) -> Arc<str> {
     let scopes = match claims.get("scope").or_else(|| claims.get("scp")) {
         Some(Value::String(text)) => text.split(' ').filter(|one| !one.is_empty()).collect::<Vec<_>>(),
-        Some(Value::Array(several)) => {
-            several.iter().filter_map(Value::as_str).filter(|one| !one.is_empty() && !one.contains(' ')).collect()
-        }
+        Some(Value::Array(several)) => several
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|one| !one.is_empty() && !one.contains(' '))
+            .collect(),
         _ => Vec::new(),
     };
     scopes.join(" ").into()

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn it_alone_is_taken_off() {
-        let mut both = headers(&[("authorization", b"Bearer a"), ("cookie", b"sid=a; b=c"), ("cookie", b"d=e")]);
+        let mut both =
+            headers(&[("authorization", b"Bearer a"), ("cookie", b"sid=a; b=c"), ("cookie", b"d=e")]);
 
         take_off(&spec("cookie: sid"), &mut both);
         assert_eq!(both.get_all("cookie").iter().collect::<Vec<_>>(), ["b=c; d=e"]);

@@ -106,7 +106,10 @@ mod tests {
     fn an_object_is_read_as_serde_json_reads_it() {
         let text = r#"{"a":[1,-2,3.5,null,true,"\u00e4"],"b":{"c":{}}}"#;
 
-        assert_eq!(Value::Object(object(text.as_bytes()).unwrap()), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(
+            Value::Object(object(text.as_bytes()).unwrap()),
+            serde_json::from_str::<Value>(text).unwrap()
+        );
     }
 
     #[test]

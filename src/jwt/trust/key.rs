@@ -127,7 +127,12 @@ impl Material {
         }
     }
 
-    fn verifies(&self, algorithm: TokenAlgorithm, signed: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
+    fn verifies(
+        &self,
+        algorithm: TokenAlgorithm,
+        signed: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, ErrorStack> {
         match self {
             Self::Ec(curve, key) => {
                 if signature.len() != 2 * curve.width() {

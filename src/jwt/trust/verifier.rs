@@ -6,11 +6,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::{
-    Presented, Refused, claims, compact,
-    compact::Compact,
-    credential,
-    key::VerifyingKey,
-    source::KeySource,
+    Presented, Refused, claims, compact, compact::Compact, credential, key::VerifyingKey, source::KeySource,
 };
 use crate::{
     config::issuer::JwtSpec,

@@ -87,9 +87,9 @@ impl Scrape for KeySets {
             let used = KeyFetchResult::ALL.into_iter().zip(set.fetches).filter(|(_, n)| *n > 0);
             used.map(|(result, n)| FETCHES.count(&[&set.authenticator, result.word()], n))
         });
-        let ages = now.iter().filter_map(|set| {
-            set.age.map(|age| AGE.value(&[&set.authenticator], age.as_secs_f64()))
-        });
+        let ages = now
+            .iter()
+            .filter_map(|set| set.age.map(|age| AGE.value(&[&set.authenticator], age.as_secs_f64())));
         let count = |family: &Family, of: fn(&KeySetGauges) -> u64| -> Vec<_> {
             now.iter().map(|set| family.count(&[&set.authenticator], of(set))).collect()
         };

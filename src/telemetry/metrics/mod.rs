@@ -57,8 +57,9 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder
 
 use self::{
     authentication::Authentication, certificates::Certificates, connections::Connections,
-    cross_zone::CrossZone, discovery::Sources, family::Scraped, health::HealthFamilies, key_sets::KeySets, keys::Keys,
-    limits::Limits, process::Process, signing::Signing, tenants::Tenants, traffic::Traffic, zones::Zones,
+    cross_zone::CrossZone, discovery::Sources, family::Scraped, health::HealthFamilies, key_sets::KeySets,
+    keys::Keys, limits::Limits, process::Process, signing::Signing, tenants::Tenants, traffic::Traffic,
+    zones::Zones,
 };
 use super::{refusals::RecentRefusals, shard};
 

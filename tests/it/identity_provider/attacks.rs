@@ -27,7 +27,8 @@ fn attacks(issuer: &Issuer, thief: &Issuer) -> Vec<(&'static str, &'static str, 
     };
     let raw = |header: &str, claims: &str| key.compact(header.as_bytes(), claims.as_bytes()).unwrap();
     let (good_header, text) = (header(json!({})).to_string(), claims.to_string());
-    let unsigned = |alg: &str| forge(header(json!({ "alg": alg })).to_string().as_bytes(), text.as_bytes(), b"");
+    let unsigned =
+        |alg: &str| forge(header(json!({ "alg": alg })).to_string().as_bytes(), text.as_bytes(), b"");
     let hs256 = header(json!({ "alg": "HS256" })).to_string();
     let confused = forge_hs256(hs256.as_bytes(), text.as_bytes(), &key.public_pem().unwrap()).unwrap();
     let jwk: Value = serde_json::from_str(&thief.key().public.to_json()).unwrap();
@@ -39,7 +40,11 @@ fn attacks(issuer: &Issuer, thief: &Issuer) -> Vec<(&'static str, &'static str, 
         ("alg none", "algorithm", unsigned("none")),
         ("alg None", "algorithm", unsigned("None")),
         ("the public key as a secret", "algorithm", confused),
-        ("another algorithm than the key's", "algorithm", issuer.signed(&header(json!({ "alg": "RS256" })), &claims)),
+        (
+            "another algorithm than the key's",
+            "algorithm",
+            issuer.signed(&header(json!({ "alg": "RS256" })), &claims),
+        ),
         ("kid is a path", "unknown", of_kid("../../../../dev/null")),
         ("kid is SQL", "unknown", of_kid("x' UNION SELECT 'secret")),
         ("jwk brought along", "signature", stolen(json!({ "jwk": jwk }))),
@@ -47,7 +52,11 @@ fn attacks(issuer: &Issuer, thief: &Issuer) -> Vec<(&'static str, &'static str, 
         ("x5u", "signature", stolen(json!({ "x5u": thief.jwks() }))),
         ("crit", "malformed", issuer.signed(&header(json!({ "crit": ["exp"] })), &claims)),
         ("a claim twice", "malformed", raw(&good_header, &format!(r#"{{"sub":"root",{}"#, &text[1..]))),
-        ("nested deeply", "malformed", raw(&good_header, &format!(r#"{{"a":{}{},{}"#, "[".repeat(99), "]".repeat(99), &text[1..]))),
+        (
+            "nested deeply",
+            "malformed",
+            raw(&good_header, &format!(r#"{{"a":{}{},{}"#, "[".repeat(99), "]".repeat(99), &text[1..])),
+        ),
         ("huge", "malformed", issuer.token(json!({ "a": "x".repeat(12_500) }))),
         ("padding", "malformed", format!("{token}=")),
         ("the other alphabet", "malformed", with_part(&token, 1, "e+/9")),
@@ -55,7 +64,11 @@ fn attacks(issuer: &Issuer, thief: &Issuer) -> Vec<(&'static str, &'static str, 
         ("r and s are zero", "signature", signature(&[0; 64])),
         ("a signature too short", "signature", signature(&[1; 63])),
         ("a signature too long", "signature", signature(&[1; 65])),
-        ("other claims", "signature", with_part(&token, 1, &encode(issuer.claims(json!({ "sub": "root" })).to_string().as_bytes()))),
+        (
+            "other claims",
+            "signature",
+            with_part(&token, 1, &encode(issuer.claims(json!({ "sub": "root" })).to_string().as_bytes())),
+        ),
         ("expired beyond leeway", "expired", expired(11)),
         ("never expires", "expired", issuer.token(json!({ "exp": null }))),
         ("not yet", "not_yet_valid", issuer.token(json!({ "nbf": now() + 600 }))),
@@ -77,8 +90,18 @@ async fn each_known_attack_is_refused_without_a_word_and_counted() {
 
         assert_eq!(answer.status, 401, "{attack}: {answer:?}");
         let told = format!("{}{:?}", answer.text(), answer.headers).to_lowercase();
-        let details =
-            ["signature", "algorithm", "kid", "audience", "issuer", "claim", "expired", "json", "base64", "malformed"];
+        let details = [
+            "signature",
+            "algorithm",
+            "kid",
+            "audience",
+            "issuer",
+            "claim",
+            "expired",
+            "json",
+            "base64",
+            "malformed",
+        ];
         assert!(details.iter().all(|detail| !told.contains(detail)), "{attack}: {told}");
         *counted.entry(word).or_default() += 1.0;
     }

@@ -128,7 +128,8 @@ async fn send_briefly(gateway: &Gateway, token: &str) -> Option<Response> {
 async fn made_up_keys_make_no_herd() {
     let (origin, issuer) = (Origin::start().await, Issuer::start().await);
     let gateway = guarded(&origin, &issuer, "refetch_after: 1h").start().await;
-    let made_up = |n: usize| issuer.signed(&json!({ "alg": "ES256", "kid": n.to_string() }), &issuer.claims(json!({})));
+    let made_up =
+        |n: usize| issuer.signed(&json!({ "alg": "ES256", "kid": n.to_string() }), &issuer.claims(json!({})));
     let tokens: Vec<_> = (0..100).map(made_up).collect();
 
     let answers = join_all(tokens.iter().map(|token| send(&gateway, token))).await;

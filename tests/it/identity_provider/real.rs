@@ -25,7 +25,10 @@ impl Provider {
         let process = Process::spawn(command);
         let issuer = eventually(PATIENCE, || async {
             let why = process.stderr();
-            assert!(process.ended().is_none(), "is it installed, as `make test` does? npm ci --prefix {FOLDER}: {why}");
+            assert!(
+                process.ended().is_none(),
+                "is it installed, as `make test` does? npm ci --prefix {FOLDER}: {why}"
+            );
             process.stdout().lines().next().map(str::to_owned)
         })
         .await;
@@ -57,7 +60,12 @@ const FOLDER: &str = "tests/it/identity_provider/oidc";
 /// Readers list products, buyers create orders; at `partner.example.com` both show a
 /// certificate too.
 async fn shop(origin: &Origin, provider: &Provider, partners: &certs::Authority) -> Gateway {
-    let jwt = |scope: &str| format!("jwt: {{ issuer: \"{}\", audience: [api], typ: [at+jwt], scopes: [{scope}], refetch_after: 1s }}", provider.issuer);
+    let jwt = |scope: &str| {
+        format!(
+            "jwt: {{ issuer: \"{}\", audience: [api], typ: [at+jwt], scopes: [{scope}], refetch_after: 1s }}",
+            provider.issuer
+        )
+    };
     let names = ["api.example.com", "partner.example.com"];
     let tls = "{ certificates: [{ chain: tls.pem, key: tls.key }], client_auth: [{ hosts: [partner.example.com], mode: required, ca: partners.pem }] }";
     Gateway::builder()
@@ -98,7 +106,10 @@ async fn a_person_logs_in_lists_products_and_creates_an_order() {
         let echo = answer.echo();
         let claims = claims_of(&gateway, only_token(&echo)).await;
         assert_eq!((&claims["sub"], &claims["consumer"]), (&json!("alice"), &json!("alice")), "{claims:?}");
-        assert_eq!((&claims["client_id"], &claims["scope"]), (&json!("shop"), &json!("products.read orders.write")));
+        assert_eq!(
+            (&claims["client_id"], &claims["scope"]),
+            (&json!("shop"), &json!("products.read orders.write"))
+        );
         // What the client showed is not the origin's to have.
         assert_eq!(echo.header("authorization"), None);
 

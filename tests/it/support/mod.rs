@@ -33,8 +33,8 @@ pub mod vanish;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, collector::Collector, frames::Frames, gateway::Gateway, http2::Http2, issuer::Issuer, origin::Origin,
-    puppet::Puppet, request::Request, response::Response, tls::Tls, websocket::WebSocket,
+    client::Http1, collector::Collector, frames::Frames, gateway::Gateway, http2::Http2, issuer::Issuer,
+    origin::Origin, puppet::Puppet, request::Request, response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};

@@ -16,7 +16,8 @@ fn with_part(token: &str, part: usize, change: impl FnOnce(&str) -> String) -> S
 fn a_token_that_nobody_signed_does_not_count() {
     let issuer = Issuer::new(Algorithm::Rs256, "");
     let payload = claims(json!({})).to_string();
-    for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "HS512", "ES256K", "RSA-OAEP", "rs256", "RS256 "] {
+    for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "HS512", "ES256K", "RSA-OAEP", "rs256", "RS256 "]
+    {
         let mut header = issuer.header();
         header["alg"] = json!(alg);
         let header = header.to_string();
@@ -41,7 +42,8 @@ fn a_public_key_is_no_secret() {
     let payload = claims(json!({})).to_string();
     let (pem, set) = (issuer.key.public_pem().unwrap(), set(&[&issuer.key]));
     let trimmed = String::from_utf8(pem.clone()).unwrap().trim().to_owned();
-    for secret in [&pem[..], trimmed.as_bytes(), set.as_bytes(), issuer.key.public.to_json().as_bytes(), b""] {
+    for secret in [&pem[..], trimmed.as_bytes(), set.as_bytes(), issuer.key.public.to_json().as_bytes(), b""]
+    {
         let mut header = issuer.header();
         header["alg"] = json!("HS256");
 
@@ -129,7 +131,11 @@ fn an_extension_that_nobody_knows_is_refused() {
         let mut header = issuer.header();
         header["crit"] = crit.clone();
         header["b64"] = json!(false);
-        assert_eq!(issuer.refuses(&issuer.signed(header, &claims(json!({})))), Some(Refused::Critical), "{crit}");
+        assert_eq!(
+            issuer.refuses(&issuer.signed(header, &claims(json!({})))),
+            Some(Refused::Critical),
+            "{crit}"
+        );
     }
 }
 
@@ -137,7 +143,8 @@ fn an_extension_that_nobody_knows_is_refused() {
 fn json_has_one_reading_and_an_end() {
     let issuer = Issuer::new(Algorithm::Es256, "");
     let header = issuer.header().to_string();
-    let sign = |header: &str, payload: &str| issuer.key.compact(header.as_bytes(), payload.as_bytes()).unwrap();
+    let sign =
+        |header: &str, payload: &str| issuer.key.compact(header.as_bytes(), payload.as_bytes()).unwrap();
     let payload = claims(json!({})).to_string();
     let twice = format!(r#"{{"sub":"mallory",{}"#, &payload[1..]);
     let deep = format!(r#"{{"x":{}1{},{}"#, "[".repeat(40), "]".repeat(40), &payload[1..]);
@@ -241,7 +248,9 @@ fn what_was_signed_is_what_is_read() {
 fn what_is_no_token_says_so() {
     let issuer = Issuer::new(Algorithm::Es256, "");
     let token = issuer.token(json!({}));
-    for bad in ["", ".", "..", "a", "a.b", ".b.c", &format!("{token}."), &format!("{token}.x.y"), "tg_0123456789"] {
+    for bad in
+        ["", ".", "..", "a", "a.b", ".b.c", &format!("{token}."), &format!("{token}.x.y"), "tg_0123456789"]
+    {
         assert_eq!(issuer.refuses(bad), Some(Refused::NoToken), "{bad:.20}");
     }
     let general = r#"{"payload":"e30","signatures":[{"protected":"e30","signature":"AA"}]}"#;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{issuer::JwtSpec, signer::Algorithm},
     jwt::{
-        Now, SigningKey,
+        SigningKey,
         testing::{NOON, RSA, later, start},
     },
     outward::connector,
@@ -150,10 +150,17 @@ fn it_is_of_the_issuer_and_for_us() {
     for aud in [json!("api"), json!("web"), json!(["other", "web"])] {
         assert_eq!(refuses(json!({ "aud": aud })), None, "{aud}");
     }
-    for aud in [json!(null), json!("ap"), json!("API"), json!([]), json!([["api"]]), json!({ "api": 1 }), json!(1)] {
+    for aud in
+        [json!(null), json!("ap"), json!("API"), json!([]), json!([["api"]]), json!({ "api": 1 }), json!(1)]
+    {
         assert_eq!(refuses(json!({ "aud": aud })), Some(Refused::Audience), "{aud}");
     }
-    for iss in [json!(null), json!("https://login.test/"), json!("HTTPS://login.test"), json!(["https://login.test"])] {
+    for iss in [
+        json!(null),
+        json!("https://login.test/"),
+        json!("HTTPS://login.test"),
+        json!(["https://login.test"]),
+    ] {
         assert_eq!(refuses(json!({ "iss": iss })), Some(Refused::Issuer), "{iss}");
     }
 }
@@ -162,7 +169,8 @@ fn it_is_of_the_issuer_and_for_us() {
 fn required_claims_and_scopes_are_there() {
     let terms = "require: [{ claim: token_use, one_of: [access] }, { claim: realm.roles, one_of: [buyer, '7'] }, { claim: jti }], scopes: [r, w]";
     let issuer = Issuer::new(Algorithm::Es256, terms);
-    let good = json!({ "token_use": "access", "realm": { "roles": ["x", "buyer"] }, "jti": "1", "scope": "w r" });
+    let good =
+        json!({ "token_use": "access", "realm": { "roles": ["x", "buyer"] }, "jti": "1", "scope": "w r" });
     let with = |name: &str, value: Value| {
         let mut changed = good.clone();
         changed[name] = value;

@@ -100,9 +100,10 @@ fn wycheproofs_signatures_of_rsa() {
 #[test]
 fn wycheproofs_signatures_of_rsa_with_pss() {
     use rsa_pss_verify::TestName::{RsaPss2048Sha256Mgf1SaltLen32, RsaPss4096Sha512Mgf1SaltLen64};
-    for (algorithm, name) in
-        [(TokenAlgorithm::Ps256, RsaPss2048Sha256Mgf1SaltLen32), (TokenAlgorithm::Ps512, RsaPss4096Sha512Mgf1SaltLen64)]
-    {
+    for (algorithm, name) in [
+        (TokenAlgorithm::Ps256, RsaPss2048Sha256Mgf1SaltLen32),
+        (TokenAlgorithm::Ps512, RsaPss4096Sha512Mgf1SaltLen64),
+    ] {
         let mut vectors = Vectors::of(algorithm);
         for group in rsa_pss_verify::TestSet::load(name).unwrap().test_groups {
             let key = rsa_key(&group.key.n, &group.key.e);
