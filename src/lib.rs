@@ -94,6 +94,14 @@
 //! and what was verified with them are in [`jwt::trust::TrustLive`], which outlives
 //! snapshots.
 //!
+//! # Who gets in
+//!
+//! [`gateway::decide`] asks those who vouch for a route's requests
+//! ([`identity::Requirement`]): [`jwt::trust`] for tokens, [`identity::ApiKeys`],
+//! [`identity::CertificateConsumers`]. Only where a token's key is not there yet does a
+//! request wait, once, and is decided anew. What is known of who asks is a
+//! [`identity::Consumer`]; routes, limits and signers ask it for a name, scopes, claims.
+//!
 //! # How fast, and how much at once
 //!
 //! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the
@@ -115,7 +123,7 @@
 //! |---|---|---|
 //! | `new_ctx` | pin the snapshot, note the instant | |
 //! | `early_request_filter` | the gate; request id and trace; who asks | |
-//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who may use it; limits; body cap; first pick | 400 403 404 405 413 414 421 429 431 503 |
+//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who vouches; who may use it; limits; body cap; first pick | 400 401 403 404 405 413 414 421 429 431 503 |
 //! | `upstream_peer` | the endpoint of this attempt, every timeout set | 503 504 |
 //! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
 //! | `request_body_filter` | the body cap | 413 |

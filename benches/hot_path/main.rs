@@ -11,6 +11,7 @@
 // A benchmark that is set up wrongly has to stop at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod authentication;
 mod connection;
 mod jwt;
 mod limit;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     connection::measure(&mut criterion);
     limit::measure(&mut criterion);
     jwt::measure(&mut criterion);
+    authentication::measure(&mut criterion);
     trust::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
@@ -72,6 +74,7 @@ fn promises() -> bool {
         && connection::promises()
         && limit::promises()
         && jwt::promises()
+        && authentication::promises()
         && trust::promises()
 }
 
@@ -155,6 +158,7 @@ impl Routes {
             vpc_endpoint: None,
             tenant: None,
             consumer: None,
+            whoever: false,
         };
         self.router.find(&facts).map(|found| found.route.index)
     }
@@ -309,6 +313,7 @@ fn choose(router: &Router, headers: &HeaderMap) -> Option<UpstreamIndex> {
         vpc_endpoint: None,
         tenant: None,
         consumer: None,
+        whoever: false,
     };
     match &router.find(&facts)?.route.action {
         Action::Forward(split) => Some(split.choose(&facts, 7)),

@@ -1,25 +1,30 @@
 //! Who can vouch for requests, and who has to for each route.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
+
+use http::HeaderName;
 
 use super::trust;
 use crate::{
     config::{
-        Config, Problems, Sourced,
+        self, Config, Problems, Source, Sourced,
+        api_keys::ApiKeysSpec,
         authentication::{AuthenticationSpec, AuthenticatorIndex},
+        tenant::TenantIndex,
     },
-    identity::{Flaw, Requirement, Said},
+    identity::{ApiKeys, CertificateConsumers, Flaw, KeyNames, Requirement, Said},
     jwt::trust::{KeySource, Verifier},
     live::LiveState,
     telemetry::{Metrics, metrics::AuthenticatorSeries},
+    tls::Watched,
 };
 
 /// The ways of authentication of a snapshot, and what each route asks for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Authentication {
     authenticators: Box<[Authenticator]>,
     /// By the route's index.
-    routes: Box<[Requirement]>,
+    routes: Arc<[Requirement]>,
 }
 
 /// A way of authentication at work.
@@ -38,28 +43,33 @@ pub enum AuthenticatorKind {
     /// Tokens of an identity provider.
     Jwt(Arc<Verifier>),
     /// Keys that were given out.
-    ApiKeys,
+    ApiKeys(Arc<ApiKeyMethod>),
     /// Verified client certificates.
-    ClientCertificate,
+    ClientCertificate(Arc<CertificateConsumers>),
+}
+
+/// Keys that were given out, and where requests carry them.
+pub struct ApiKeyMethod {
+    /// The field that carries a key.
+    pub header: HeaderName,
+    /// Whether the upstream gets it too.
+    pub forward: bool,
+    /// The keys.
+    pub keys: ApiKeys,
 }
 
 impl Authentication {
-    /// As configured. Everything that is wrong goes to `problems`.
-    pub(super) fn build(
-        config: &Config,
-        live: &LiveState,
-        metrics: &Metrics,
-        problems: &mut Problems,
-    ) -> Self {
-        let authenticators = config.authentication.iter().filter_map(|entry| {
+    /// The ways that were built, and what routes ask for.
+    pub(super) fn new(config: &Config, kinds: Vec<Option<AuthenticatorKind>>, metrics: &Metrics) -> Self {
+        let words = words();
+        let each = config.authentication.iter().zip(kinds).filter_map(|(entry, kind)| {
             let name = entry.spec.name.as_str();
             Some(Authenticator {
                 name: name.into(),
-                kind: kind(entry, config, live, problems)?,
-                series: metrics.authenticator(name, &words()),
+                kind: kind?,
+                series: metrics.authenticator(name, &words),
             })
         });
-        let authenticators = authenticators.collect();
         let find = |name: &str| {
             let at = config.authentication.iter().position(|entry| entry.spec.name.as_str() == name);
             at.map(AuthenticatorIndex)
@@ -67,7 +77,7 @@ impl Authentication {
         let requirement = |spec| Requirement::new(spec, find);
         let routes = config.routes.iter().map(|route| route.spec.authenticate.as_ref());
         Self {
-            authenticators,
+            authenticators: each.collect(),
             routes: routes.map(|spec| spec.map(requirement).unwrap_or_default()).collect(),
         }
     }
@@ -96,6 +106,20 @@ impl Authentication {
         const NOBODY: &Requirement = &Requirement::Nobody;
         self.routes.get(route).unwrap_or(NOBODY)
     }
+
+    /// Those who have to vouch for requests of the route at this place.
+    pub fn asked(&self, route: usize) -> impl Iterator<Item = &Authenticator> {
+        self.of_route(route).authenticators().iter().filter_map(|index| self.get(*index))
+    }
+
+    /// The same with another one at this place.
+    pub(super) fn with(&self, index: usize, kind: AuthenticatorKind) -> Self {
+        let mut next = self.clone();
+        if let Some(authenticator) = next.authenticators.get_mut(index) {
+            authenticator.kind = kind;
+        }
+        next
+    }
 }
 
 impl Authenticator {
@@ -113,20 +137,71 @@ impl Authenticator {
     }
 }
 
-fn kind(
-    entry: &Sourced<AuthenticationSpec>,
-    config: &Config,
-    live: &LiveState,
-    problems: &mut Problems,
-) -> Option<AuthenticatorKind> {
-    match &entry.spec {
-        AuthenticationSpec { jwt: Some(jwt), .. } => {
-            let source = entry.source.key("jwt");
-            trust::verifier(jwt, &source, config, live, problems).map(AuthenticatorKind::Jwt)
+impl AuthenticatorKind {
+    /// A way of authentication with what its files hold now; `None` where something is
+    /// wrong, which `problems` tells.
+    pub(super) fn build(
+        index: usize,
+        entry: &Sourced<AuthenticationSpec>,
+        (config, live): (&Config, &LiveState),
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        match &entry.spec {
+            AuthenticationSpec { jwt: Some(jwt), .. } => {
+                let source = entry.source.key("jwt");
+                trust::verifier(jwt, &source, config, live, problems).map(Self::Jwt)
+            }
+            AuthenticationSpec { api_keys: Some(spec), .. } => {
+                let source = entry.source.key("api_keys").key("files");
+                let tenants = &config.tenants;
+                let names = KeyNames {
+                    authenticator: AuthenticatorIndex(index),
+                    tenant: &|name| tenants.iter().position(|t| t.spec.name == *name).map(TenantIndex),
+                    limit: &|name| config.limits.iter().position(|limit| limit.spec.name == *name),
+                };
+                let keys = api_keys(spec, &source, &names, config, problems)?;
+                let (header, forward) = (spec.header.header().clone(), spec.forward);
+                Some(Self::ApiKeys(Arc::new(ApiKeyMethod { header, forward, keys })))
+            }
+            AuthenticationSpec { client_certificate: Some(spec), .. } => {
+                let tenants = &config.tenants;
+                let tenant = |name: &str| tenants.iter().position(|t| t.spec.name.as_str() == name);
+                let consumers = CertificateConsumers::new(spec, AuthenticatorIndex(index), |name| {
+                    tenant(name).map(TenantIndex)
+                });
+                Some(Self::ClientCertificate(Arc::new(consumers)))
+            }
+            // It was told that nothing is written.
+            AuthenticationSpec { jwt: None, api_keys: None, client_certificate: None, .. } => None,
         }
-        AuthenticationSpec { api_keys: Some(_), .. } => Some(AuthenticatorKind::ApiKeys),
-        _ => Some(AuthenticatorKind::ClientCertificate),
     }
+}
+
+fn api_keys(
+    spec: &ApiKeysSpec,
+    source: &Source,
+    names: &KeyNames<'_>,
+    config: &Config,
+    problems: &mut Problems,
+) -> Option<ApiKeys> {
+    let mut all = Some(Vec::new());
+    for (index, file) in spec.files.iter().enumerate() {
+        let path = config.resolve(file);
+        if spec.files.iter().take(index).any(|other| config.resolve(other) == path) {
+            problems.error(&source.entry(index), "this file stands here already; write it once");
+        }
+        match (config::read_keys_file(&path, problems), &mut all) {
+            (Some(keys), Some(all)) => all.extend(keys),
+            _ => all = None,
+        }
+    }
+    ApiKeys::build(&all?, names, problems)
+}
+
+/// The files behind a way of authentication.
+pub(super) fn watched(spec: &AuthenticationSpec, config: &Config) -> Watched {
+    let keys = spec.api_keys.iter().flat_map(|keys| &keys.files);
+    Watched::at(keys.map(|file| config.resolve(file)).collect::<Vec<PathBuf>>())
 }
 
 /// Everything that can be said, in the order in which it is counted.

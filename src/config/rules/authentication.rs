@@ -1,6 +1,6 @@
 //! Rules for `authentication`.
 
-use super::{At, Rules, issuer};
+use super::{At, Rules, client_certificate, issuer};
 use crate::config::authentication::{ANONYMOUS, AuthenticationSpec};
 
 impl Rules for AuthenticationSpec {
@@ -32,6 +32,11 @@ impl Rules for AuthenticationSpec {
             && at.is_whole("api_keys")
         {
             at.error("api_keys.files", "nobody has a key; write at least one file");
+        }
+        if let Some(spec) = &self.client_certificate
+            && at.is_whole("client_certificate")
+        {
+            client_certificate::check(spec, at);
         }
     }
 }

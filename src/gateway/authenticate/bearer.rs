@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
+use serde_json::{Map, Value};
+
 use super::Presented;
 use crate::{
     config::authentication::AuthenticatorIndex,
     identity::{Consumer, Flaw, Said},
     jwt::{
-        Now,
+        self, Now,
         trust::{self, Refused, Verified, Verifier},
     },
+    tls::ClientCertificate,
 };
 
 /// What the verifier says. Of a key that nobody knows yet it is unsettled, once.
@@ -20,6 +23,9 @@ pub(super) fn ask(verifier: &Verifier, index: AuthenticatorIndex, presented: &Pr
         trust::Presented::Token(token) => token,
     };
     match verifier.verify(token, now(presented)) {
+        Ok(Verified { claims, .. }) if !is_holders(&claims, presented.certificate) => {
+            Said::Refused(Flaw::Binding)
+        }
         Ok(Verified { consumer, scopes, claims, .. }) => {
             Said::Vouched(Consumer { scopes, claims: Some(claims), ..Consumer::new(index, consumer) })
         }
@@ -27,6 +33,16 @@ pub(super) fn ask(verifier: &Verifier, index: AuthenticatorIndex, presented: &Pr
         Err(Refused::NoToken | Refused::Issuer) => Said::Foreign,
         Err(why) => Said::Refused(flaw(why)),
     }
+}
+
+/// Whether a token that is bound to a certificate (RFC 8705, 3.1) comes with it. One that
+/// is bound to nothing is anybody's who has it.
+fn is_holders(claims: &Map<String, Value>, certificate: Option<&ClientCertificate>) -> bool {
+    let Some(bound) = claims.get("cnf").and_then(|cnf| cnf.get("x5t#S256")) else { return true };
+    certificate.is_some_and(|certificate| {
+        let shown = jwt::encode(&certificate.fingerprint);
+        bound.as_str().is_some_and(|bound| bound.as_bytes() == shown.as_bytes())
+    })
 }
 
 /// Waits, for a bounded time, until the issuer's keys were fetched again.

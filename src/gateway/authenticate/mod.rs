@@ -3,16 +3,21 @@
 //! Owns where a request's credentials are found. Does not own whether they are good
 //! (`jwt`, `identity` and `tls` say that) nor who has to vouch.
 
+mod api_key;
 mod bearer;
+mod certificate;
+mod challenge;
 
 use std::time::SystemTime;
 
 use http::HeaderMap;
 use smallvec::SmallVec;
 
+pub use self::challenge::{challenges, needs_scope};
+use super::context::RequestContext;
 use crate::{
     config::authentication::AuthenticatorIndex,
-    identity::{Flaw, Said, Tenancy},
+    identity::{Said, Tenancy},
     snapshot::{AuthenticatorKind, Snapshot},
     tls::ClientCertificate,
 };
@@ -35,8 +40,26 @@ pub struct Presented<'a> {
 pub fn ask(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &Presented<'_>) -> Said {
     let Some(authenticator) = snapshot.authentication.get(index) else { return Said::Nothing };
     match &authenticator.kind {
+        AuthenticatorKind::ApiKeys(method) => api_key::ask(method, presented),
         AuthenticatorKind::Jwt(verifier) => bearer::ask(verifier, index, presented),
-        AuthenticatorKind::ApiKeys | AuthenticatorKind::ClientCertificate => Said::Refused(Flaw::Unavailable),
+        AuthenticatorKind::ClientCertificate(consumers) => certificate::ask(consumers, presented),
+    }
+}
+
+/// Takes off what a caller presented to those who vouch for the route's requests, unless
+/// the upstream is meant to get it. What is sent to others is the upstream's own.
+pub fn take_off(headers: &mut HeaderMap, ctx: &RequestContext) {
+    let Some(route) = &ctx.route else { return };
+    for authenticator in ctx.snapshot.authentication.asked(route.index) {
+        match &authenticator.kind {
+            AuthenticatorKind::ApiKeys(method) if !method.forward => {
+                headers.remove(&method.header);
+            }
+            AuthenticatorKind::Jwt(verifier) if !verifier.spec().forward => verifier.take_off(headers),
+            AuthenticatorKind::ApiKeys(_)
+            | AuthenticatorKind::Jwt(_)
+            | AuthenticatorKind::ClientCertificate(_) => {}
+        }
     }
 }
 

@@ -31,7 +31,7 @@ mod zones;
 pub use authentication::AuthenticatorSeries;
 pub use certificates::CertificateExpiry;
 pub use configuration::{CertificateReload, Configuration, Rollback};
-pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use connections::{CERTIFICATES, EarlyEnd, ListenerSeries, OpenConnection};
 pub use counts::{AttemptCounts, ByWord, RouteCounts};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
@@ -296,7 +296,7 @@ impl Metrics {
     }
 
     /// The certificates that listeners show, instead of those told before.
-    pub fn certificates(&self, shown: Vec<CertificateExpiry>) {
+    pub fn certificates(&self, shown: [Vec<CertificateExpiry>; 3]) {
         self.certificates.replace(shown);
     }
 
