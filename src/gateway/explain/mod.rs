@@ -108,6 +108,7 @@ impl Asked<'_> {
         let mut looks = Looks {
             snapshot: self.snapshot,
             presented,
+            assumed: question.assumed(),
             now,
             limited: Limited::default(),
             told: Vec::new(),
