@@ -70,8 +70,8 @@ impl Parts {
         let resolve = |path: &Path| config.resolve(path);
         let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
         let authentication = config.authentication.iter().enumerate();
-        let authenticators =
-            authentication.map(|(index, entry)| AuthenticatorKind::build(index, entry, (config, live), problems));
+        let authenticators = authentication
+            .map(|(index, entry)| AuthenticatorKind::build(index, entry, (config, live), problems));
         let authenticators = authenticators.collect();
         Self { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators }
     }

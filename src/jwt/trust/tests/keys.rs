@@ -78,7 +78,7 @@ fn what_is_no_set_of_public_keys_is_refused_whole() {
 
 #[test]
 fn without_a_name_the_only_key_that_fits_is_meant() {
-    let (issuer, second) = (Issuer::new(Algorithm::Es256, ""), key(Algorithm::Es256));
+    let (issuer, second) = (Issuer::new(Algorithm::Es256, "cache_tokens: 0"), key(Algorithm::Es256));
     let unnamed = issuer.signed(json!({ "alg": "ES256" }), &claims(json!({})));
     let refuses = |keys: &[&SigningKey]| {
         issuer.verifier.source().hold(held(&set(keys), start().steady));
