@@ -6,12 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use boring::ssl::SslConnector;
+use boring::{
+    sha::{Sha256, sha256},
+    ssl::SslConnector,
+};
 use serde_json::Value;
 
 use super::json;
 use crate::{
     config::types::HttpUrl,
+    jwt::encode,
     outward::{NoDocument, get},
     telemetry::metrics::KeyFetchResult,
 };
@@ -39,6 +43,14 @@ pub(super) enum PlaceKind {
 }
 
 impl Place {
+    /// The same for equal ones, and for no others: what the next process knows it by.
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        self.authorities.iter().flatten().for_each(|der| hash.update(&sha256(der)));
+        let trust = encode(&hash.finish());
+        format!("{self} {trust} {} {}", self.authorities.is_some(), self.insecure)
+    }
+
     pub fn is_file(&self) -> bool {
         matches!(self.kind, PlaceKind::File(_))
     }

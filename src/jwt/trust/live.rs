@@ -48,6 +48,7 @@ pub struct Remembered {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RememberedSet {
+    /// Where it is from, and who vouched for that.
     from: String,
     document: String,
     age_seconds: u64,
@@ -97,7 +98,7 @@ impl TrustLive {
         let set = |source: &Arc<KeySource>| {
             let held = source.held().filter(|_| !source.place.is_file())?;
             Some(RememberedSet {
-                from: source.place.to_string(),
+                from: source.place.identity(),
                 document: String::from_utf8(held.document.to_vec()).ok()?,
                 age_seconds: now.saturating_duration_since(held.since).as_secs(),
             })
@@ -111,7 +112,7 @@ impl TrustLive {
     }
 
     fn recall_into(&self, source: &KeySource) {
-        let (place, told) = (source.place.to_string(), locked(&self.told));
+        let (place, told) = (source.place.identity(), locked(&self.told));
         let Some(set) = told.sets.iter().find(|set| set.from == place) else { return };
         if let Ok(held) = held(set.document.clone().into_bytes(), Duration::from_secs(set.age_seconds)) {
             source.hold(held);

@@ -25,14 +25,15 @@ pub(super) async fn follow(source: Arc<KeySource>) {
             // A token with an unknown key may come before its file is looked at.
             tokio::select! {
                 () = sleep(BETWEEN_LOOKS) => {}
-                () = source.wanted.notified() => seen = None,
+                () = source.wanted.notified() => seen = seen.filter(|_| !source.is_awaited()),
             }
         }
     }
     loop {
         tokio::select! {
             () = sleep(source.wait(Instant::now())) => {}
-            () = source.wanted.notified() => {}
+            // Who woke this may have been served by a fetch that was under way.
+            () = source.wanted.notified() => if !source.is_awaited() { continue },
         }
         fetch(&source).await;
     }

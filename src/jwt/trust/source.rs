@@ -150,6 +150,11 @@ impl KeySource {
         true
     }
 
+    /// Whether somebody waits for a fetch that has not ended.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.state().is_fetching
+    }
+
     pub(super) fn begin(&self) {
         self.state().is_fetching = true;
     }

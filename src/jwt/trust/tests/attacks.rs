@@ -154,7 +154,7 @@ fn json_has_one_reading_and_an_end() {
     let other = format!(r#"{{"alg":"none",{}"#, &header[1..]);
     assert_eq!(issuer.refuses(&sign(&other, &payload)), Some(Refused::Json));
 
-    let huge = issuer.token(json!({ "x": "y".repeat(12_000) }));
+    let huge = issuer.token(json!({ "x": "y".repeat(13_000) }));
     assert_eq!(issuer.refuses(&huge), Some(Refused::TooLong));
     assert_eq!(issuer.refuses(&"a.b.c".repeat(1 << 16)), Some(Refused::NoToken));
 }

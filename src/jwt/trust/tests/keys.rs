@@ -78,7 +78,7 @@ fn what_is_no_set_of_public_keys_is_refused_whole() {
 
 #[test]
 fn without_a_name_the_only_key_that_fits_is_meant() {
-    let (issuer, second) = (Issuer::new(Algorithm::Es256, ""), key(Algorithm::Es256));
+    let (issuer, second) = (Issuer::new(Algorithm::Es256, "cache_tokens: 0"), key(Algorithm::Es256));
     let unnamed = issuer.signed(json!({ "alg": "ES256" }), &claims(json!({})));
     let refuses = |keys: &[&SigningKey]| {
         issuer.verifier.source().hold(held(&set(keys), start().steady));
@@ -146,10 +146,17 @@ fn the_next_process_knows_the_keys_and_how_old_they_are() {
     let view = after.verifier(&spec, built(None)).unwrap().source().view(Instant::now());
     assert_eq!(view.kids, [own.public.kid.as_str()]);
     assert!(view.age.unwrap() >= Duration::from_secs(10), "{view:?}");
-    let odd = r#"{ "sets": [{ "from": "https://login.test/jwks", "document": "<html>" }, {}], "later": 1 }"#;
-    let next = TrustLive::default();
-    next.recall(serde_json::from_str(odd).unwrap());
-    assert!(!next.verifier(&spec, built(None)).unwrap().source().has_keys());
+    // Not from who is trusted otherwise, and nothing odd.
+    assert!(!after.verifier(&spec, built(Some(b"other"))).unwrap().source().has_keys());
+    let told = serde_json::to_value(&told).unwrap();
+    for (name, value) in [("document", json!("<html>")), ("from", json!("https://login.test/jwks"))] {
+        let mut odd = told.clone();
+        odd["sets"][0][name] = value;
+        odd["later"] = json!(1);
+        let next = TrustLive::default();
+        next.recall(serde_json::from_value(odd).unwrap());
+        assert!(!next.verifier(&spec, built(None)).unwrap().source().has_keys(), "{name}");
+    }
 }
 
 #[test]
