@@ -236,15 +236,14 @@ impl House {
     async fn http1(&self, client: &Tls) -> Result<(), String> {
         let mut http = self.gateway.connect_tls(client).await.map_err(|why| why.0)?;
         let answer = http.try_send(&get()).await.map_err(|why| why.to_string())?;
-        assert_eq!(answer.status, 200);
-        Ok(())
+        // The rules may have changed since the handshake.
+        if answer.status == 200 { Ok(()) } else { Err(format!("status {}", answer.status)) }
     }
 
     async fn http2(&self, client: &Tls) -> Result<(), String> {
         let mut http = Http2::open(self.gateway.tls, client).await.map_err(|why| why.0)?;
         let answer = http.try_send(&get()).await.map_err(|why| why.to_string())?;
-        assert_eq!(answer.status, 200);
-        Ok(())
+        if answer.status == 200 { Ok(()) } else { Err(format!("status {}", answer.status)) }
     }
 
     /// The session of a connection that was served.
