@@ -4,10 +4,12 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-otlp test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run test test-otlp test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
+
+OIDC := tests/it/identity_provider/oidc
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
@@ -21,9 +23,32 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, Chromium shows the page
+test: packages $(OIDC)/node_modules ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, an OpenID provider from npm makes some, Chromium shows the page
 	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose chromium chromium-driver
 	$(CARGO) test --locked
+	$(MAKE) --no-print-directory test-stack
+
+# moto, cfn-lint and the like, for everything about ami/. Pinned.
+target/box/ready: tests/image/requirements.txt
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/box
+	target/box/bin/pip install --quiet --requirement $<
+	@touch $@
+
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
+# Debian's package, unpacked and not installed: installed it would serve from now on.
+target/prometheus/usr/bin/promtool:
+	mkdir -p target/prometheus
+	cd target/prometheus && { apt-get -qq download prometheus 2>/dev/null || { $(AS_ROOT) apt-get -q update && apt-get -qq download prometheus; }; } && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
+
+test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
+	target/box/bin/python tests/stack/run.py
+
+# A real OpenID Connect provider. npm is Debian's own package, or comes with Node's.
+$(OIDC)/node_modules: $(OIDC)/package-lock.json
+	@command -v npm >/dev/null || .ci/packages npm
+	npm ci --prefix $(OIDC) --silent --no-audit --no-fund
+	@touch $@
 
 # Needs root and some 300 MB under target/, for the image; each scenario has a machine
 # and a network of its own. Exits 77 where none can be had. The binaries are those of

@@ -12,6 +12,7 @@ mod signing;
 mod store;
 mod succession;
 mod tracing;
+mod trust;
 mod what_if;
 
 use std::{
@@ -21,7 +22,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-pub use authentication::{Authentication, Authenticator, AuthenticatorKind};
+pub use authentication::{ApiKeyMethod, Authentication, Authenticator, AuthenticatorKind};
 use parts::{Parts, UpstreamTerms, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
@@ -129,9 +130,8 @@ impl Snapshot {
         let mut problems = loaded.warnings.clone();
         // Before they are read: what changes meanwhile is seen as a change.
         let tls_files = Arc::new(TlsFiles::look(config));
-        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators } =
             Parts::build(config, live, &mut problems);
-        let authentication = Authentication::build(config, metrics, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -156,7 +156,7 @@ impl Snapshot {
             tracing: tracing::build(config, &place),
             place,
             hops: TrustedHops::new(&config.forwarded),
-            authentication: Arc::new(authentication),
+            authentication: Arc::new(Authentication::new(config, authenticators, metrics)),
             signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),

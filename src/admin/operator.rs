@@ -17,7 +17,9 @@ use super::{
     board::Board,
     explain,
     fleet::{self, FleetStatus},
-    key_set, keys,
+    key_set,
+    key_sets::{self, KeySetStatus},
+    keys,
     pages::text,
     traffic::Traffic,
     upstreams::{self, UpstreamStatus},
@@ -98,6 +100,8 @@ pub struct Status {
     pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
+    /// The keys of identity providers, by who verifies with them.
+    pub key_sets: Vec<KeySetStatus>,
     /// Whom it counts limits together with; none where nothing is.
     pub fleet: Option<FleetStatus>,
     /// What requests came to since the process began.
@@ -232,6 +236,7 @@ impl Operator {
             revocation_lists: revocation_lists(&now),
             certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
+            key_sets: key_sets::status(&now, Instant::now()),
             fleet: fleet::status(&now, &self.store, Instant::now()),
             traffic: Traffic::of(&self.metrics, &now),
         }

@@ -144,7 +144,18 @@ fn table(status: &Value) -> String {
         let (problem, seconds) = (text(&misfit, "problem"), text(&misfit, "for_seconds"));
         out.push_str(&format!("NOT TAKEN for {seconds} s: {problem}\n"));
     }
+    list(status, "key_sets").iter().for_each(|set| out.push_str(&key_set_line(set)));
     out
+}
+
+/// As `KEY SET idp  2 keys  stale  age 40 s  last error timeout  https://login.test/jwks`.
+fn key_set_line(set: &Value) -> String {
+    let age = set.get("age_seconds").and_then(Value::as_u64);
+    let age = age.map(|age| format!("  age {age} s")).unwrap_or_default();
+    let error = set.get("last_error").and_then(Value::as_str);
+    let error = error.map(|error| format!("  last error {error}")).unwrap_or_default();
+    let (name, keys, state) = (text(set, "authenticator"), text(set, "keys"), text(set, "state"));
+    format!("KEY SET {name}  {keys} keys  {state}{age}{error}  {}\n", text(set, "from"))
 }
 
 /// What ends within hours, as a mesh's certificates do.

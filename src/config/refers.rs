@@ -40,7 +40,9 @@ pub(super) fn limits(config: &Config, problems: &mut Problems) {
         if !routes_broken {
             check_costs(limit, &by_name, problems);
         }
-        check_consumer(&limit.spec, &limit.source, problems);
+        if config.authentication.is_empty() {
+            check_consumer(&limit.spec, &limit.source, problems);
+        }
     }
 }
 
@@ -99,12 +101,33 @@ pub(super) fn authentication(config: &Config, problems: &mut Problems) {
     }
     for route in &config.routes {
         match &route.spec.authenticate {
-            None if names.is_empty() || broken => {}
+            None if names.is_empty() || broken => check_anonymous(route, problems),
             None => {
                 let text = "nothing says who has to vouch for callers; write `authenticate: anonymous` to let everybody in, or names of `authentication`";
                 problems.error(&route.source, text);
             }
+            Some(AuthenticateSpec::Word(_)) => check_anonymous(route, problems),
             Some(written) => check_authenticate(written, &route.source, &names, broken, problems),
+        }
+    }
+}
+
+/// Tells of rules about who was authenticated on a route where nobody is.
+fn check_anonymous(route: &Sourced<RouteSpec>, problems: &mut Problems) {
+    for (key, callers) in [("allow", &route.spec.allow), ("deny", &route.spec.deny)] {
+        let Some(callers) = callers else { continue };
+        let parts = [
+            ("authenticators", callers.authenticators.is_empty()),
+            ("consumers", callers.consumers.is_empty()),
+            ("claims", callers.claims.is_empty()),
+            ("scopes", callers.scopes.is_empty()),
+        ];
+        for (part, _) in parts.iter().filter(|(_, is_empty)| !is_empty) {
+            let follows = if key == "allow" { "nobody would get in" } else { "this would refuse nobody" };
+            let text = format!(
+                "nobody vouches for callers of this route, and {follows}; write `authenticate` with names of `authentication`"
+            );
+            problems.error(&route.source.key(key).key(part), text);
         }
     }
 }
@@ -178,8 +201,9 @@ fn unknown(
 }
 
 fn check_consumer(limit: &LimitSpec, source: &Source, problems: &mut Problems) {
-    if let Some(index) = limit.key.iter().position(|part| *part == KeyPartSpec::Consumer) {
-        let text = "nobody is authenticated yet: every request lacks this part, and `missing` says what becomes of it";
+    let is_late = |part: &KeyPartSpec| matches!(part, KeyPartSpec::Consumer | KeyPartSpec::Claim(_));
+    if let Some(index) = limit.key.iter().position(is_late) {
+        let text = "nobody is authenticated: every request lacks this part, and `missing` says what becomes of it; write `authentication`";
         problems.warn(&source.key("key").entry(index), text);
     }
 }

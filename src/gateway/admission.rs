@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::{
     attempt,
@@ -17,7 +18,7 @@ use super::{
     context::RequestContext,
     decide::{self, Outside, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
-    limits::{self, Limited},
+    limits::{self, Limited, Which},
     marks::Marks,
     rejection::Rejection,
     spans, waiting,
@@ -136,23 +137,31 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant(),
         consumer: None,
+        whoever: false,
     };
     let length = content_length(session, ctx);
     let certificate = session.digest().and_then(|digest| {
         let facts = digest.ssl_digest.as_ref()?.extension.get::<TlsFacts>()?;
         facts.client_certificate.as_ref()
     });
-    let presented = Presented { headers: facts.headers, certificate, tenancy: ctx.tenancy, now: ctx.wall };
+    let (headers, tenancy, now) = (facts.headers, ctx.tenancy, ctx.wall);
+    let presented = Presented { headers, certificate, tenancy, now, settled: SmallVec::new() };
     let mut traffic = Traffic { snapshot: &snapshot, presented, limited: Limited::default() };
     let mut decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    let begun = decision.unsettled.map(|_| Instant::now());
     while let Some(index) = decision.unsettled {
-        authenticate::settle(&snapshot, index, &traffic.presented).await;
+        authenticate::settle(&snapshot, index, &mut traffic.presented).await;
         decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
     }
     ctx.limited = traffic.limited;
+    ctx.authenticated = begun.map(|begun| (begun, Instant::now()));
     ctx.route = decision.found.map(|found| found.route.clone());
     ctx.consumer = decision.consumer;
     ctx.flaw = decision.flaw;
+    ctx.rule = decision.rule;
+    ctx.preflight = decision.preflight;
+    let is_for_pages = ctx.route.as_ref().is_some_and(|route| route.cors.is_some());
+    ctx.origin = is_for_pages.then(|| session.req_header().headers.get(header::ORIGIN).cloned()).flatten();
     ctx.upstream = decision.upstream;
     if let Some(why) = decision.refused {
         return Err(why);
@@ -200,8 +209,10 @@ impl Outside for Traffic<'_> {
         said
     }
 
-    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
-        limits::take(self.snapshot, found, facts, &mut self.limited)
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>, which: Which) -> Result<(), Rejection> {
+        let limits = &*self.snapshot.rate_limits;
+        let request = limits::Request { snapshot: self.snapshot, limits, found, facts };
+        limits::take(&request, which, &mut self.limited)
     }
 
     fn draw(&mut self) -> u64 {

@@ -15,7 +15,7 @@ use crate::{
     config::authentication::AuthenticatorIndex,
     edge::{Connection, StreamGuard, Upload},
     identity::{Believed, Consumer, Flaw, Principal, Tenancy},
-    route::{Route, UpstreamIndex},
+    route::{Route, Rule, UpstreamIndex},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, spans::Recording},
     upstream::{Lease, Tried, Upstream},
@@ -42,6 +42,14 @@ pub struct RequestContext {
     pub consumer: Option<Consumer>,
     /// To whom something was presented that is not good, and what is wrong with it.
     pub flaw: Option<(AuthenticatorIndex, Flaw)>,
+    /// From when to when it waited for a key, to know who asks.
+    pub authenticated: Option<(Instant, Instant)>,
+    /// Which rule of its route refused it.
+    pub rule: Option<Rule>,
+    /// A web page's browser asks if it may.
+    pub preflight: bool,
+    /// Which page it is from, where its route has a policy for pages.
+    pub origin: Option<HeaderValue>,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -135,6 +143,10 @@ impl RequestContext {
             tenancy: Tenancy::Direct,
             consumer: None,
             flaw: None,
+            authenticated: None,
+            rule: None,
+            preflight: false,
+            origin: None,
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),

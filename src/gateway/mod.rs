@@ -92,6 +92,9 @@ impl ProxyHttp for Gateway {
             return reply::reject(session, ctx, why).await.map(|()| true);
         }
         let Some(route) = ctx.route.clone() else { return Ok(false) };
+        if let (true, Some(cors)) = (ctx.preflight, &route.cors) {
+            return reply::preflight(session, ctx, cors).await.map(|()| true);
+        }
         match &route.action {
             Action::Forward(_) => Ok(false),
             Action::Redirect(to) => reply::redirect(session, ctx, to).await.map(|()| true),

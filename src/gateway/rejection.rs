@@ -18,8 +18,8 @@ pub enum Rejection {
     UnknownEndpoint,
     /// No route matches.
     NoRoute,
-    /// The route is not for this tenant, or not for a request of no tenant.
-    TenantDenied,
+    /// The route is not for this caller; the access log says by which rule.
+    Forbidden,
     /// Nobody vouched for the caller, and the route asks for it.
     Unauthenticated,
     /// What the caller presented cannot be verified now.
@@ -75,7 +75,7 @@ impl Rejection {
         Some(match self {
             Self::Malformed(refusal) => refusal.status(),
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::UnknownEndpoint | Self::TenantDenied => StatusCode::FORBIDDEN,
+            Self::UnknownEndpoint | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::RateLimited | Self::ConcurrencyLimited | Self::LimitKeyMissing => {
@@ -105,7 +105,7 @@ impl Rejection {
             Self::Misdirected => "misdirected",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::NoRoute => "no_route",
-            Self::TenantDenied => "tenant_denied",
+            Self::Forbidden => "forbidden",
             Self::Unauthenticated => "unauthenticated",
             Self::AuthenticationUnavailable => "authentication_unavailable",
             Self::RateLimited => "rate_limited",
@@ -139,7 +139,7 @@ impl Rejection {
             Self::Misdirected => "This connection is not for that host; open one with its name.",
             Self::UnknownEndpoint => "Nobody is known to come through this VPC endpoint.",
             Self::NoRoute => "Nothing is served here.",
-            Self::TenantDenied => "This is not for you.",
+            Self::Forbidden => "This is not for you.",
             Self::Unauthenticated => "Say who you are, with credentials that are good.",
             Self::AuthenticationUnavailable => "Who you are cannot be verified now; try again later.",
             Self::RateLimited => "Too many requests; try again later.",
@@ -176,7 +176,7 @@ impl Rejection {
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
-        Self::TenantDenied,
+        Self::Forbidden,
         Self::Unauthenticated,
         Self::AuthenticationUnavailable,
         Self::RateLimited,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Consumer, Tenancy};
+use crate::config::tenant::TenantIndex;
 
 /// Who asks, as far as is known of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +25,11 @@ pub struct Principal<'a> {
 }
 
 impl<'a> Principal<'a> {
+    /// Whose they are: by the VPC endpoint, or else by their key.
+    pub fn tenant(&self) -> Option<TenantIndex> {
+        self.tenancy.tenant().or(self.consumer.and_then(|consumer| consumer.tenant))
+    }
+
     /// Which client it is: what is counted and limited by client goes by this.
     pub fn client(&self) -> ClientKey<'a> {
         ClientKey::new(self.vpc_endpoint, self.address)

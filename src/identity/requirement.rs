@@ -46,6 +46,14 @@ impl Requirement {
         }
     }
 
+    /// Those who may have to vouch.
+    pub fn authenticators(&self) -> &[AuthenticatorIndex] {
+        match self {
+            Self::Nobody => &[],
+            Self::Any { of, .. } | Self::All(of) => of,
+        }
+    }
+
     /// Asks as many as it needs, in the order that they were written.
     ///
     /// Who presents something bad is refused, also where anonymous would get in or

@@ -13,11 +13,13 @@ mod action;
 mod assemble;
 mod authority;
 mod build;
+mod callers;
 mod choice;
 mod claims;
 mod conditions;
 mod conflicts;
 mod cookie;
+mod cors;
 mod edits;
 mod explain;
 mod index;
@@ -51,11 +53,13 @@ use crate::{
     },
     telemetry::spans::Share,
 };
-pub use access::Access;
+pub use access::{Access, Rule};
 pub use action::{Action, Respond};
 pub use build::Names;
+pub use callers::{Callers, Part};
 pub use choice::Choice;
 pub use conditions::Unmet;
+pub use cors::{Cors, preflight_method};
 pub use edits::HeaderEdits;
 pub use explain::{Contest, Loser, Why};
 pub use redirect::Redirect;
@@ -68,6 +72,7 @@ use table::{Claim, Described, Table};
 pub struct Router {
     routes: Vec<Arc<Route>>,
     table: Table,
+    asks_for_consumers: bool,
 }
 
 impl Router {
@@ -81,6 +86,11 @@ impl Router {
         let claim = self.table.find(facts)?;
         let route = self.routes.get(claim.route as usize)?;
         Some(RouteMatch { route, table: &self.table, claim })
+    }
+
+    /// Whether any route is for some consumers alone.
+    pub fn asks_for_consumers(&self) -> bool {
+        self.asks_for_consumers
     }
 
     /// Every route, in the order of the configuration.
@@ -111,6 +121,8 @@ pub struct Facts<'a> {
     pub tenant: Option<TenantIndex>,
     /// Who was authenticated; `None` before anybody was asked, and of an anonymous.
     pub consumer: Option<Caller<'a>>,
+    /// Consumers that routes ask for are taken to be met: nobody was asked yet.
+    pub whoever: bool,
 }
 
 /// Who was authenticated, as far as routes and limits ask.
@@ -161,6 +173,8 @@ pub struct Route {
     pub index: usize,
     /// Who may use it; everyone else gets 403.
     pub access: Access,
+    /// Which web pages of other origins may use it.
+    pub cors: Option<Cors>,
     /// Where the answer comes from.
     pub action: Action,
     /// How path and host change on the way upstream.

@@ -10,11 +10,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::store;
+use super::{AuthenticatorKind, store};
 use crate::{
     config::{
-        self, Config, Problems, Source, Sourced, listener::ListenerSpec, signer::SignerIndex,
-        tenant::TenantIndex, upstream::UpstreamSpec,
+        self, Config, Problems, Source, Sourced, authentication::AuthenticatorIndex, listener::ListenerSpec,
+        signer::SignerIndex, tenant::TenantIndex, upstream::UpstreamSpec,
     },
     edge::ProxyProtocol,
     identity::Tenants,
@@ -38,6 +38,7 @@ pub(super) struct Parts {
     pub(super) router: Option<Router>,
     pub(super) store: Option<Arc<StoreSettings>>,
     pub(super) signers: Signers,
+    pub(super) authenticators: Vec<Option<AuthenticatorKind>>,
 }
 
 impl Parts {
@@ -68,7 +69,11 @@ impl Parts {
         let store = store::settings(config, now, problems);
         let resolve = |path: &Path| config.resolve(path);
         let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
-        Self { tls, upstreams, upstream_tls, tenants, router, store, signers }
+        let authentication = config.authentication.iter().enumerate();
+        let authenticators =
+            authentication.map(|(index, entry)| AuthenticatorKind::build(index, entry, (config, live), problems));
+        let authenticators = authenticators.collect();
+        Self { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators }
     }
 }
 
@@ -76,10 +81,12 @@ fn names(config: &Config) -> Names {
     let upstreams = config.upstreams.iter().enumerate();
     let tenants = config.tenants.iter().enumerate();
     let signers = config.signers.iter().enumerate();
+    let authentication = config.authentication.iter().enumerate();
     Names {
         upstreams: upstreams.map(|(i, u)| (u.spec.name.clone(), UpstreamIndex(i))).collect(),
         tenants: tenants.map(|(i, t)| (t.spec.name.clone(), TenantIndex(i))).collect(),
         signers: signers.map(|(i, s)| (s.spec.name.clone(), SignerIndex(i))).collect(),
+        authenticators: authentication.map(|(i, a)| (a.spec.name.clone(), AuthenticatorIndex(i))).collect(),
     }
 }
 
@@ -99,10 +106,13 @@ pub(super) fn everything_wrong(broken: config::Broken, live: &LiveState) -> Prob
     let bad: HashSet<_> = problems.iter().map(|problem| entry(&problem.source)).collect();
     let is_bad = |section| bad.iter().any(|(_, key)| key.is_empty() || key.starts_with(section));
     let (upstream_is_bad, tenant_is_bad) = (is_bad("upstreams"), is_bad("tenants"));
+    // Of a file of keys, whose keys name tenants and limits.
+    let names_are_bad = tenant_is_bad || is_bad("limits");
     for problem in further.iter() {
         let key = &problem.source.key;
         let follows = (upstream_is_bad && key.ends_with(".upstream"))
-            || (tenant_is_bad && (key.contains(".tenants[") || key.starts_with("privatelink")));
+            || (tenant_is_bad && (key.contains(".tenants[") || key.starts_with("privatelink")))
+            || (names_are_bad && key.starts_with("keys["));
         if !follows && !bad.contains(&entry(&problem.source)) {
             problems.add(problem.clone());
         }

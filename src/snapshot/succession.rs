@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Snapshot, parts,
+    AuthenticatorKind, Snapshot, authentication, parts,
     series::{LimitSeriesTable, SeriesTable, TenantSeriesTable},
     tracing,
 };
@@ -83,8 +83,9 @@ impl Snapshot {
             series: SeriesTable::new(config, &now.upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&now.rate_limits, metrics),
-            // What is on the disk now stays there until it changes.
-            tls_files: Arc::new(TlsFiles::look(config)),
+            // What is on the disk now stays there until it changes; but keys of callers
+            // that were taken back stay so: their files are read at the next look.
+            tls_files: Arc::new(TlsFiles::look(config).without_authentication()),
             ..now
         };
         called_back.at_work(live, metrics)
@@ -93,8 +94,13 @@ impl Snapshot {
     /// The same configuration with certificates, keys and authorities read again where
     /// their files are others than they were: `files` was looked at before.
     pub fn renewed(&self, files: &TlsFiles, live: &LiveState) -> Renewal {
-        let mut renewal =
-            Renewal { next: self.clone(), problems: Problems::default(), changed: 0, is_new: false };
+        let mut renewal = Renewal {
+            next: self.clone(),
+            problems: Problems::default(),
+            changed: 0,
+            authenticators: Vec::new(),
+            is_new: false,
+        };
         let mut taken = TlsFiles::clone(&self.tls_files);
         for (index, looked) in files.listeners.iter().enumerate() {
             let Some(known) = taken.listeners.get_mut(index).filter(|known| *known != looked) else {
@@ -109,6 +115,14 @@ impl Snapshot {
                 continue;
             };
             if renewal.upstream(index, live) {
+                known.clone_from(looked);
+            }
+        }
+        for (index, looked) in files.authentication.iter().enumerate() {
+            let Some(known) = taken.authentication.get_mut(index).filter(|known| *known != looked) else {
+                continue;
+            };
+            if renewal.authenticator(index, live) {
                 known.clone_from(looked);
             }
         }
@@ -127,6 +141,8 @@ pub struct Renewal {
     pub problems: Problems,
     /// How many certificates, or terms towards upstreams, are others than before.
     pub changed: usize,
+    /// Ways of authentication whose files were read again, by their place.
+    pub authenticators: Vec<usize>,
     /// Whether there is anything new in it at all.
     pub is_new: bool,
 }
@@ -180,17 +196,38 @@ impl Renewal {
         self.is_new = true;
         true
     }
+
+    /// Whether it could be taken.
+    fn authenticator(&mut self, index: usize, live: &LiveState) -> bool {
+        let config = &self.next.loaded.config;
+        let Some(entry) = config.authentication.get(index) else { return true };
+        let mut found = Problems::default();
+        let kind = AuthenticatorKind::build(index, entry, (config, live), &mut found);
+        self.problems.extend(found);
+        let Some(kind) = kind else { return false };
+        self.next.authentication = Arc::new(self.next.authentication.with(index, kind));
+        self.authenticators.push(index);
+        self.is_new = true;
+        true
+    }
 }
 
-/// What the files behind every TLS section of a configuration are: equal when none of
-/// them was touched in between.
+/// What the files behind every TLS section and every way of authentication of a
+/// configuration are: equal when none of them was touched in between.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsFiles {
     listeners: Vec<Watched>,
     upstreams: Vec<Watched>,
+    authentication: Vec<Watched>,
 }
 
 impl TlsFiles {
+    /// As if files of ways of authentication had never been read.
+    fn without_authentication(self) -> Self {
+        let authentication = self.authentication.iter().map(|_| Watched::default()).collect();
+        Self { authentication, ..self }
+    }
+
     /// As they are now. A few system calls for each file.
     pub fn look(config: &Config) -> Self {
         let resolve = |path: &Path| config.resolve(path);
@@ -198,6 +235,12 @@ impl TlsFiles {
         let listeners = tls.map(|tls| tls.map(|tls| Watched::of_listener(tls, &resolve)).unwrap_or_default());
         let tls = config.upstreams.iter().map(|upstream| upstream.spec.tls.as_ref());
         let upstreams = tls.map(|tls| tls.map(|tls| Watched::of_upstream(tls, &resolve)).unwrap_or_default());
-        Self { listeners: listeners.collect(), upstreams: upstreams.collect() }
+        let authentication = config.authentication.iter();
+        let authentication = authentication.map(|entry| authentication::watched(&entry.spec, config));
+        Self {
+            listeners: listeners.collect(),
+            upstreams: upstreams.collect(),
+            authentication: authentication.collect(),
+        }
     }
 }

@@ -34,7 +34,8 @@ impl Watched {
         Self::at(spec.ca.iter().chain(pair).map(|path| resolve(path)).collect())
     }
 
-    fn at(paths: Vec<PathBuf>) -> Self {
+    /// These files.
+    pub fn at(paths: Vec<PathBuf>) -> Self {
         let look = |path: PathBuf| (Stamp::of(&path), path);
         Self(paths.into_iter().map(look).map(|(stamp, path)| (path, stamp)).collect())
     }

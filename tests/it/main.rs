@@ -9,6 +9,7 @@ mod support;
 
 mod admin;
 mod answer_hygiene;
+mod authentication;
 mod bad_config;
 mod bodies;
 mod certificates;
@@ -31,6 +32,7 @@ mod grpc;
 mod health_checks;
 mod http2;
 mod hygiene;
+mod identity_provider;
 mod idle_connections;
 mod jwt;
 mod keys;

@@ -60,8 +60,7 @@ class Machine:
         self.leader = 0
 
     def __enter__(self) -> "Machine":
-        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--private-network", "--volatile=overlay",
-                   f"--directory={image()}", f"--machine={self.name}", f"--bind-ro={self.packages}:/packages"]
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", f"--machine={self.name}", *self.options()]
         if not Path("/run/systemd/system").exists():
             # There is no systemd outside that could give it a scope.
             command.append("--keep-unit")
@@ -74,6 +73,10 @@ class Machine:
             self.__exit__()
             raise
         return self
+
+    def options(self) -> list[str]:
+        """What is said to systemd-nspawn of disk and network."""
+        return ["--private-network", "--volatile=overlay", f"--directory={image()}", f"--bind-ro={self.packages}:/packages"]
 
     def __exit__(self, *_) -> None:
         # The first process of a machine takes everything along.

@@ -1,6 +1,6 @@
 //! Rules for `authentication`.
 
-use super::{At, Rules, client_certificate};
+use super::{At, Rules, client_certificate, issuer};
 use crate::config::authentication::{ANONYMOUS, AuthenticationSpec};
 
 impl Rules for AuthenticationSpec {
@@ -23,6 +23,9 @@ impl Rules for AuthenticationSpec {
                 at.error(second, text);
             }
             _ => {}
+        }
+        if let Some(jwt) = &self.jwt {
+            issuer::check(jwt, at);
         }
         if let Some(keys) = &self.api_keys
             && keys.files.is_empty()

@@ -5,10 +5,12 @@
 //! them the router finds when it is built. Nothing here looks at another entry,
 //! another section or the disk.
 
+mod api_key;
 mod authentication;
 mod client_certificate;
 mod discovery;
 mod fleet;
+mod issuer;
 mod health_check;
 mod limit;
 mod listener;

@@ -5,9 +5,13 @@
 //! file or another value.
 
 mod amount;
+mod claim_name;
 mod collector_url;
 mod endpoint_address;
 mod field;
+mod key_digest;
+mod origin;
+mod http_url;
 mod rate;
 mod ratio;
 mod san_pattern;
@@ -23,9 +27,13 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use claim_name::{ClaimName, claim_says};
 pub use collector_url::CollectorUrl;
 pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
+pub use key_digest::{KeyDigest, MomentOfDay};
+pub use origin::OriginPattern;
+pub use http_url::HttpUrl;
 pub use rate::Rate;
 pub use ratio::Ratio;
 pub use san_pattern::{CertificateNames, SanPattern};

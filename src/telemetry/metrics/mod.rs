@@ -17,6 +17,7 @@ mod discovery;
 mod family;
 mod health;
 mod histogram;
+mod key_sets;
 mod keys;
 mod limits;
 mod process;
@@ -35,6 +36,7 @@ pub use counts::{AttemptCounts, ByWord, RouteCounts};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
+pub use key_sets::{KeyFetchResult, KeySetGauges};
 pub use keys::KeyGauges;
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
 pub use prometheus::IntCounter;
@@ -55,7 +57,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder
 
 use self::{
     authentication::Authentication, certificates::Certificates, connections::Connections,
-    cross_zone::CrossZone, discovery::Sources, family::Scraped, health::HealthFamilies, keys::Keys,
+    cross_zone::CrossZone, discovery::Sources, family::Scraped, health::HealthFamilies, key_sets::KeySets, keys::Keys,
     limits::Limits, process::Process, signing::Signing, tenants::Tenants, traffic::Traffic, zones::Zones,
 };
 use super::{refusals::RecentRefusals, shard};
@@ -74,6 +76,7 @@ pub struct Metrics {
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     sources: Arc<Sources>,
+    key_sets: Arc<KeySets>,
     store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
@@ -102,6 +105,7 @@ impl Metrics {
         let certificates = Arc::new(Certificates::default());
         let configuration = Arc::<Configuration>::default();
         let sources = Arc::new(Sources::default());
+        let key_sets = Arc::<KeySets>::default();
         let store = Arc::<StoreSeries>::default();
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
@@ -115,6 +119,7 @@ impl Metrics {
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, configuration.clone())?;
         Scraped::register(&registry, sources.clone())?;
+        Scraped::register(&registry, key_sets.clone())?;
         Scraped::register(&registry, Arc::new(store::Store(store.clone())))?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
@@ -141,6 +146,7 @@ impl Metrics {
             certificates,
             configuration,
             sources,
+            key_sets,
             store,
         }))
     }
@@ -210,6 +216,11 @@ impl Metrics {
     /// How names and files are looked at at each scrape; the first one stays.
     pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
         self.sources.watch(Box::new(look));
+    }
+
+    /// How key sets of identity providers are looked at at each scrape; the first one stays.
+    pub fn watch_key_sets(&self, look: impl Fn() -> Vec<KeySetGauges> + Send + Sync + 'static) {
+        self.key_sets.watch(Box::new(look));
     }
 
     /// Forgets the series of every (upstream, zone) but these, as

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Fails the build when the image is not what it has to be; tells everything that is wrong.
+set -uo pipefail
+
+wrong=0
+must() {
+    local what=$1
+    shift
+    if ! "$@" >/dev/null 2>&1; then
+        echo "IMAGE: $what" >&2
+        wrong=1
+    fi
+}
+none() {
+    local what=$1 found
+    shift
+    found=$("$@" 2>/dev/null | head -n 5)
+    if [ -n "$found" ]; then
+        printf 'IMAGE: %s:\n%s\n' "$what" "$found" >&2
+        wrong=1
+    fi
+}
+
+# Nothing of the building machine.
+must "machine-id is not \`uninitialized\`" grep -qx uninitialized /etc/machine-id
+none "SSH host keys" find /etc/ssh -name 'ssh_host_*'
+none "keys that let somebody in" find /root/.ssh /home -name authorized_keys -size +0
+none "what cloud-init knows of this machine" find /var/lib/cloud -mindepth 1 -name 'i-*'
+none "what was uploaded" find /tmp -maxdepth 1 -name 'tollgate-image'
+none "a shell's history" find /root /home -maxdepth 2 -name '.*_history'
+none "logs with something in them" find /var/log -type f -size +0
+none "lists of packages" find /var/lib/apt/lists -name '*Packages*'
+none "seeds that all machines would share" find /var/lib/systemd -maxdepth 1 '(' -name random-seed -o -name credential.secret ')'
+none "private keys" grep -rlE --include='*' -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' /etc /root /home /opt
+none "credentials of AWS" find /root /home -path '*/.aws/*' -type f
+# shellcheck disable=SC2016  # awk's own
+none "users with a password" awk -F: '$2 !~ /^[!*]/ { print $1 }' /etc/shadow
+
+# All of the fleet.
+must "the gateway is not $TOLLGATE_VERSION" grep -qF "$TOLLGATE_VERSION" <(tollgate version)
+must "the package's own configuration is there: it would serve without one that was fetched" test ! -e /etc/tollgate/tollgate.yaml
+must "user tollgate is missing" getent passwd tollgate
+while read -r _ unit; do
+    must "$unit does not start at boot" systemctl is-enabled --quiet "$unit"
+done < <(grep '^enable ' /usr/lib/systemd/system-preset/50-tollgate-box.preset)
+for timer in apt-daily.timer apt-daily-upgrade.timer; do
+    must "$timer runs: packages would change by themselves" test "$(systemctl is-enabled "$timer" 2>/dev/null)" != enabled
+done
+must "something of systemd failed" test -z "$(systemctl --failed --quiet --no-legend)"
+must "the list of packages is no JSON" python3 -m json.tool /usr/share/tollgate/image.json
+must "curl signs no requests" grep -q aws-sigv4 <(curl --help all)
+must "python3 has no YAML" python3 -c 'import yaml'
+must "the programs of the overlay cannot be run" python3 -B -c 'import sys; sys.path.insert(0, "/usr/lib/tollgate"); import box.config, box.certificates, box.endpoints'
+
+exit "$wrong"

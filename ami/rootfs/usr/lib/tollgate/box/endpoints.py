@@ -1,0 +1,150 @@
+"""Writes the endpoints of upstreams from what EC2 runs: `endpoints.d/NAME.yaml`.
+
+Instances of an Auto Scaling group that are in service, or running ones with the tags,
+each with its zone's id. A file is written when its endpoints changed, and never without
+any: an API that fails, refuses or tells half takes no endpoint away. Whether an endpoint
+is well is the gateway's health check's to say.
+"""
+
+import ipaddress
+import json
+from dataclasses import dataclass
+
+from . import place, settings
+from .aws import Aws
+from .config import command
+from .failure import Failure
+from .generations import replace
+from .report import Report, run
+from .settings import Endpoints
+
+UNIT = "tollgate-endpoints"
+MOST_PAGES = 100
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    address: str
+    zone: str
+
+
+def main() -> int:
+    return run(UNIT, write_all)
+
+
+def write_all(report: Report) -> None:
+    """Each file for itself: what fails for one does not hold up the others."""
+    wanted, ec2 = settings.read().endpoints, Ec2(Aws())
+    failed = []
+    for entry in wanted:
+        try:
+            report.info(write(entry, ec2))
+        except (Failure, OSError) as why:
+            failed.append(f"endpoints of {entry.name}, what was good stays: {why}")
+    if any(entry_file(entry).exists() for entry in wanted) and not place.CURRENT.exists():
+        # A configuration that names these files could not be taken before.
+        command("systemctl", "start", "--no-block", "tollgate-config.service")
+    if failed:
+        raise Failure("\n".join(failed))
+    report.info(f"{len(wanted)} files of endpoints are up to date")
+
+
+def entry_file(entry: Endpoints):
+    return place.ENDPOINTS / f"{entry.name}.yaml"
+
+
+def write(entry: Endpoints, ec2: "Ec2") -> str:
+    found = of_group(entry, ec2) if entry.auto_scaling_group else of_tags(entry, ec2)
+    text, path = written(found, entry), entry_file(entry)
+    before = path.read_text() if path.exists() else None
+    if text == before:
+        return f"endpoints of {entry.name}: the same {len(found)}"
+    # No secret, and the gateway's user reads it.
+    replace(path, text.encode(), 0o644)
+    path.parent.chmod(0o755)
+    return f"endpoints of {entry.name}: {len(found)} now"
+
+
+def written(found: list[Endpoint], entry: Endpoints) -> str:
+    whence = f"Auto Scaling group {entry.auto_scaling_group}" if entry.auto_scaling_group else f"tags {entry.tags}"
+    lines = [f"  - {{ address: {json.dumps(socket_of(one, entry.port))}, zone: {one.zone} }}" for one in sorted(found)]
+    return "\n".join([f"# Written by {UNIT} from {whence}.", "endpoints:", *lines, ""])
+
+
+def socket_of(one: Endpoint, port: int) -> str:
+    return f"[{one.address}]:{port}" if ":" in one.address else f"{one.address}:{port}"
+
+
+def of_group(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
+    serving = ec2.in_service(entry.auto_scaling_group)
+    if not serving:
+        raise Failure(f"Auto Scaling group {entry.auto_scaling_group} has no instance in service")
+    found = ec2.running({"instance-id": serving})
+    # An instance that just went is no news to EC2 and still is to Auto Scaling; with
+    # half of them gone it is the answer that is not whole.
+    if len(found) * 2 <= len(serving):
+        raise Failure(f"Auto Scaling group {entry.auto_scaling_group} has {len(serving)} instances in service, "
+                      f"and EC2 tells of {len(found)}")
+    return found
+
+
+def of_tags(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
+    found = ec2.running({f"tag:{key}": [value] for key, value in entry.tags.items()})
+    if not found:
+        raise Failure(f"no instance runs with the tags {entry.tags}")
+    return found
+
+
+class Ec2:
+    """What EC2 and Auto Scaling are asked, all of the pages."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        self.zone_ids: dict[str, str] = {}
+
+    def in_service(self, group: str) -> list[str]:
+        """The ids of a group's instances that are in service: none that starts, stands
+        by or ends."""
+        # Groups are few, and one that is named has one page.
+        answer = self.aws.query("autoscaling", "DescribeAutoScalingGroups", {"AutoScalingGroupNames.member.1": group})
+        found = answer.findall(".//AutoScalingGroups/member")
+        if not found:
+            raise Failure(f"there is no Auto Scaling group {group} in {self.aws.region}")
+        instances = found[0].findall("./Instances/member")
+        return [one.findtext("InstanceId", "") for one in instances if one.findtext("LifecycleState") == "InService"]
+
+    def running(self, filters: dict[str, list[str]]) -> list[Endpoint]:
+        """Running instances that one value of each filter fits."""
+        fields, found, page = {}, [], {}
+        for nth, (name, values) in enumerate([*filters.items(), ("instance-state-name", ["running"])], 1):
+            fields[f"Filter.{nth}.Name"] = name
+            fields |= {f"Filter.{nth}.Value.{at}": value for at, value in enumerate(values, 1)}
+        for _ in range(MOST_PAGES):
+            answer = self.aws.query("ec2", "DescribeInstances", fields | page)
+            found += [self.endpoint(one) for one in answer.findall(".//reservationSet/item/instancesSet/item")]
+            token = answer.findtext("nextToken")
+            if not token:
+                return found
+            page = {"NextToken": token}
+        raise Failure(f"ec2:DescribeInstances goes on after {MOST_PAGES} pages")
+
+    def endpoint(self, instance) -> Endpoint:
+        """Never of half an answer: an address and a zone, or a failure."""
+        name = instance.findtext("instanceId", "an instance")
+        address = instance.findtext("privateIpAddress") or instance.findtext("ipv6Address", "")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise Failure(f"EC2 tells no address of {name}") from None
+        zone = instance.findtext("placement/availabilityZoneId") or self.zone_id(instance.findtext("placement/availabilityZone", ""))
+        return Endpoint(address, zone)
+
+    def zone_id(self, name: str) -> str:
+        """Names of zones differ between accounts, their ids do not."""
+        if not self.zone_ids:
+            answer = self.aws.query("ec2", "DescribeAvailabilityZones", {})
+            items = answer.findall(".//availabilityZoneInfo/item")
+            self.zone_ids = {item.findtext("zoneName", ""): item.findtext("zoneId", "") for item in items}
+        if not self.zone_ids.get(name):
+            raise Failure(f"EC2 tells no id of the zone {name or 'without a name'}")
+        return self.zone_ids[name]

@@ -1,0 +1,102 @@
+"""`packer build`, whole: from an instance of Debian's image to an image of the fleet.
+
+EC2 is moto's, and the instance a container with Debian 12 under its own systemd, which
+Packer reaches by SSH; so the provisioners really run. Their lists of packages are empty
+here: what is installed is in the base, and there is no network to upgrade from.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from instance import HOME, ROOT, Failed, Instance, NotHere, Network, base, tail, unpacked
+from template import old
+
+FOLDER = HOME / "root"
+DEBIAN = "ami-0debian12"
+AMIS = [{"ami_id": DEBIAN, "name": "debian-12-amd64-20261101-2000", "description": "Debian 12", "owner_id": "136693071363", "public": True,
+         "virtualization_type": "hvm", "architecture": "x86_64", "state": "available", "platform": None, "image_type": "machine",
+         "hypervisor": "xen", "root_device_name": "/dev/xvda", "root_device_type": "ebs", "sriov": "simple", "creation_date": "2026-11-01T20:00:00.000Z"}]
+
+
+def build(version: str, deb: Path) -> Path:
+    """The folder with the image's files, as the build left them. `Failed` with what
+    Packer says when it does not come to an end."""
+    root = instance_root()
+    (HOME / "amis.json").write_text(json.dumps(AMIS))
+    (HOME / "target").mkdir(exist_ok=True)
+    with Network(HOME / "amis.json") as network, Instance("build", root, network, keeps=True) as machine:
+        machine.until("sshd listens", lambda: machine.run("ss", "-ltnH", "sport = :22", check=False).stdout.strip())
+        done = packer(network, version, deb)
+        if done.returncode:
+            raise Failed(f"packer build exits {done.returncode}: {tail(done.stdout, 40)}")
+        made = network.call("ec2", "describe_images", Owners=["self"])["Images"]
+        machine.power_off()
+    check_image(made, version)
+    return root
+
+
+def instance_root() -> Path:
+    """Debian's image as an instance starts from it: with the builder's key."""
+    root = unpacked(base(), FOLDER)
+    key = HOME / "key"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    chroot(root, "useradd", "--create-home", "--shell", "/bin/bash", "admin")
+    # As cloud-init does of the builder's key and of Debian's default user.
+    keys = root / "home/admin/.ssh"
+    keys.mkdir(mode=0o700)
+    shutil.copy(key.with_suffix(".pub"), keys / "authorized_keys")
+    chroot(root, "chown", "-R", "admin:admin", "/home/admin/.ssh")
+    (root / "etc/sudoers.d/90-cloud-init-users").write_text("admin ALL=(ALL) NOPASSWD:ALL\n")
+    for path in (root / "etc/apt").rglob("*.list"):
+        path.unlink()
+    for path in (root / "etc/apt").rglob("*.sources"):
+        path.unlink()
+    # There is no EC2 for it before the image is booted; and no network to wait for.
+    (root / "etc/cloud/cloud-init.disabled").touch()
+    return root
+
+
+def chroot(root: Path, *command: str) -> None:
+    subprocess.run(["chroot", str(root), *command], check=True, capture_output=True)
+
+
+def packer(network: Network, version: str, deb: Path) -> subprocess.CompletedProcess[str]:
+    more = f"""
+  custom_endpoint_ec2         = "http://127.0.0.1:5000"
+  access_key                  = "admin"
+  secret_key                  = "admin"
+  skip_region_validation      = true
+  skip_metadata_api_check     = true
+  ssh_host                    = "127.0.0.1"
+  ssh_private_key_file        = "{HOME}/key"
+  ssh_keypair_name            = "builder"
+"""
+    network.call("ec2", "create_key_pair", KeyName="builder")
+    template = old(HOME / "ami", DEBIAN, more)
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(HOME), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
+    command = ["packer", "build", "-color=false", "-var", "arch=x86_64", "-var", f"version={version}", "-var", "revision=0123abc",
+               "-var", f"deb={deb}", *sbom(), str(template)]
+    return network.run(*command, cwd=HOME, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
+
+
+def sbom() -> list[str]:
+    made = ROOT / "target/sbom/tollgate.cdx.json"
+    return ["-var", f'sbom=["{made}"]'] if made.exists() else []
+
+
+def check_image(made: list[dict], version: str) -> None:
+    """What EC2 knows of the image."""
+    if len(made) != 1:
+        raise Failed(f"{len(made)} images were made")
+    tags = {tag["Key"]: tag["Value"] for tag in made[0].get("Tags", [])}
+    wanted = {"tollgate:version": version, "tollgate:revision": "0123abc", "tollgate:arch": "x86_64", "tollgate:base": AMIS[0]["name"]}
+    if not wanted.items() <= tags.items() or not tags.get("Name", "").startswith(f"tollgate-{version}-x86_64-20"):
+        raise Failed(f"the image has the tags {tags}")
+
+
+def able() -> None:
+    if not shutil.which("packer"):
+        raise NotHere("there is no packer")

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Builds the image with Packer and boots it, with AWS on this machine; as root.
+
+Owns what this computer must be able to do, the order, the table and the exit code: 1
+when something does not hold, 77 when nothing could be run (0 with --if-possible). Says
+what it skipped, and why.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boot
+import build
+import machine_qemu
+from instance import HOME, ROOT, Failed, NotHere
+import packages
+
+NEEDED = ("mmdebstrap", "systemd-container", "curl", "dpkg", "debian-archive-keyring", "packer", "openssh-client", "iproute2", "openssl")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--deb", metavar="FILE", help="the package; default: this tree's, with the binary of tests")
+    parser.add_argument("--only", default="", help="parts whose name has one of these words, with commas")
+    parser.add_argument("--keep", action="store_true", help="boot the image of the last run, build none")
+    parser.add_argument("--no-qemu", action="store_true", help="without the boot on a machine of qemu, some minutes of a core")
+    parser.add_argument("--if-possible", action="store_true", help="exit 0 where nothing can be run")
+    args = parser.parse_args()
+    try:
+        able()
+        failed = run(args)
+    except NotHere as why:
+        print(f"NOT RUN: the image: {why}")
+        return 0 if args.if_possible else 77
+    return 1 if failed else 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """How many parts do not hold; each is told when it is over."""
+    failed = 0
+    if not args.keep:
+        deb = Path(args.deb) if args.deb else packages.built()
+        failed += not told("packer build", lambda: build.build(version(deb), deb))
+        if failed:
+            return failed
+    boot.settled(build.FOLDER)
+    words = args.only.split(",")
+    for scenario in boot.ALL:
+        if any(word in scenario.__name__ for word in words):
+            failed += not told(scenario.__name__.replace("_", " "), lambda one=scenario: boot.run(one, build.FOLDER))
+    if args.no_qemu:
+        print("SKIPPED: the boot under qemu: --no-qemu")
+    elif any(word in "qemu" for word in words):
+        failed += not told("boot under qemu", lambda: machine_qemu.run(build.FOLDER))
+    print("SKIPPED: arm64: this machine has no emulator of a whole one, the template is validated for it; EC2's own AMI creation: moto only writes it down")
+    return failed
+
+
+def told(what: str, part) -> bool:
+    begun = time.monotonic()
+    try:
+        outcome, holds = part(), True
+    except Failed as why:
+        outcome, holds = why, False
+    except NotHere as why:
+        outcome, holds = f"NOT RUN: {why}", True
+    print(f"{'holds ' if holds else 'BROKEN'}  {what}, {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
+    return holds
+
+
+def version(deb: Path) -> str:
+    """The program's, which the package's begins with."""
+    told = subprocess.run(["dpkg-deb", "--field", str(deb), "Version"], capture_output=True, text=True, check=True).stdout
+    return told.strip().partition("-")[0]
+
+
+def able() -> None:
+    if os.geteuid():
+        raise NotHere("packing, booting and networks of machines need root")
+    if not Path("/usr/bin/apt-get").exists():
+        raise NotHere("the base is made by mmdebstrap, which this system has no package of")
+    HOME.mkdir(parents=True, exist_ok=True)
+    if subprocess.run([str(ROOT / ".ci/packages"), *NEEDED], check=False).returncode:
+        raise NotHere(f"these cannot be installed: {' '.join(NEEDED)}")
+    probe = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        raise NotHere(f"no namespaces for a machine: {probe.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

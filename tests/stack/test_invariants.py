@@ -1,0 +1,342 @@
+"""What has to hold between files that nobody reads together: stack, configuration, units,
+image. Outages come from there.
+
+Each invariant is a function that gets the fleet; `BREAKS` has for each a change of a file
+after which it no longer holds, and a test that it is found.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import yaml
+
+from tests.stack.template import ALL, GIVEN, Stack
+from tests.stack.running import ROOT, Gateway, eventually
+
+ROOTFS = ROOT / "ami" / "rootfs"
+STACK = "ami/stack.yaml"
+CONFIG = "ami/tollgate.yaml"
+UNIT = "systemd/tollgate.service"
+LIFECYCLE = "ami/rootfs/usr/lib/systemd/system/tollgate-lifecycle.service"
+FETCH = "ami/rootfs/usr/lib/systemd/system/tollgate-config.service"
+BOX = "ami/rootfs/usr/lib/systemd/system/tollgate.service.d/box.conf"
+PRESET = "ami/rootfs/usr/lib/systemd/system-preset/50-tollgate-box.preset"
+PLACE = "ami/rootfs/usr/lib/tollgate/box/place.py"
+IMAGE = "ami/tollgate.pkr.hcl"
+
+
+class Fleet:
+    """The files, with changes; `text` is one of them."""
+
+    def __init__(self, changes: dict[str, str] | None = None) -> None:
+        self.changes = changes or {}
+        self.stack = Stack("prod", ALL, self.text(STACK))
+        self.config = yaml.safe_load(self.text(CONFIG))
+        self.target = self.stack.one("TargetGroup")
+        self.group = self.stack.one("Gateways")
+        self.machine = self.stack.one("LaunchTemplate")["LaunchTemplateData"]
+        self.hook, = self.group["LifecycleHookSpecificationList"]
+
+    def text(self, path: str) -> str:
+        return self.changes.get(path) or (ROOT / path).read_text()
+
+    def unit(self, path: str, key: str) -> str:
+        found = re.findall(rf"^(?:Environment=)?{key}=(.*)$", self.text(path), re.MULTILINE)
+        assert len(found) == 1, f"{path}: {key}: {found}"
+        return found[0]
+
+    def balancing(self, key: str) -> str:
+        return self.stack.attributes("TargetGroup", "TargetGroupAttributes")[key]
+
+    @property
+    def listener(self) -> dict:
+        """The one behind the load balancer."""
+        found, = [one for one in self.config["listeners"] if port(one["address"]) == self.target["Port"]]
+        return found
+
+    @property
+    def accept(self) -> int:
+        """How long a gateway that leaves still takes connections."""
+        return int(self.unit(LIFECYCLE, "TOLLGATE_ACCEPT_SECONDS"))
+
+    @property
+    def leaving(self) -> int:
+        """How long a gateway may take to leave."""
+        return self.accept + max(seconds(self.config["connections"][key]) for key in ("max_drain", "max_drain_streams"))
+
+
+def a_health_check_is_over_before_the_next(fleet: Fleet):
+    assert fleet.target["HealthCheckTimeoutSeconds"] < fleet.target["HealthCheckIntervalSeconds"]
+
+
+def connections_are_taken_until_the_load_balancer_sees_that_readiness_fails(fleet: Fleet):
+    target = fleet.target
+    assert fleet.accept >= target["HealthCheckIntervalSeconds"] * target["UnhealthyThresholdCount"] + target["HealthCheckTimeoutSeconds"]
+
+
+def a_deregistered_target_is_not_forgotten_before_it_left(fleet: Fleet):
+    assert fleet.leaving <= int(fleet.balancing("deregistration_delay.timeout_seconds")) <= 3600
+
+
+def an_unhealthy_target_keeps_its_connections_until_it_left(fleet: Fleet):
+    assert int(fleet.balancing("target_health_state.unhealthy.draining_interval_seconds")) >= fleet.leaving
+
+
+def the_load_balancer_cuts_nobody(fleet: Fleet):
+    assert fleet.balancing("target_health_state.unhealthy.connection_termination.enabled") == "false"
+    assert fleet.balancing("deregistration_delay.connection_termination.enabled") == "false"
+
+
+def the_drain_is_given_the_time_that_it_may_take(fleet: Fleet):
+    assert int(fleet.unit(LIFECYCLE, "TOLLGATE_DRAIN_SECONDS")) > fleet.leaving
+
+
+def the_hook_holds_the_machine_for_longer(fleet: Fleet):
+    takes = int(fleet.unit(LIFECYCLE, "TOLLGATE_POLL_SECONDS")) + int(fleet.unit(LIFECYCLE, "TOLLGATE_DRAIN_SECONDS"))
+    assert fleet.hook["HeartbeatTimeout"] > takes + int(fleet.unit(LIFECYCLE, "TOLLGATE_AGAIN_SECONDS"))
+
+
+def systemd_waits_for_longer(fleet: Fleet):
+    assert seconds(fleet.unit(UNIT, "TimeoutStopSec")) > fleet.leaving
+
+
+def the_hook_is_the_one_that_the_machine_completes(fleet: Fleet):
+    assert fleet.hook["LifecycleHookName"] == fleet.unit(LIFECYCLE, "TOLLGATE_HOOK")
+    assert (fleet.hook["LifecycleTransition"], fleet.hook["DefaultResult"]) == ("autoscaling:EC2_INSTANCE_TERMINATING", "CONTINUE")
+
+
+def gateways_end_idle_connections_before_the_load_balancer_forgets_them(fleet: Fleet):
+    idle = int(fleet.stack.attributes("Listener", "ListenerAttributes")["tcp.idle_timeout.seconds"])
+    assert seconds(fleet.config["connections"]["idle"]) < idle
+
+
+def the_listener_expects_the_header_that_the_load_balancer_sends(fleet: Fleet):
+    assert fleet.listener["proxy_protocol"]["mode"] == "required"
+    assert fleet.balancing("proxy_protocol_v2.enabled") == "true"
+    assert fleet.balancing("preserve_client_ip.enabled") == "false"
+
+
+def tls_ends_at_the_gateway(fleet: Fleet):
+    assert (fleet.target["Protocol"], fleet.stack.one("Listener")["Protocol"]) == ("TCP", "TCP")
+    assert "tls" in fleet.listener
+
+
+def health_checks_ask_readiness(fleet: Fleet):
+    assert int(fleet.target["HealthCheckPort"]) == port(fleet.config["readiness"]["address"])
+    assert (fleet.target["HealthCheckProtocol"], fleet.target["HealthCheckPath"]) == ("HTTP", "/readyz")
+
+
+def only_the_load_balancer_reaches_gateways(fleet: Fleet):
+    ports = {port(fleet.config["readiness"]["address"]), fleet.target["Port"]}
+    rules = fleet.stack.one("GatewayGroup")["SecurityGroupIngress"]
+    assert {(rule["FromPort"], rule["ToPort"]) for rule in rules} == {(one, one) for one in ports}
+    assert {rule.get("SourceSecurityGroupId") for rule in rules} == {"<LoadBalancerGroup.GroupId>"}
+    out = fleet.stack.properties("AWS::EC2::SecurityGroupEgress")
+    assert {(rule["FromPort"], rule["DestinationSecurityGroupId"]) for rule in out} == {(one, "<GatewayGroup.GroupId>") for one in ports}
+
+
+def metrics_and_the_operators_socket_are_for_the_machine_alone(fleet: Fleet):
+    assert fleet.config["admin"]["metrics"].startswith("127.0.0.1:")
+    assert port(fleet.config["admin"]["metrics"]) not in (fleet.target["Port"], int(fleet.target["HealthCheckPort"]))
+
+
+def credentials_are_for_this_machine_alone(fleet: Fleet):
+    options = fleet.machine["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
+
+
+def the_machine_can_read_what_it_is_called(fleet: Fleet):
+    assert fleet.machine["MetadataOptions"]["InstanceMetadataTags"] == "enabled"
+    tags = {tag["Key"]: tag["Value"] for tag in fleet.group["Tags"] if tag["PropagateAtLaunch"]}
+    assert tags["tollgate:stack"] == "prod"
+
+
+def user_data_is_what_the_machine_takes(fleet: Fleet):
+    for parameters in (ALL, GIVEN, {**GIVEN, "Settings": "files: { redis-password: \"secretsmanager:tollgate/prod/redis-password\" }"}):
+        text = Stack("prod", parameters, fleet.text(STACK)).box()
+        settings = read_settings(text)
+        source = f"{settings.config.scheme}:{settings.config.name}"
+        assert allowed(fleet, "ssm:GetParameter", "parameter" + settings.config.name), source
+
+
+def the_stores_password_is_one_that_the_machine_may_read(fleet: Fleet):
+    name = fleet.stack.one("StorePassword")["Name"]
+    # Secrets Manager adds six characters to the name.
+    assert allowed(fleet, "secretsmanager:GetSecretValue", f"secret:{name}-AbCdEf")
+
+
+def the_machine_lets_go_of_its_own_group(fleet: Fleet):
+    assert allowed(fleet, "autoscaling:CompleteLifecycleAction", "autoScalingGroup:1:autoScalingGroupName/" + fleet.group["AutoScalingGroupName"])
+
+
+def the_gateway_serves_what_was_fetched(fleet: Fleet):
+    run = re.search(r'"TOLLGATE_BOX_RUN", "([^"]+)"', fleet.text(PLACE))[1]
+    assert fleet.unit(BOX, "TOLLGATE_CONFIG") == f"{run}/current/tollgate.yaml"
+    assert fleet.unit(BOX, "ConditionPathExists") == f"{run}/current/tollgate.yaml"
+    assert fleet.listener["tls"]["certificate_directory"] == f"{run}/tls"
+    assert "tollgate-config.service" in fleet.unit(BOX, "After")
+
+
+def a_new_machine_is_given_the_time_to_start(fleet: Fleet):
+    # Calls that fail are tried for 25 s each, then the gateway starts.
+    starts = seconds(fleet.unit(UNIT, "TimeoutStartSec"))
+    assert fleet.group["HealthCheckGracePeriod"] >= starts + 25
+    assert fleet.group["DefaultInstanceWarmup"] <= fleet.group["HealthCheckGracePeriod"]
+
+
+def each_zone_has_a_gateway(fleet: Fleet):
+    zones = len(fleet.group["VPCZoneIdentifier"])
+    assert fleet.stack.attributes("LoadBalancer", "LoadBalancerAttributes")["load_balancing.cross_zone.enabled"] == "false"
+    assert int(fleet.stack.template["Parameters"]["MinGateways"]["MinValue"]) >= zones == 3
+
+
+def a_fleet_of_the_least_size_is_replaced_a_gateway_at_a_time(fleet: Fleet):
+    least = int(fleet.stack.template["Parameters"]["MinGateways"]["MinValue"])
+    for policy in (fleet.group["InstanceMaintenancePolicy"], fleet.stack.resources["Gateways"]["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]):
+        assert policy["MinHealthyPercentage"] == 100
+        assert least * policy["MaxHealthyPercentage"] // 100 == least + 1, policy
+
+
+def the_disk_is_the_images_own(fleet: Fleet):
+    disk, = fleet.machine["BlockDeviceMappings"]
+    image = fleet.text(IMAGE)
+    assert re.search(r'device_name\s*=\s*"([^"]+)"', image)[1] == disk["DeviceName"]
+    assert int(re.search(r"volume_size\s*=\s*(\d+)", image)[1]) <= disk["Ebs"]["VolumeSize"]
+    assert disk["Ebs"]["Encrypted"] is True
+
+
+def every_unit_of_the_image_is_enabled(fleet: Fleet):
+    units = {path.name for path in (ROOTFS / "usr/lib/systemd/system").glob("tollgate-*.*") if path.is_file()}
+    enabled = set(re.findall(r"^enable (\S+)$", fleet.text(PRESET), re.MULTILINE))
+    assert units <= enabled, units - enabled
+
+
+INVARIANTS = [value for value in list(globals().values())
+              if callable(value) and getattr(value, "__annotations__", {}).keys() == {"fleet"}]
+
+# Invariant, file, what is there, what somebody writes.
+BREAKS = [
+    (a_health_check_is_over_before_the_next, STACK, "HealthCheckTimeoutSeconds: 5", "HealthCheckTimeoutSeconds: 10"),
+    (connections_are_taken_until_the_load_balancer_sees_that_readiness_fails, STACK, "HealthCheckIntervalSeconds: 10", "HealthCheckIntervalSeconds: 100"),
+    (connections_are_taken_until_the_load_balancer_sees_that_readiness_fails, LIFECYCLE, "ACCEPT_SECONDS=180", "ACCEPT_SECONDS=20"),
+    (a_deregistered_target_is_not_forgotten_before_it_left, CONFIG, "max_drain_streams: 10m", "max_drain_streams: 30m"),
+    (a_deregistered_target_is_not_forgotten_before_it_left, STACK, 'timeout_seconds, Value: "900"', 'timeout_seconds, Value: "300"'),
+    (an_unhealthy_target_keeps_its_connections_until_it_left, STACK, 'interval_seconds, Value: "900"', 'interval_seconds, Value: "0"'),
+    (the_load_balancer_cuts_nobody, STACK, 'unhealthy.connection_termination.enabled, Value: "false"', 'unhealthy.connection_termination.enabled, Value: "true"'),
+    (the_load_balancer_cuts_nobody, STACK, 'delay.connection_termination.enabled, Value: "false"', 'delay.connection_termination.enabled, Value: "true"'),
+    (the_drain_is_given_the_time_that_it_may_take, LIFECYCLE, "DRAIN_SECONDS=1100", "DRAIN_SECONDS=700"),
+    (the_hook_holds_the_machine_for_longer, STACK, "HeartbeatTimeout: 1200", "HeartbeatTimeout: 1100"),
+    (systemd_waits_for_longer, UNIT, "TimeoutStopSec=1830s", "TimeoutStopSec=90s"),
+    (the_hook_is_the_one_that_the_machine_completes, STACK, "LifecycleHookName: tollgate-drain", "LifecycleHookName: drain"),
+    (gateways_end_idle_connections_before_the_load_balancer_forgets_them, CONFIG, "idle: 330s", "idle: 6m"),
+    (the_listener_expects_the_header_that_the_load_balancer_sends, STACK, 'proxy_protocol_v2.enabled, Value: "true"', 'proxy_protocol_v2.enabled, Value: "false"'),
+    (the_listener_expects_the_header_that_the_load_balancer_sends, CONFIG, "mode: required", "mode: optional"),
+    (tls_ends_at_the_gateway, STACK, "Protocol: TCP\n      Port: 443", "Protocol: TLS\n      Port: 443"),
+    (health_checks_ask_readiness, CONFIG, "0.0.0.0:8081", "0.0.0.0:8082"),
+    (health_checks_ask_readiness, STACK, "HealthCheckPath: /readyz", "HealthCheckPath: /healthz"),
+    (only_the_load_balancer_reaches_gateways, STACK, "SourceSecurityGroupId: !GetAtt LoadBalancerGroup.GroupId\n          Description: Requests",
+     "CidrIp: 10.0.0.0/8\n          Description: Requests"),
+    (only_the_load_balancer_reaches_gateways, STACK, "FromPort: 8081\n      ToPort: 8081", "FromPort: 8080\n      ToPort: 8080"),
+    (metrics_and_the_operators_socket_are_for_the_machine_alone, CONFIG, "127.0.0.1:9901", "0.0.0.0:9901"),
+    (credentials_are_for_this_machine_alone, STACK, "HttpPutResponseHopLimit: 1", "HttpPutResponseHopLimit: 2"),
+    (the_machine_can_read_what_it_is_called, STACK, "InstanceMetadataTags: enabled", "InstanceMetadataTags: disabled"),
+    (the_machine_can_read_what_it_is_called, STACK, '- { Key: "tollgate:stack", Value: !Ref AWS::StackName, PropagateAtLaunch: true }', ""),
+    (user_data_is_what_the_machine_takes, STACK, "config: ssm:/tollgate/${AWS::StackName}/config", "config: ssm:/gateway/${AWS::StackName}/config"),
+    (user_data_is_what_the_machine_takes, STACK, "config: ssm:/", "configuration: ssm:/"),
+    (the_stores_password_is_one_that_the_machine_may_read, STACK, 'Name: !Sub "tollgate/${AWS::StackName}/redis-password"', 'Name: !Sub "${AWS::StackName}/redis-password"'),
+    (the_machine_lets_go_of_its_own_group, STACK, 'AutoScalingGroupName: !Sub "tollgate-${AWS::StackName}"', 'AutoScalingGroupName: !Sub "${AWS::StackName}-gateways"'),
+    (the_gateway_serves_what_was_fetched, CONFIG, "/run/tollgate-box/tls", "/etc/tollgate/tls"),
+    (the_gateway_serves_what_was_fetched, BOX, "TOLLGATE_CONFIG=/run/tollgate-box/current", "TOLLGATE_CONFIG=/etc/tollgate"),
+    (a_new_machine_is_given_the_time_to_start, STACK, "HealthCheckGracePeriod: 120", "HealthCheckGracePeriod: 60"),
+    (each_zone_has_a_gateway, STACK, "MinValue: 3\n    Description: At least", "MinValue: 1\n    Description: At least"),
+    (a_fleet_of_the_least_size_is_replaced_a_gateway_at_a_time, STACK, "MinHealthyPercentage: 100, MaxHealthyPercentage: 134", "MinHealthyPercentage: 100, MaxHealthyPercentage: 110"),
+    (the_disk_is_the_images_own, STACK, "DeviceName: /dev/xvda", "DeviceName: /dev/sda1"),
+    (every_unit_of_the_image_is_enabled, PRESET, "enable tollgate-lifecycle.service\n", ""),
+]
+
+
+class Invariants(unittest.TestCase):
+    def test_each_holds(self):
+        fleet = Fleet()
+        for invariant in INVARIANTS:
+            with self.subTest(invariant.__name__):
+                invariant(fleet)
+
+    def test_each_is_found_to_be_broken(self):
+        for invariant, path, there, written in BREAKS:
+            with self.subTest(invariant.__name__, path=path, written=written):
+                text = (ROOT / path).read_text()
+                self.assertIn(there, text)
+                with self.assertRaises((AssertionError, ValueError, KeyError, SystemError)):
+                    invariant(Fleet({path: text.replace(there, written, 1)}))
+        self.assertEqual({invariant for invariant, *_ in BREAKS}, set(INVARIANTS))
+
+    def test_the_configuration_serves_as_it_stands(self):
+        text = (ROOT / CONFIG).read_text()
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(f"{folder}/tls")
+            make_certificate(Path(folder) / "tls")
+            for there, here in (("/run/tollgate-box/tls", f"{folder}/tls"), ("0.0.0.0:8443", "@public@"), ("0.0.0.0:8081", "@readiness@"),
+                                ("127.0.0.1:9901", "@metrics@"), ("/run/tollgate/admin.sock", "@folder@/admin.sock"),
+                                ("/var/log/tollgate/", "@folder@/"), ("zone: imds", "zone: use1-az1")):
+                self.assertIn(there, text)
+                text = text.replace(there, here)
+            with Gateway(text, ("public", "readiness", "metrics")) as gateway:
+                self.assertEqual(gateway.get("metrics", "/metrics")[0], 200)
+                checked = gateway.command("check", "--strict", str(gateway.folder / "tollgate.yaml"))
+                self.assertEqual(checked.returncode, 0, checked.stdout)
+                # What a health check of the load balancer sees of a gateway that leaves.
+                self.assertEqual(gateway.get("readiness", "/readyz")[0], 200)
+                gateway.command("drain", "--fail-readiness", "--accept-for", "60", "--no-wait")
+                eventually(lambda: gateway.get("readiness", "/readyz")[0] == 503, "readiness fails")
+
+
+def make_certificate(folder: Path) -> None:
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "public.key", "-out", folder / "public.pem"], stderr=subprocess.DEVNULL, check=True)
+
+
+def read_settings(text: str):
+    """By the machine's own reader."""
+    sys.path.insert(0, str(ROOTFS / "usr/lib/tollgate"))
+    try:
+        from box import failure, place, settings
+    finally:
+        sys.path.pop(0)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, mock.patch.object(place, "SETTINGS", Path(file.name)):
+        file.write(text)
+        file.flush()
+        try:
+            return settings.read()
+        except failure.Mistake as why:
+            raise ValueError(str(why)) from None
+
+
+def allowed(fleet: Fleet, action: str, resource: str) -> bool:
+    """Whether the role may do it to what `resource` ends the ARN of."""
+    for statement in fleet.stack.statements():
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for pattern in resources if action in statement["Action"] else []:
+            words = ".*".join(re.escape(word) for word in pattern.split("*"))
+            if re.fullmatch(words, f"arn:aws:{action.partition(':')[0]}:us-east-1:111122223333:{resource}"):
+                return True
+    return False
+
+
+def port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def seconds(text: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(s|m|h|)", text).groups()
+    return int(number) * {"s": 1, "": 1, "m": 60, "h": 3600}[unit]
+
+
+if __name__ == "__main__":
+    unittest.main()
