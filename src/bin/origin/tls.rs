@@ -73,6 +73,7 @@ impl Terms {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).map_err(io::Error::other)?;
         builder.set_options(SslOptions::NO_TICKET);
         if self.old {
+            builder.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
             builder.set_min_proto_version(Some(SslVersion::TLS1)).map_err(io::Error::other)?;
             builder.set_max_proto_version(Some(SslVersion::TLS1_1)).map_err(io::Error::other)?;
             builder.set_cipher_list("ECDHE-RSA-AES128-SHA").map_err(io::Error::other)?;
