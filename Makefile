@@ -9,6 +9,8 @@
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
 
+OIDC := tests/it/identity_provider/oidc
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
 
@@ -21,7 +23,7 @@ build: packages ## the gateway and the demo's origin, fast to build
 run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 	@conf/demo.sh
 
-test: packages ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, Chromium shows the page
+test: packages $(OIDC)/node_modules ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, an OpenID provider from npm makes some, Chromium shows the page
 	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose chromium chromium-driver
 	$(CARGO) test --locked
 	$(MAKE) --no-print-directory test-stack test-machine
@@ -48,6 +50,12 @@ test-machine: build target/box/ready ## what a machine of the fleet fetches: con
 # Needs root and 2 GB under target/; the base is made once, in 2 minutes or more.
 test-image: build target/box/ready ## `packer build` of the image, whole, and its first boot with AWS beside it; minutes; FLAGS=--only=first_boot
 	target/box/bin/python -B tests/image/image.py $(FLAGS)
+
+# A real OpenID Connect provider. npm is Debian's own package, or comes with Node's.
+$(OIDC)/node_modules: $(OIDC)/package-lock.json
+	@command -v npm >/dev/null || .ci/packages npm
+	npm ci --prefix $(OIDC) --silent --no-audit --no-fund
+	@touch $@
 
 # Needs root and some 300 MB under target/, for the image; each scenario has a machine
 # and a network of its own. Exits 77 where none can be had. The binaries are those of

@@ -34,6 +34,7 @@
 //!   gate                     the first look at a request, pure and fuzzed
 //!   route  upstream          the subjects
 //!   limit  tls  identity  jwt
+//!   outward                  what the gateway's own errands need: TLS, a document
 //!   telemetry                metrics, access log, process log, ids
 //!   config                   what operators write
 //! ```
@@ -86,6 +87,21 @@
 //! What is known of keys is in [`jwt::JwtLive`], which outlives snapshots, so that a
 //! reload starts no wait again and a key whose file is gone stays published.
 //!
+//! # Who asks
+//!
+//! [`jwt::trust`] verifies the tokens of identity providers, with keys that it fetches on a
+//! thread of its own: a request waits for none, but one whose key nobody knows yet. Keys
+//! and what was verified with them are in [`jwt::trust::TrustLive`], which outlives
+//! snapshots.
+//!
+//! # Who gets in
+//!
+//! [`gateway::decide`] asks those who vouch for a route's requests
+//! ([`identity::Requirement`]): [`jwt::trust`] for tokens, [`identity::ApiKeys`],
+//! [`identity::CertificateConsumers`]. Only where a token's key is not there yet does a
+//! request wait, once, and is decided anew. What is known of who asks is a
+//! [`identity::Consumer`]; routes, limits and signers ask it for a name, scopes, claims.
+//!
 //! # How fast, and how much at once
 //!
 //! [`limit`] decides by a key's hash alone; [`gateway::limits`] takes the key from the
@@ -107,7 +123,7 @@
 //! |---|---|---|
 //! | `new_ctx` | pin the snapshot, note the instant | |
 //! | `early_request_filter` | the gate; request id and trace; who asks | |
-//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who may use it; limits; body cap; first pick | 400 403 404 405 413 414 421 429 431 503 |
+//! | `request_filter` | refusal of the gate; server name's policy; VPC endpoint; route; who vouches; who may use it; limits; body cap; first pick | 400 401 403 404 405 413 414 421 429 431 503 |
 //! | `upstream_peer` | the endpoint of this attempt, every timeout set | 503 504 |
 //! | `upstream_request_filter` | rewrite, the route's header edits, then what only the gateway sets | 400 |
 //! | `request_body_filter` | the body cap | 413 |
@@ -127,6 +143,7 @@ pub mod jwt;
 pub mod lifecycle;
 pub mod limit;
 pub mod live;
+pub mod outward;
 pub mod route;
 pub mod server;
 pub mod snapshot;

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, location::LocationSpec, upstream::UpstreamSpec},
-    jwt::{self, JwtLive, Now},
+    jwt::{
+        self, JwtLive, Now,
+        trust::{self, TrustLive},
+    },
     limit::LimitLive,
     upstream::{Found, Place, Resolved, UpstreamLive},
 };
@@ -27,6 +30,8 @@ pub struct Remembered {
     drained_zones: Vec<String>,
     /// What is known of the keys of signers.
     keys: jwt::Remembered,
+    /// The key sets of identity providers.
+    key_sets: trust::Remembered,
 }
 
 /// The experience of this process, shared by every snapshot.
@@ -42,6 +47,8 @@ pub struct LiveState {
     pub limits: LimitLive,
     /// What is known of the keys of signers.
     pub jwt: JwtLive,
+    /// Keys of identity providers, and tokens that were verified.
+    pub trust: TrustLive,
 }
 
 impl Default for LiveState {
@@ -53,6 +60,7 @@ impl Default for LiveState {
             found: Arc::default(),
             limits: LimitLive::new(Instant::now()),
             jwt: JwtLive::default(),
+            trust: TrustLive::default(),
         }
     }
 }
@@ -120,6 +128,7 @@ impl LiveState {
         Remembered {
             drained_zones: locked(&self.drained).iter().map(ToString::to_string).collect(),
             keys: self.jwt.remember(Now::read()),
+            key_sets: self.trust.remember(Instant::now()),
         }
     }
 
@@ -127,6 +136,7 @@ impl LiveState {
     pub fn recall(&self, told: Remembered) {
         locked(&self.drained).extend(told.drained_zones.iter().map(|zone| Arc::from(zone.as_str())));
         self.jwt.recall(told.keys, Now::read());
+        self.trust.recall(told.key_sets);
     }
 
     /// Forgets what nobody holds. Called after a snapshot was swapped.
@@ -137,6 +147,7 @@ impl LiveState {
         });
         self.limits.sweep();
         self.jwt.sweep();
+        self.trust.sweep();
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     admin::{self, Board, MetricsPage, Operator, Readiness},
     config::{self, Config, Problems},
     edge::{Drain, SkipsProxyHeader},
+    jwt::trust::KeyFetcher,
     lifecycle::{
         self, AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover,
         Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
@@ -176,9 +177,10 @@ impl Parts {
         let health = Arc::new(HealthChecks::start(metrics.clone()).map_err(StartError::Thread)?);
         let limits = &live.limits;
         let store = Store::start(limits.fleet.clone(), limits.clock, &metrics).map_err(StartError::Thread)?;
+        let key_sets = Arc::new(KeyFetcher::start(&metrics).map_err(StartError::Thread)?);
         let (discovery, store) = (Arc::new(discovery), Arc::new(store));
         let spans = Arc::new(SpanExporter::new(metrics.clone()));
-        let followers = Followers { health, discovery, store, spans, systemd: Arc::new(systemd) };
+        let followers = Followers { health, discovery, key_sets, store, spans, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
         Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
     }
@@ -190,6 +192,9 @@ impl Parts {
         self.followers.health.prove(&now.upstreams);
         self.followers.health.follow(&now.upstreams);
         self.followers.discovery.follow(now.config());
+        let key_sources = now.authentication.key_sources();
+        self.followers.key_sets.learn(key_sources.iter().map(|(_, source)| source));
+        self.followers.key_sets.follow(key_sources);
         self.followers.store.follow(now.store.clone(), now.rate_limits.leases());
         self.followers.spans.follow(now.tracing.as_ref().map(|tracing| tracing.settings.clone()));
     }

@@ -4,6 +4,7 @@
 //! files (certificates, keys) and no socket. A request pins one snapshot from
 //! its first byte to its log line.
 
+mod authentication;
 mod connections;
 mod parts;
 mod series;
@@ -11,12 +12,18 @@ mod signing;
 mod store;
 mod succession;
 mod tracing;
+mod trust;
 mod what_if;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use arc_swap::ArcSwap;
-use parts::{Parts, everything_wrong, proxy_protocol};
+pub use authentication::{ApiKeyMethod, Authentication, Authenticator, AuthenticatorKind};
+use parts::{Parts, UpstreamTerms, everything_wrong, proxy_protocol};
 use series::{LimitSeriesTable, SeriesTable, TenantSeriesTable};
 pub use signing::Signing;
 pub use succession::{Renewal, TlsFiles};
@@ -39,7 +46,7 @@ use crate::{
         },
     },
     tls::{CertificateFacts, TlsTable},
-    upstream::{Place, Upstream, peer::PeerTls},
+    upstream::{Place, Upstream},
 };
 
 /// Everything that rules a request.
@@ -64,7 +71,7 @@ pub struct Snapshot {
     /// Groups of endpoints, by [`UpstreamIndex`].
     pub upstreams: Vec<Arc<Upstream>>,
     /// TLS towards each of them.
-    upstream_tls: Vec<Option<PeerTls>>,
+    upstream_tls: Vec<Option<UpstreamTerms>>,
     tls: Vec<Option<Arc<TlsTable>>>,
     /// What the files behind both were when they were read.
     tls_files: Arc<TlsFiles>,
@@ -79,6 +86,8 @@ pub struct Snapshot {
     gateways: Option<u32>,
     /// How fast each key may go, and how much of it at once.
     pub rate_limits: Arc<Limits>,
+    /// Who can vouch for requests, and who has to.
+    pub authentication: Arc<Authentication>,
     /// Who signs for requests, and which fields are theirs.
     pub signing: Arc<Signing>,
     /// Where leased limits settle up.
@@ -121,7 +130,7 @@ impl Snapshot {
         let mut problems = loaded.warnings.clone();
         // Before they are read: what changes meanwhile is seen as a change.
         let tls_files = Arc::new(TlsFiles::look(config));
-        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers } =
+        let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators } =
             Parts::build(config, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
@@ -147,6 +156,7 @@ impl Snapshot {
             tracing: tracing::build(config, &place),
             place,
             hops: TrustedHops::new(&config.forwarded),
+            authentication: Arc::new(Authentication::new(config, authenticators, metrics)),
             signing: Arc::new(Signing::new(signers, metrics)),
             limits: connections::limits(config),
             proxy_protocol: config.listeners.iter().map(|l| proxy_protocol(&l.spec)).collect(),
@@ -201,6 +211,26 @@ impl Snapshot {
         })
     }
 
+    /// Every list of revoked certificates with its listener's name, its file, and when it
+    /// has to be renewed.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = (&str, &Path, SystemTime)> {
+        let tables = self.config().listeners.iter().zip(&self.tls);
+        tables.flat_map(|(listener, table)| {
+            let lists = table.iter().flat_map(|table| table.revocation_lists());
+            lists.map(|(file, at)| (listener.spec.name.as_str(), file, at))
+        })
+    }
+
+    /// Every certificate that the gateway shows to an upstream, with that one's name, its
+    /// file, and until when it is valid.
+    pub fn upstream_certificates(&self) -> impl Iterator<Item = (&str, &Path, SystemTime)> {
+        let each = self.upstreams.iter().zip(&self.upstream_tls);
+        each.filter_map(|(upstream, terms)| {
+            let (file, at) = terms.as_ref()?.shown.as_ref()?;
+            Some((&*upstream.name, &**file, *at))
+        })
+    }
+
     /// What the files of TLS were when they were read.
     pub fn tls_files(&self) -> &TlsFiles {
         &self.tls_files
@@ -210,7 +240,7 @@ impl Snapshot {
     /// authorities or the gateway's own certificate are others.
     pub fn upstream_identities(&self) -> impl Iterator<Item = (&str, u64)> {
         let each = self.upstreams.iter().zip(&self.upstream_tls);
-        each.filter_map(|(upstream, tls)| Some((&*upstream.name, tls.as_ref()?.identity)))
+        each.filter_map(|(upstream, tls)| Some((&*upstream.name, tls.as_ref()?.peer.identity)))
     }
 
     /// The listener's name in the configuration.
@@ -255,6 +285,7 @@ impl Snapshot {
         self.series.retain(self.config(), metrics);
         self.tenant_series.retain(self.config(), metrics);
         metrics.retain_limits(&self.rate_limits.iter().map(|limit| &*limit.name).collect());
+        metrics.retain_authenticators(&self.authentication.iter().map(|one| &*one.name).collect());
         metrics.retain_signers(&self.signing.signers.iter().map(|signer| &*signer.name).collect());
         let zones = |u: &'_ Arc<Upstream>| -> Vec<_> {
             u.zones().iter().map(|zone| (u.name.clone(), zone.clone())).collect()
@@ -262,12 +293,15 @@ impl Snapshot {
         let zones: Vec<_> = self.upstreams.iter().flat_map(zones).collect();
         metrics
             .retain_zones(&zones.iter().map(|(upstream, zone)| (&**upstream, &**zone)).collect::<Vec<_>>());
-        let shown = self.certificates().map(|(listener, facts)| CertificateExpiry {
-            listener: listener.to_owned(),
-            certificate: facts.file.display().to_string(),
-            at: facts.not_after,
-        });
-        metrics.certificates(shown.collect());
+        let expiry = |(of, file, at): (&str, &Path, SystemTime)| CertificateExpiry {
+            of: of.to_owned(),
+            file: file.display().to_string(),
+            at,
+        };
+        let certificates = self.certificates().map(|(of, facts)| (of, &*facts.file, facts.not_after));
+        let certificates = certificates.map(expiry).collect();
+        let upstreams = self.upstream_certificates().map(expiry).collect();
+        metrics.certificates([certificates, upstreams, self.revocation_lists().map(expiry).collect()]);
     }
 }
 

@@ -10,6 +10,7 @@ use std::{fs, path::Path, process::Command};
 const FLOORS: &[&[&str]] = &[
     &["config"],
     &["telemetry"],
+    &["outward"],
     &["route", "upstream", "limit", "tls", "identity", "jwt"],
     &["gate"],
     &["edge"],

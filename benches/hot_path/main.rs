@@ -11,10 +11,12 @@
 // A benchmark that is set up wrongly has to stop at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod authentication;
 mod connection;
 mod jwt;
 mod limit;
 mod request;
+mod trust;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
     connection::measure(&mut criterion);
     limit::measure(&mut criterion);
     jwt::measure(&mut criterion);
+    authentication::measure(&mut criterion);
+    trust::measure(&mut criterion);
     criterion.final_summary();
     ExitCode::SUCCESS
 }
@@ -70,6 +74,8 @@ fn promises() -> bool {
         && connection::promises()
         && limit::promises()
         && jwt::promises()
+        && authentication::promises()
+        && trust::promises()
 }
 
 fn promise(what: &str, allocations: u64) -> bool {
@@ -151,6 +157,8 @@ impl Routes {
             client: IpAddr::from([192, 0, 2, 1]),
             vpc_endpoint: None,
             tenant: None,
+            consumer: None,
+            whoever: false,
         };
         self.router.find(&facts).map(|found| found.route.index)
     }
@@ -304,6 +312,8 @@ fn choose(router: &Router, headers: &HeaderMap) -> Option<UpstreamIndex> {
         client,
         vpc_endpoint: None,
         tenant: None,
+        consumer: None,
+        whoever: false,
     };
     match &router.find(&facts)?.route.action {
         Action::Forward(split) => Some(split.choose(&facts, 7)),

@@ -3,8 +3,9 @@
 //! `reload` and `zones` have. The socket's mode is the only key to it.
 
 use std::{
+    path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -16,7 +17,9 @@ use super::{
     board::Board,
     explain,
     fleet::{self, FleetStatus},
-    key_set, keys,
+    key_set,
+    key_sets::{self, KeySetStatus},
+    keys,
     pages::text,
     traffic::Traffic,
     upstreams::{self, UpstreamStatus},
@@ -89,10 +92,16 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// When its certificates end.
     pub certificates: Vec<CertificateStatus>,
+    /// When those end that it shows to upstreams.
+    pub upstream_certificates: Vec<UpstreamCertificateStatus>,
+    /// When lists of revoked client certificates have to be renewed.
+    pub revocation_lists: Vec<RevocationListStatus>,
     /// Files of certificates that changed and do not fit: what was there goes on.
     pub certificates_not_taken: Vec<MisfitStatus>,
     /// How many routes there are.
     pub routes: usize,
+    /// The keys of identity providers, by who verifies with them.
+    pub key_sets: Vec<KeySetStatus>,
     /// Whom it counts limits together with; none where nothing is.
     pub fleet: Option<FleetStatus>,
     /// What requests came to since the process began.
@@ -115,6 +124,24 @@ pub struct CertificateStatus {
     pub listener: String,
     pub name: String,
     pub expires_in_days: i64,
+}
+
+/// A certificate that is shown to an upstream.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct UpstreamCertificateStatus {
+    pub upstream: String,
+    pub name: String,
+    pub expires_in_seconds: i64,
+}
+
+/// A list of revoked client certificates.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct RevocationListStatus {
+    pub listener: String,
+    pub name: String,
+    pub renewal_in_seconds: i64,
 }
 
 /// What `tollgate drain` is told.
@@ -205,8 +232,11 @@ impl Operator {
             drained_zones: now.place().drained.iter().map(ToString::to_string).collect(),
             zone: now.place().zone.as_deref().map(str::to_owned),
             certificates: certificates(&now),
+            upstream_certificates: upstream_certificates(&now),
+            revocation_lists: revocation_lists(&now),
             certificates_not_taken: self.reloader.misfits(Instant::now()),
             routes: config.routes.len(),
+            key_sets: key_sets::status(&now, Instant::now()),
             fleet: fleet::status(&now, &self.store, Instant::now()),
             traffic: Traffic::of(&self.metrics, &now),
         }
@@ -229,7 +259,7 @@ fn drain_request(query: &str) -> Option<DrainRequest> {
 }
 
 pub(super) fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
-    let today = std::time::SystemTime::now();
+    let today = SystemTime::now();
     let status = |(listener, facts): (&str, &crate::tls::CertificateFacts)| CertificateStatus {
         listener: listener.to_owned(),
         name: facts.file.display().to_string(),
@@ -238,8 +268,33 @@ pub(super) fn certificates(now: &Snapshot) -> Vec<CertificateStatus> {
     now.certificates().map(status).collect()
 }
 
-fn days_between(from: std::time::SystemTime, to: std::time::SystemTime) -> i64 {
-    let days = |span: std::time::Duration| i64::try_from(span.as_secs() / 86_400).unwrap_or(i64::MAX);
+fn upstream_certificates(now: &Snapshot) -> Vec<UpstreamCertificateStatus> {
+    let today = SystemTime::now();
+    let status = |(upstream, file, at): (&str, &Path, SystemTime)| UpstreamCertificateStatus {
+        upstream: upstream.to_owned(),
+        name: file.display().to_string(),
+        expires_in_seconds: seconds_between(today, at),
+    };
+    now.upstream_certificates().map(status).collect()
+}
+
+fn revocation_lists(now: &Snapshot) -> Vec<RevocationListStatus> {
+    let today = SystemTime::now();
+    let status = |(listener, file, at): (&str, &Path, SystemTime)| RevocationListStatus {
+        listener: listener.to_owned(),
+        name: file.display().to_string(),
+        renewal_in_seconds: seconds_between(today, at),
+    };
+    now.revocation_lists().map(status).collect()
+}
+
+fn seconds_between(from: SystemTime, to: SystemTime) -> i64 {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    to.duration_since(from).map_or_else(|past| -seconds(past.duration()), seconds)
+}
+
+fn days_between(from: SystemTime, to: SystemTime) -> i64 {
+    let days = |span: Duration| i64::try_from(span.as_secs() / 86_400).unwrap_or(i64::MAX);
     to.duration_since(from).map_or_else(|past| -days(past.duration()), days)
 }
 

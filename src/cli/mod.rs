@@ -4,6 +4,7 @@
 //! (nothing listens at the socket, a reload is under way or waits to be confirmed,
 //! nothing is there to confirm or to go back to), 78 the configuration cannot be used.
 
+mod apikey;
 mod changes;
 mod check;
 mod client;
@@ -111,6 +112,9 @@ enum Verb {
     Limits(limits::Limits),
     /// Make, list and export the keys of signers, and see what they do.
     Keys(keys::Keys),
+    /// Make API keys, and the lines that files of keys hold of them.
+    #[command(name = "apikey")]
+    ApiKey(apikey::ApiKey),
     /// Look at a token as a careful upstream would.
     Jwt(jwt::Jwt),
     /// Find out whether an upstream really verifies the tokens that it gets.
@@ -168,6 +172,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(explain) => explain.run(),
         Verb::Limits(limits) => limits.run(),
         Verb::Keys(keys) => keys.run(),
+        Verb::ApiKey(apikey) => apikey.run(),
         Verb::Jwt(jwt) => jwt.run(),
         Verb::Prove(prove) => prove.run(),
         Verb::Schema => schema(),

@@ -138,11 +138,55 @@ fn table(status: &Value) -> String {
             text(&certificate, "expires_in_days")
         ));
     }
+    out.push_str(&ends(status, "upstream_certificates", "UPSTREAM", "expires_in_seconds"));
+    out.push_str(&ends(status, "revocation_lists", "LISTENER", "renewal_in_seconds"));
     for misfit in list(status, "certificates_not_taken") {
         let (problem, seconds) = (text(&misfit, "problem"), text(&misfit, "for_seconds"));
         out.push_str(&format!("NOT TAKEN for {seconds} s: {problem}\n"));
     }
+    list(status, "key_sets").iter().for_each(|set| out.push_str(&key_set_line(set)));
     out
+}
+
+/// As `KEY SET idp  2 keys  stale  age 40 s  last error timeout  https://login.test/jwks`.
+fn key_set_line(set: &Value) -> String {
+    let age = set.get("age_seconds").and_then(Value::as_u64);
+    let age = age.map(|age| format!("  age {age} s")).unwrap_or_default();
+    let error = set.get("last_error").and_then(Value::as_str);
+    let error = error.map(|error| format!("  last error {error}")).unwrap_or_default();
+    let (name, keys, state) = (text(set, "authenticator"), text(set, "keys"), text(set, "state"));
+    format!("KEY SET {name}  {keys} keys  {state}{age}{error}  {}\n", text(set, "from"))
+}
+
+/// What ends within hours, as a mesh's certificates do.
+fn ends(status: &Value, key: &str, of: &str, seconds: &str) -> String {
+    let rows = list(status, key);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let what = if seconds == "renewal_in_seconds" {
+        ("REVOKED CERTIFICATES", "DUE IN")
+    } else {
+        ("SHOWS", "EXPIRES IN")
+    };
+    let mut out = format!("\n{of:<24} {:<38} {}\n", what.0, what.1);
+    for row in rows {
+        let left = row.get(seconds).and_then(Value::as_i64).unwrap_or_default();
+        let name = text(&row, &of.to_ascii_lowercase());
+        out.push_str(&format!("{name:<24} {:<38} {}\n", text(&row, "name"), left_of(left)));
+    }
+    out
+}
+
+/// As `3 days`, `5 h`, `40 s`, or `over`.
+fn left_of(seconds: i64) -> String {
+    match seconds {
+        ..=0 => "over".to_owned(),
+        1..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// As `fleet  3 gateways` and `store  redis.internal:6379  up 12 s  exchange 0.4 ms`.

@@ -43,6 +43,8 @@ pub enum HashKeySpec {
     ClientAddress,
     /// The tenant.
     Tenant,
+    /// Who was authenticated.
+    Consumer,
 }
 
 fn max_load() -> Percent {

@@ -12,16 +12,18 @@ use super::{
     types::{Address, Name},
 };
 
-/// Tells of listeners, tenants, signers, limits, upstreams and routes with a name that another
+/// Tells of listeners, tenants, authentication, signers, limits, upstreams and routes with a name that another
 /// has, in whichever file.
 pub(super) fn names(config: &Config, texts: &[Text], problems: &mut Problems) {
     let listeners = twice(config.listeners.iter().map(|l| (&l.spec.name, &l.source)), "a listener");
     let tenants = twice(config.tenants.iter().map(|t| (&t.spec.name, &t.source)), "a tenant");
+    let authentication =
+        twice(config.authentication.iter().map(|a| (&a.spec.name, &a.source)), "an authentication");
     let signers = twice(config.signers.iter().map(|s| (&s.spec.name, &s.source)), "a signer");
     let limits = twice(config.limits.iter().map(|l| (&l.spec.name, &l.source)), "a limit");
     let upstreams = twice(config.upstreams.iter().map(|u| (&u.spec.name, &u.source)), "an upstream");
     let routes = twice(config.routes.iter().map(|r| (&r.spec.name, &r.source)), "a route");
-    let clashes = [listeners, tenants, signers, limits, upstreams, routes].concat();
+    let clashes = [listeners, tenants, authentication, signers, limits, upstreams, routes].concat();
 
     let lines = Lines::find(texts, clashes.iter().map(|clash| clash.first));
     for Clash { kind, name, first, second } in clashes {

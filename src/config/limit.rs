@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     server::networks,
-    types::{ByteSize, FieldName, MethodName, Name, Rate},
+    types::{ByteSize, ClaimName, FieldName, MethodName, Name, Rate},
 };
 
 /// A limit. Exactly one of `rate` and `concurrency` says which kind.
@@ -77,8 +77,10 @@ pub enum KeyPartSpec {
     ClientAddress,
     /// The tenant.
     Tenant,
-    /// Who was authenticated.
+    /// Who was authenticated, and by what.
     Consumer,
+    /// What this claim of the caller's token says.
+    Claim(ClaimName),
     /// The value of this header field.
     Header(FieldName),
     /// The value of this cookie.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     server::networks,
-    types::{Address, ByteSize, HostPattern, Name, Span},
+    types::{Address, ByteSize, HostPattern, Name, SanPattern, Span},
 };
 
 /// An address that accepts connections, cleartext or TLS.
@@ -108,14 +108,40 @@ pub struct ClientAuthSpec {
     pub hosts: Vec<HostPattern>,
     /// Whether a client without a certificate is served.
     pub mode: ClientAuthMode,
-    /// The authorities whose clients are accepted, PEM.
-    pub ca: PathBuf,
+    /// The authorities whose clients are accepted, PEM. A certificate that restricts
+    /// what it is for (extended key usage) has to be for clients.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Lists of revoked certificates (CRL), PEM or DER, each signed by one of `ca`.
+    /// Watched as certificates are. A certificate is looked up in the lists of who
+    /// issued it; once there is any list, whoever issued a client's has to have one.
+    #[serde(default)]
+    pub crl: Vec<PathBuf>,
+    /// What to do when a list is past the time of its next update.
+    #[serde(default)]
+    pub expired_crl: ExpiredCrl,
+    /// Which of the certificates that `ca` signed; without it all of them.
+    #[serde(default)]
+    pub names: Vec<SanPattern>,
+}
+
+/// What a list of revoked certificates is worth that should have been renewed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiredCrl {
+    /// Nothing: no certificate of its issuer is accepted.
+    #[default]
+    Refuse,
+    /// As much as before: who stands in it is refused.
+    Accept,
 }
 
 /// Whether a client has to show a certificate.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthMode {
+    /// None is asked for: the way out of an entry for more hosts.
+    Off,
     /// A certificate is asked for; none is fine, a bad one ends the handshake.
     Optional,
     /// No handshake without a good certificate.

@@ -80,6 +80,7 @@ pub(super) fn build(
         refers::limits(config, &mut problems);
         shares::check(config, &mut problems);
         refers::signers(config, &mut problems);
+        refers::authentication(config, &mut problems);
         warn(config, &mut problems);
     }
 
@@ -118,6 +119,7 @@ fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Pro
         }
     }
     let mut config: Config = config?;
+    config.authentication.extend(shared.authentication);
     config.limits.extend(shared.limits);
     config.upstreams.extend(shared.upstreams);
     config.routes.extend(shared.routes);

@@ -10,11 +10,16 @@
 //! `fault`, `rules`, `clashes`, `refers` and `shares` look at what types cannot say, and `load`
 //! puts lines to everything that was found (`positions`).
 
+pub mod api_keys;
+pub mod authentication;
 pub mod balance;
+pub mod client_certificate;
+pub mod cors;
 pub mod discovery;
 pub mod failover;
 pub mod fleet;
 pub mod health_check;
+pub mod issuer;
 pub mod limit;
 pub mod listener;
 pub mod location;
@@ -34,6 +39,7 @@ mod draft;
 mod endpoints_file;
 mod fault;
 mod files;
+mod keys_file;
 mod load;
 mod positions;
 mod print;
@@ -53,6 +59,7 @@ mod usual;
 mod golden;
 
 pub use endpoints_file::{Unusable, read as read_endpoints_file};
+pub use keys_file::read as read_keys_file;
 pub use load::{Broken, Loaded, load, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
@@ -63,6 +70,7 @@ pub use unknown::Unknown;
 
 use std::path::PathBuf;
 
+use authentication::AuthenticationSpec;
 use discovery::DiscoverySpec;
 use fleet::FleetSpec;
 use limit::LimitSpec;
@@ -110,6 +118,8 @@ pub struct Config {
     pub tenants: Vec<Sourced<TenantSpec>>,
     /// What holds for everyone who comes through a VPC endpoint.
     pub privatelink: PrivateLinkSpec,
+    /// How callers prove who they are, of the main file and of every fragment.
+    pub authentication: Vec<Sourced<AuthenticationSpec>>,
     /// Who vouches for requests towards upstreams.
     pub signers: Vec<Sourced<SignerSpec>>,
     /// How fast and how much at once, of the main file and of every fragment.

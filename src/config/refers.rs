@@ -1,4 +1,5 @@
-//! What limits and routes say of other entries, signers too, that have to be there.
+//! What limits and routes say of other entries, signers and authentication too, that have
+//! to be there.
 //!
 //! Upstreams and tenants of routes are the router's to find.
 
@@ -9,6 +10,7 @@ use std::{
 
 use super::{
     Config, Problems, Source, Sourced,
+    authentication::{ANONYMOUS, AuthenticateSpec},
     limit::{KeyPartSpec, LimitSpec},
     route::RouteSpec,
     types::Name,
@@ -38,7 +40,9 @@ pub(super) fn limits(config: &Config, problems: &mut Problems) {
         if !routes_broken {
             check_costs(limit, &by_name, problems);
         }
-        check_consumer(&limit.spec, &limit.source, problems);
+        if config.authentication.is_empty() {
+            check_consumer(&limit.spec, &limit.source, problems);
+        }
     }
 }
 
@@ -87,6 +91,97 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
     }
 }
 
+/// Tells of authentication that routes name and nobody wrote, and of routes that say
+/// nothing where there is some: that anybody gets in is a choice that is written.
+pub(super) fn authentication(config: &Config, problems: &mut Problems) {
+    let names: HashSet<&Name> = config.authentication.iter().map(|entry| &entry.spec.name).collect();
+    let broken = problems.has_errors_in("authentication");
+    if !problems.has_errors_in("tenants") {
+        certificate_tenants(config, problems);
+    }
+    for route in &config.routes {
+        match &route.spec.authenticate {
+            None if names.is_empty() || broken => check_anonymous(route, problems),
+            None => {
+                let text = "nothing says who has to vouch for callers; write `authenticate: anonymous` to let everybody in, or names of `authentication`";
+                problems.error(&route.source, text);
+            }
+            Some(AuthenticateSpec::Word(_)) => check_anonymous(route, problems),
+            Some(written) => check_authenticate(written, &route.source, &names, broken, problems),
+        }
+    }
+}
+
+/// Tells of rules about who was authenticated on a route where nobody is.
+fn check_anonymous(route: &Sourced<RouteSpec>, problems: &mut Problems) {
+    for (key, callers) in [("allow", &route.spec.allow), ("deny", &route.spec.deny)] {
+        let Some(callers) = callers else { continue };
+        let parts = [
+            ("authenticators", callers.authenticators.is_empty()),
+            ("consumers", callers.consumers.is_empty()),
+            ("claims", callers.claims.is_empty()),
+            ("scopes", callers.scopes.is_empty()),
+        ];
+        for (part, _) in parts.iter().filter(|(_, is_empty)| !is_empty) {
+            let follows = if key == "allow" { "nobody would get in" } else { "this would refuse nobody" };
+            let text = format!(
+                "nobody vouches for callers of this route, and {follows}; write `authenticate` with names of `authentication`"
+            );
+            problems.error(&route.source.key(key).key(part), text);
+        }
+    }
+}
+
+/// Tells of tenants that certificates are of and nobody wrote.
+fn certificate_tenants(config: &Config, problems: &mut Problems) {
+    let known: HashSet<&Name> = config.tenants.iter().map(|tenant| &tenant.spec.name).collect();
+    for entry in &config.authentication {
+        let source = entry.source.key("client_certificate").key("consumers");
+        let consumers = entry.spec.client_certificate.iter().flat_map(|spec| &spec.consumers);
+        for (at, name) in consumers.enumerate().filter_map(|(at, one)| Some((at, one.tenant.as_ref()?))) {
+            if !known.contains(name) {
+                let text = format!("there is no tenant `{name}`; write one of `tenants`, or add it");
+                problems.error(&source.entry(at).key("tenant"), text);
+            }
+        }
+    }
+}
+
+fn check_authenticate(
+    written: &AuthenticateSpec,
+    route: &Source,
+    known: &HashSet<&Name>,
+    broken: bool,
+    problems: &mut Problems,
+) {
+    let source = route.key("authenticate");
+    let (key, names) = written.names();
+    let list = if key.is_empty() { source.clone() } else { source.key(key) };
+    let is_word = matches!(written, AuthenticateSpec::Word(_));
+    if !is_word && names.iter().all(|name| name.as_str() == ANONYMOUS) {
+        problems
+            .error(&list, "nobody is named; write names of `authentication`, or the word `anonymous` alone");
+    }
+    for (index, name) in names.iter().enumerate() {
+        let source = list.entry(index);
+        if name.as_str() == ANONYMOUS {
+            if written.needs_all() {
+                problems.error(
+                    &source,
+                    "everyone has to vouch, and `anonymous` is nobody; take it out, or write `any`",
+                );
+            }
+        } else if !broken && !known.contains(name) {
+            let text =
+                format!("there is no authentication `{name}`; write one of `authentication`, or add it");
+            problems.error(&source, text);
+        }
+        if names.iter().take(index).any(|other| other == name) {
+            problems.error(&source, format!("`{name}` stands here already; write it once"));
+        }
+    }
+}
+
 fn unknown(
     named: &[Name],
     known: &HashSet<&Name>,
@@ -106,8 +201,9 @@ fn unknown(
 }
 
 fn check_consumer(limit: &LimitSpec, source: &Source, problems: &mut Problems) {
-    if let Some(index) = limit.key.iter().position(|part| *part == KeyPartSpec::Consumer) {
-        let text = "nobody is authenticated yet: every request lacks this part, and `missing` says what becomes of it";
+    let is_late = |part: &KeyPartSpec| matches!(part, KeyPartSpec::Consumer | KeyPartSpec::Claim(_));
+    if let Some(index) = limit.key.iter().position(is_late) {
+        let text = "nobody is authenticated: every request lacks this part, and `missing` says what becomes of it; write `authentication`";
         problems.warn(&source.key("key").entry(index), text);
     }
 }

@@ -2,13 +2,19 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, MapAccess, Visitor},
 };
 
-use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio};
+use super::{
+    authentication::AuthenticateSpec,
+    cors::CorsSpec,
+    server::networks,
+    types::{ByteSize, ClaimName, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio},
+};
 
 /// A match and what to do with what it matches. Exactly one of `to`,
 /// `redirect`, `respond` and `jwks` says what.
@@ -16,7 +22,7 @@ use super::types::{ByteSize, FieldName, FieldValue, HostPattern, MethodName, Nam
 /// When several routes match, the most specific wins, whatever their order in
 /// the files: exact host before longest wildcard before any; then exact path
 /// before longest prefix before pattern (longest text first); then one with
-/// tenants before one without; then one with methods before one without; then
+/// tenants before one without; then one with consumers; then one with methods before one without; then
 /// more header matches; then more query matches; then the name that sorts first.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -54,12 +60,19 @@ pub struct RouteSpec {
     /// Changes the header that the client gets.
     #[serde(default)]
     pub response_headers: HeaderEditsSpec,
+    /// Who vouches for callers; others get 401. Once there is `authentication`, every
+    /// route says something: `anonymous` where nobody has to.
+    #[serde(default)]
+    pub authenticate: Option<AuthenticateSpec>,
     /// Only these callers get in; everyone else gets 403.
     #[serde(default)]
     pub allow: Option<CallersSpec>,
     /// These callers get 403.
     #[serde(default)]
     pub deny: Option<CallersSpec>,
+    /// Which web pages of other origins may use it from a browser.
+    #[serde(default)]
+    pub cors: Option<CorsSpec>,
     /// Limits, asked after the global ones; all of them have to have room.
     #[serde(default)]
     pub limits: Vec<Name>,
@@ -98,14 +111,44 @@ pub struct MatchSpec {
     /// Any of these tenants; none given is everyone. A request of no tenant
     /// matches no route that names one.
     pub tenants: Vec<Name>,
+    /// Any of these consumers. The route that takes the request of everyone else says
+    /// how they are authenticated; what this one asks for has to hold too.
+    pub consumers: Vec<String>,
 }
 
-/// Callers by who they are; at least one.
+/// Callers by who they are; at least one key. `allow` lets in who has all of what is
+/// written, `deny` refuses who has any of it: each line lets fewer in.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallersSpec {
+    /// An address in any of these networks, unless it comes through a VPC endpoint:
+    /// 10.0.0.5 there is not 10.0.0.5 here.
+    #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "networks")]
+    pub networks: Vec<IpNet>,
     /// Any of these tenants. A request of no tenant is none of them.
     pub tenants: Vec<Name>,
+    /// Any of these of `authentication` vouched.
+    pub authenticators: Vec<Name>,
+    /// Any of these consumers: keys' `consumer`, tokens' claim. Where several vouch,
+    /// write `authenticators` too: `alice` of one is not `alice` of another.
+    pub consumers: Vec<String>,
+    /// Claims of the caller's token: in `allow` all of these, in `deny` any.
+    pub claims: Vec<ClaimMatchSpec>,
+    /// What the caller's token or key may do: in `allow` all of these, in `deny` any.
+    pub scopes: Vec<String>,
+}
+
+/// A claim of a caller's token.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimMatchSpec {
+    /// Its name, or the way to it, as `realm_access.roles`.
+    pub name: ClaimName,
+    /// It says any of these: it is this text, number or word, or a list with it. None
+    /// given: it has to be there.
+    #[serde(default)]
+    pub any: Vec<String>,
 }
 
 /// A path to match, after normalisation: text is a prefix, or say which kind.

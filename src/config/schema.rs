@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Recursiv
 use serde_json::{Value, json};
 
 use super::{
+    authentication::AuthenticationSpec,
     discovery::DiscoverySpec,
     fleet::FleetSpec,
     limit::LimitSpec,
@@ -23,7 +24,7 @@ use super::{
 };
 
 /// The JSON Schema (2020-12) of `tollgate.yaml`. A fragment has the same
-/// `limits`, `upstreams` and `routes` and nothing else, so that no key is required here.
+/// `authentication`, `limits`, `upstreams` and `routes` and nothing else, so that no key is required here.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12();
     let settings = settings.with_transform(RecursiveTransform(without_null));
@@ -32,7 +33,7 @@ pub fn schema() -> Value {
 }
 
 /// The configuration of Tollgate: the main file. Files in `conf.d/` beside it
-/// hold more `limits`, `upstreams` and `routes`.
+/// hold more `authentication`, `limits`, `upstreams` and `routes`.
 #[derive(Default, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Tollgate {
@@ -64,6 +65,8 @@ struct Tollgate {
     tenants: Vec<TenantSpec>,
     /// What holds for everyone who comes through a VPC endpoint.
     privatelink: PrivateLinkSpec,
+    /// How callers prove who they are.
+    authentication: Vec<AuthenticationSpec>,
     /// Who vouches for requests towards upstreams.
     signers: Vec<SignerSpec>,
     /// How fast and how much at once.

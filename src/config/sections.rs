@@ -1,10 +1,11 @@
 //! Which keys a file has and what is read into which type.
 //!
-//! Owns the top level: the main file holds everything, a fragment limits,
+//! Owns the top level: the main file holds everything, a fragment authentication, limits,
 //! upstreams and routes. Entries are read one by one, so that one bad entry hides no other.
 
 use super::{
     Config, Problems, Source, Sourced,
+    authentication::AuthenticationSpec,
     document::Node,
     fault::{Fault, What},
     limit::LimitSpec,
@@ -51,6 +52,7 @@ pub(super) fn main(mut file: File<'_>) -> Config {
         fleet: file.section("fleet").unwrap_or_default(),
         privatelink: file.section::<PrivateLinkSpec>("privatelink").unwrap_or_default().or_default(&tenants),
         tenants,
+        authentication: file.list("authentication"),
         signers: file.list("signers"),
         limits: file.list("limits"),
         upstreams: file.list("upstreams"),
@@ -65,6 +67,8 @@ pub(super) fn main(mut file: File<'_>) -> Config {
 #[derive(Default)]
 pub(super) struct Shared {
     /// In the order of the files' names.
+    pub authentication: Vec<Sourced<AuthenticationSpec>>,
+    /// In the order of the files' names.
     pub limits: Vec<Sourced<LimitSpec>>,
     /// In the order of the files' names.
     pub upstreams: Vec<Sourced<UpstreamSpec>>,
@@ -75,12 +79,13 @@ pub(super) struct Shared {
 impl Shared {
     /// Adds a fragment.
     pub(super) fn add(&mut self, mut file: File<'_>) {
+        self.authentication.extend(file.list("authentication"));
         self.limits.extend(file.list("limits"));
         self.upstreams.extend(file.list("upstreams"));
         self.routes.extend(file.list("routes"));
         file.rest(|key| match MAIN_KEYS.contains(&key) {
             true => {
-                format!("`{key}` belongs in the main file; a fragment holds limits, upstreams and routes")
+                format!("`{key}` belongs in the main file; a fragment holds authentication, limits, upstreams and routes")
             }
             false => Fault::new(What::UnknownKey(key.to_owned(), FRAGMENT_KEYS)).to_string(),
         });
@@ -150,9 +155,10 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "fleet",
     "tenants",
     "privatelink",
+    "authentication",
     "signers",
     "limits",
     "upstreams",
     "routes",
 ];
-const FRAGMENT_KEYS: &[&str] = &["limits", "upstreams", "routes"];
+const FRAGMENT_KEYS: &[&str] = &["authentication", "limits", "upstreams", "routes"];

@@ -9,7 +9,7 @@ use super::{
     balance::BalanceSpec,
     failover::{LocalitySpec, MaxInFlightSpec, OutlierDetectionSpec, RetriesSpec},
     health_check::HealthCheckSpec,
-    types::{EndpointAddress, Name, Span},
+    types::{EndpointAddress, Name, SanPattern, Span},
 };
 
 /// A named group of endpoints that answer alike.
@@ -32,6 +32,11 @@ pub struct UpstreamSpec {
     /// TLS towards the endpoints; without it the connection is cleartext.
     #[serde(default)]
     pub tls: Option<UpstreamTlsSpec>,
+    /// Whether it is told the client's certificate, where one was asked for and verified:
+    /// in `Client-Cert`, as RFC 9440 has it. What a client sends in that field never
+    /// reaches an upstream.
+    #[serde(default)]
+    pub forward_client_cert: bool,
     /// How endpoints are asked whether they can serve; without it all of them
     /// are taken to.
     #[serde(default)]
@@ -96,13 +101,19 @@ pub enum Protocol {
     Auto,
 }
 
-/// TLS towards an upstream. The endpoint's certificate is always verified.
+/// TLS towards an upstream, 1.2 or 1.3. The endpoint's certificate is always verified.
+/// The files are watched: what is renewed is taken without a reload, and new
+/// connections are made with it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTlsSpec {
     /// The name sent as SNI and looked for in the certificate. Never optional:
     /// without it nothing would be verified.
     pub server_name: String,
+    /// Names of which the certificate has to have one, in the place of `server_name`:
+    /// SPIFFE ids of a mesh, mostly, whose certificates have no DNS name.
+    #[serde(default)]
+    pub names: Vec<SanPattern>,
     /// The authorities that may have signed the certificate, PEM; without it
     /// the system's.
     #[serde(default)]

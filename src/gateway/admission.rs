@@ -9,21 +9,25 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::{
-    attempt, body,
+    attempt,
+    authenticate::{self, Presented},
+    body,
     context::RequestContext,
     decide::{self, Outside, decide},
     headers::{TRACEPARENT, X_AMZN_TRACE_ID, X_REQUEST_ID},
-    limits::{self, Limited},
+    limits::{self, Limited, Which},
     marks::Marks,
     rejection::Rejection,
     spans, waiting,
 };
 use crate::{
-    config::server::ForwardedField,
+    config::{authentication::AuthenticatorIndex, server::ForwardedField},
     edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
+    identity::Said,
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
@@ -103,7 +107,7 @@ fn trace_of(headers: &HeaderMap, marks: Marks, now: SystemTime) -> TraceContext 
 pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     let admitted = match ctx.rejection {
         Some(refused) => Err(refused),
-        None => admit(session, ctx),
+        None => admit(session, ctx).await,
     };
     spans::decide(session, ctx);
     admitted?;
@@ -119,7 +123,7 @@ pub async fn let_in(session: &mut Session, ctx: &mut RequestContext) -> Result<(
 }
 
 /// Finds the route and the upstream. What it finds stands in `ctx`.
-fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
+async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
@@ -132,12 +136,32 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Rejectio
         client: who.address,
         vpc_endpoint: who.vpc_endpoint,
         tenant: who.tenancy.tenant(),
+        consumer: None,
+        whoever: false,
     };
     let length = content_length(session, ctx);
-    let mut traffic = Traffic { snapshot: &snapshot, limited: Limited::default() };
-    let decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    let certificate = session.digest().and_then(|digest| {
+        let facts = digest.ssl_digest.as_ref()?.extension.get::<TlsFacts>()?;
+        facts.client_certificate.as_ref()
+    });
+    let (headers, tenancy, now) = (facts.headers, ctx.tenancy, ctx.wall);
+    let presented = Presented { headers, certificate, tenancy, now, settled: SmallVec::new() };
+    let mut traffic = Traffic { snapshot: &snapshot, presented, limited: Limited::default() };
+    let mut decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    let begun = decision.unsettled.map(|_| Instant::now());
+    while let Some(index) = decision.unsettled {
+        authenticate::settle(&snapshot, index, &mut traffic.presented).await;
+        decision = decide(&snapshot, &facts, ctx.tenancy, length, &mut traffic);
+    }
     ctx.limited = traffic.limited;
+    ctx.authenticated = begun.map(|begun| (begun, Instant::now()));
     ctx.route = decision.found.map(|found| found.route.clone());
+    ctx.consumer = decision.consumer;
+    ctx.flaw = decision.flaw;
+    ctx.rule = decision.rule;
+    ctx.preflight = decision.preflight;
+    let is_for_pages = ctx.route.as_ref().is_some_and(|route| route.cors.is_some());
+    ctx.origin = is_for_pages.then(|| session.req_header().headers.get(header::ORIGIN).cloned()).flatten();
     ctx.upstream = decision.upstream;
     if let Some(why) = decision.refused {
         return Err(why);
@@ -172,12 +196,23 @@ fn pick(session: &Session, ctx: &mut RequestContext) -> Result<(), Rejection> {
 /// What counts: limits are taken from, and chance decides.
 struct Traffic<'s> {
     snapshot: &'s Snapshot,
+    presented: Presented<'s>,
     limited: Limited,
 }
 
 impl Outside for Traffic<'_> {
-    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
-        limits::take(self.snapshot, found, facts, &mut self.limited)
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said {
+        let said = authenticate::ask(self.snapshot, authenticator, &self.presented);
+        if let Some(authenticator) = self.snapshot.authentication.get(authenticator) {
+            authenticator.record(&said);
+        }
+        said
+    }
+
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>, which: Which) -> Result<(), Rejection> {
+        let limits = &*self.snapshot.rate_limits;
+        let request = limits::Request { snapshot: self.snapshot, limits, found, facts };
+        limits::take(&request, which, &mut self.limited)
     }
 
     fn draw(&mut self) -> u64 {
@@ -206,14 +241,14 @@ fn find_client(headers: &HeaderMap, ctx: &mut RequestContext) {
     (ctx.believed, ctx.client) = decide::client(&ctx.snapshot, caller.client.ip(), behind, headers);
 }
 
-/// A connection that was opened for one client-authentication policy carries
-/// no request for a host with another.
+/// A connection carries no request for a host whose client authentication its client did
+/// not go through, or would not any more.
 fn check_server_name(session: &Session, ctx: &RequestContext) -> Result<(), Rejection> {
     let Some(connection) = &ctx.connection else { return Ok(()) };
     let Some(table) = ctx.snapshot.tls(connection.listener) else { return Ok(()) };
     let facts = session.digest().and_then(|d| d.ssl_digest.as_ref()?.extension.get::<TlsFacts>());
     match facts {
-        Some(facts) if facts.policy == table.policy(ctx.host()) => Ok(()),
+        Some(facts) if table.admits(facts, ctx.host(), SystemTime::now) => Ok(()),
         _ => Err(Rejection::Misdirected),
     }
 }

@@ -75,6 +75,10 @@ pub fn failed_while_proxying(
         error.set_retry(true);
         return error;
     }
+    if *error.etype() == ErrorType::InvalidCert {
+        // Found out after the handshake: to the request it is no connection.
+        return failed_to_connect(ctx, error);
+    }
     let asking = session.response_written().is_none() && !session.is_upgrade_req();
     if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
         // Of course the endpoint said nothing: it waited for the body too.

@@ -101,18 +101,23 @@ fn silence(session: &Session, ctx: &RequestContext, upstream: &Upstream) -> Dura
 }
 
 /// Notes how the connection came about.
-pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>) {
+///
+/// # Errors
+/// When it is to none of the upstream's; nothing was sent.
+pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>) -> pingora::Result<()> {
+    peer::fit(digest.and_then(|digest| digest.ssl_digest.as_deref()))?;
     ctx.attempt.reused = reused;
     if let Some(recording) = &mut ctx.recording {
         recording.connected(reused);
     }
     if reused {
         ctx.attempt.connect = None;
-        return;
+        return Ok(());
     }
     let layers = digest.map(|d| d.timing_digest.as_slice()).unwrap_or_default();
     let spent = layers.iter().flatten().filter_map(|layer| layer.establishment_duration);
     ctx.attempt.connect = Some(spent.sum());
+    Ok(())
 }
 
 /// The endpoint speaks another protocol from here on, if the client asked for

@@ -1,5 +1,5 @@
 //! What keeps a request on an endpoint: the hash of a header, a cookie, the
-//! client or the tenant.
+//! client, the tenant or the consumer.
 
 use std::net::IpAddr;
 
@@ -28,9 +28,10 @@ pub fn hash(key: &HashKeySpec, headers: &HeaderMap, who: Principal<'_>, tenants:
             })
         }
         HashKeySpec::Tenant => {
-            let name = who.tenancy.tenant().and_then(|tenant| tenants.name(tenant));
+            let name = who.tenant().and_then(|tenant| tenants.name(tenant));
             name.and_then(|name| of(name.as_bytes()))
         }
+        HashKeySpec::Consumer => who.consumer.and_then(|consumer| of(consumer.name.as_bytes())),
     }
 }
 

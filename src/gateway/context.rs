@@ -12,9 +12,10 @@ use super::{
     body::BoundBody, limits::Limited, marks::Marks, record::Recorder, rejection::Rejection, sign::Signed,
 };
 use crate::{
+    config::authentication::AuthenticatorIndex,
     edge::{Connection, StreamGuard, Upload},
-    identity::{Believed, Principal, Tenancy},
-    route::{Route, UpstreamIndex},
+    identity::{Believed, Consumer, Flaw, Principal, Tenancy},
+    route::{Route, Rule, UpstreamIndex},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, spans::Recording},
     upstream::{Lease, Tried, Upstream},
@@ -37,6 +38,18 @@ pub struct RequestContext {
     pub believed: Believed,
     /// Whose VPC endpoint they come through.
     pub tenancy: Tenancy,
+    /// Who was authenticated.
+    pub consumer: Option<Consumer>,
+    /// To whom something was presented that is not good, and what is wrong with it.
+    pub flaw: Option<(AuthenticatorIndex, Flaw)>,
+    /// From when to when it waited for a key, to know who asks.
+    pub authenticated: Option<(Instant, Instant)>,
+    /// Which rule of its route refused it.
+    pub rule: Option<Rule>,
+    /// A web page's browser asks if it may.
+    pub preflight: bool,
+    /// Which page it is from, where its route has a policy for pages.
+    pub origin: Option<HeaderValue>,
     /// What the log line needs when the session is gone.
     pub head: Head,
     /// What everyone calls this request.
@@ -128,6 +141,12 @@ impl RequestContext {
             client: Ipv4Addr::UNSPECIFIED.into(),
             believed: Believed::NOTHING,
             tenancy: Tenancy::Direct,
+            consumer: None,
+            flaw: None,
+            authenticated: None,
+            rule: None,
+            preflight: false,
+            origin: None,
             head: Head::default(),
             request_id: RequestId::none(),
             trace: TraceContext::none(),
@@ -160,6 +179,8 @@ impl RequestContext {
             tenancy: self.tenancy,
             vpc_endpoint: connection.and_then(|connection| connection.caller.vpc_endpoint.as_deref()),
             address: self.client,
+            consumer: self.consumer.as_ref(),
+            certificate: None,
         }
     }
 

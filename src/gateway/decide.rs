@@ -10,18 +10,29 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::rejection::Rejection;
+use super::{limits::Which, rejection::Rejection};
 use crate::{
-    identity::{Believed, Tenancy},
-    route::{Action, Facts, RouteMatch, UpstreamIndex},
+    config::authentication::AuthenticatorIndex,
+    identity::{Authenticated, Believed, Consumer, Flaw, Said, Tenancy},
+    route::{Action, Caller, Facts, RouteMatch, Rule, UpstreamIndex, preflight_method},
     snapshot::Snapshot,
 };
 
 /// What was decided.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decision<'s> {
     /// The route that won; also of a request that it then refuses.
     pub found: Option<RouteMatch<'s>>,
+    /// Whether it is a web page's browser that asks if it may; the route's policy says.
+    pub preflight: bool,
+    /// Who asks, where somebody vouched.
+    pub consumer: Option<Consumer>,
+    /// To whom something was presented that is not good, and what is wrong with it.
+    pub flaw: Option<(AuthenticatorIndex, Flaw)>,
+    /// Which rule of the route refuses who asks.
+    pub rule: Option<Rule>,
+    /// Who has to fetch something first. Nothing further was decided: ask again then.
+    pub unsettled: Option<AuthenticatorIndex>,
     /// The upstream that the route chose; `None` where it answers itself.
     pub upstream: Option<UpstreamIndex>,
     /// Why it goes no further.
@@ -30,9 +41,12 @@ pub struct Decision<'s> {
 
 /// What a decision needs that is not the same each time.
 pub trait Outside {
-    /// Whether the limits that hold for a request of this route let it through.
-    /// Asked once at most.
-    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection>;
+    /// What a way of authentication says of the request.
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said;
+
+    /// Whether these limits of a route let the request through. Which were asked once
+    /// are not asked again.
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>, which: Which) -> Result<(), Rejection>;
 
     /// Any number, each as likely as any other; asked only for a route that forwards.
     fn draw(&mut self) -> u64;
@@ -47,32 +61,148 @@ pub fn decide<'s>(
     length: Option<u64>,
     outside: &mut impl Outside,
 ) -> Decision<'s> {
-    let mut decision = Decision { found: None, upstream: None, refused: None };
+    let mut decision = Decision::default();
     // Before any route is looked for: a stranger learns nothing of what there is.
     if snapshot.tenants.refuse(tenancy) {
         decision.refused = Some(Rejection::UnknownEndpoint);
         return decision;
     }
-    let Some(found) = snapshot.router.find(facts) else {
-        decision.refused = Some(Rejection::NoRoute);
-        return decision;
-    };
-    decision.found = Some(found);
-    if !found.route.access.admits(facts.tenant) {
-        decision.refused = Some(Rejection::TenantDenied);
+    if let Some(found) = preflight(snapshot, facts) {
+        decision.found = Some(found);
+        decision.preflight = true;
         return decision;
     }
-    if let Err(why) = outside.limit(found, facts) {
-        decision.refused = Some(why);
-        return decision;
-    }
-    if let Action::Forward(split) = &found.route.action {
-        decision.upstream = Some(split.choose(facts, outside.draw()));
-    }
-    if length.is_some_and(|length| length > found.route.max_body) {
-        decision.refused = Some(Rejection::BodyTooLarge);
-    }
+    let mut asked = Asked { snapshot, outside, decision: &mut decision };
+    let admitted = asked.admit(facts, length);
+    decision.refused = admitted.err();
     decision
+}
+
+/// The route that a preflight is for: the one that takes the request that the page
+/// means to send. `None` where it has no policy; then `OPTIONS` is like any method.
+fn preflight<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>) -> Option<RouteMatch<'s>> {
+    let method = &preflight_method(facts.method, facts.headers)?;
+    let found = find(snapshot, &Facts { method, ..*facts })?;
+    found.route.cors.as_ref().map(|_| found)
+}
+
+/// The route that takes a request of which it is not known who asks: the one for
+/// everyone, or else one for some consumers, which then says how they are known.
+fn find<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>) -> Option<RouteMatch<'s>> {
+    let router = &snapshot.router;
+    let whoever = || router.asks_for_consumers().then(|| router.find(&Facts { whoever: true, ..*facts }));
+    router.find(facts).or_else(|| whoever().flatten())
+}
+
+/// A request on its way through the questions.
+struct Asked<'s, 'd, O> {
+    snapshot: &'s Snapshot,
+    outside: &'d mut O,
+    decision: &'d mut Decision<'s>,
+}
+
+impl<'s, O: Outside> Asked<'s, '_, O> {
+    fn admit(&mut self, facts: &Facts<'_>, length: Option<u64>) -> Result<(), Rejection> {
+        let first = find(self.snapshot, facts).ok_or(Rejection::NoRoute)?;
+        let consumer = self.enter(first, facts)?;
+        if self.decision.unsettled.is_some() {
+            return Ok(());
+        }
+        let facts = &with_consumer(*facts, consumer.as_ref());
+        let found = self.settle(first, facts)?;
+        if self.decision.unsettled.is_some() {
+            return Ok(());
+        }
+        self.decision.consumer.clone_from(&consumer);
+        self.decision.rule = found.route.access.refuses(facts);
+        if self.decision.rule.is_some() {
+            return Err(Rejection::Forbidden);
+        }
+        let which = if self.asks(found) || self.asks(first) { Which::Rest } else { Which::All };
+        self.outside.limit(found, facts, which)?;
+        if let Action::Forward(split) = &found.route.action {
+            self.decision.upstream = Some(split.choose(facts, self.outside.draw()));
+        }
+        match length.is_some_and(|length| length > found.route.max_body) {
+            true => Err(Rejection::BodyTooLarge),
+            false => Ok(()),
+        }
+    }
+
+    /// What a route asks before it is known who asks, and then who that is.
+    fn enter(&mut self, found: RouteMatch<'s>, facts: &Facts<'_>) -> Result<Option<Consumer>, Rejection> {
+        self.decision.found = Some(found);
+        let asks = self.asks(found);
+        self.decision.rule = found.route.access.refuses_before(facts, asks);
+        if self.decision.rule.is_some() {
+            return Err(Rejection::Forbidden);
+        }
+        if asks {
+            // So that guessing has its price, and strangers use up nothing of others'.
+            self.outside.limit(found, facts, Which::BeforeAuthentication)?;
+        }
+        self.authenticate(found)
+    }
+
+    /// The route of a request, once it is known who asks: another one where routes are
+    /// for some consumers, or for tenants whom a key is of.
+    fn settle(&mut self, first: RouteMatch<'s>, facts: &Facts<'_>) -> Result<RouteMatch<'s>, Rejection> {
+        if !self.snapshot.router.asks_for_consumers() && facts.consumer.is_none() {
+            return Ok(first);
+        }
+        let found = self.snapshot.router.find(facts);
+        let found = found.ok_or(Rejection::NoRoute).inspect_err(|_| self.decision.found = None)?;
+        if found.route.index == first.route.index {
+            return Ok(found);
+        }
+        // What the other one asks for has to hold too, and of the same caller.
+        let known = facts.consumer.map(|consumer| (consumer.vouched, consumer.name));
+        let again = self.enter(found, facts)?;
+        let again = again.as_ref().map(|consumer| (consumer.vouched, &*consumer.name));
+        match self.decision.unsettled.is_none() && again.is_some_and(|again| Some(again) != known) {
+            true => Err(Rejection::Unauthenticated),
+            false => Ok(found),
+        }
+    }
+
+    fn asks(&self, found: RouteMatch<'_>) -> bool {
+        !self.snapshot.authentication.of_route(found.route.index).authenticators().is_empty()
+    }
+
+    /// Asks those who have to vouch for the route's requests.
+    fn authenticate(&mut self, found: RouteMatch<'_>) -> Result<Option<Consumer>, Rejection> {
+        let requirement = self.snapshot.authentication.of_route(found.route.index);
+        match requirement.ask(|index| self.outside.ask(index)) {
+            Authenticated::Anonymous => Ok(None),
+            Authenticated::As(consumer) => Ok(Some(consumer)),
+            Authenticated::Unsettled(index) => {
+                self.decision.unsettled = Some(index);
+                Ok(None)
+            }
+            Authenticated::Refused(flaw) => {
+                self.decision.flaw = flaw;
+                Err(match flaw {
+                    Some((_, Flaw::Unavailable)) => Rejection::AuthenticationUnavailable,
+                    // It is known who asks; it is not for them.
+                    Some((_, Flaw::Scope)) => Rejection::Forbidden,
+                    _ => Rejection::Unauthenticated,
+                })
+            }
+        }
+    }
+}
+
+/// What a request is, once it is known who asks.
+fn with_consumer<'a>(facts: Facts<'a>, consumer: Option<&'a Consumer>) -> Facts<'a> {
+    let caller = |consumer: &'a Consumer| Caller {
+        vouched: consumer.vouched,
+        name: &consumer.name,
+        scopes: &consumer.scopes,
+        claims: consumer.claims.as_deref(),
+        limits: consumer.limits.as_deref().unwrap_or_default(),
+    };
+    let tenant = facts.tenant.or(consumer.and_then(|consumer| consumer.tenant));
+    Facts { consumer: consumer.map(caller), tenant, ..facts }
 }
 
 /// Who asks, and which fields count that tell where the request came from. It

@@ -7,11 +7,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora_proxy::Session;
 
 use super::{context::RequestContext, headers::append_list, marks::Marks};
 use crate::{
     config::server::ForwardedField::{self, *},
     identity::Believed,
+    tls::TlsFacts,
 };
 
 /// Takes off what the request's sender says of itself and cannot know, but for
@@ -35,7 +37,8 @@ fn strip_claims(headers: &mut HeaderMap, believed: Believed) {
     let stays = |name: &HeaderName| may_stay.iter().any(|(own, field)| *own == name && believed.has(*field));
     let claims = |name: &&HeaderName| {
         let claim = may_stay.iter().any(|(own, _)| own == name)
-            || [&X_ORIGINAL_URL, &X_REWRITE_URL, &X_AMZN_VPCE_ID].contains(name)
+            || [&X_ORIGINAL_URL, &X_REWRITE_URL, &X_AMZN_VPCE_ID, &CLIENT_CERT, &CLIENT_CERT_CHAIN]
+                .contains(name)
             || name.as_str().starts_with("x-forwarded-");
         claim && !stays(name)
     };
@@ -78,6 +81,18 @@ fn put(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue, keep: boo
     }
 }
 
+/// Tells the upstream the client's certificate (RFC 9440), if it wants to know and there
+/// is one that was verified.
+pub fn tell_certificate(headers: &mut HeaderMap, session: &Session, ctx: &RequestContext) {
+    if !ctx.upstream().is_some_and(|upstream| upstream.wants_certificate) {
+        return;
+    }
+    let facts = session.digest().and_then(|d| d.ssl_digest.as_ref()?.extension.get::<TlsFacts>());
+    if let Some(field) = facts.and_then(TlsFacts::client_cert) {
+        headers.insert(&CLIENT_CERT, field.clone());
+    }
+}
+
 /// RFC 7239: an IPv6 address stands in brackets and quotes.
 fn element(client: SocketAddr) -> HeaderValue {
     let text = match client.ip().to_canonical() {
@@ -87,6 +102,8 @@ fn element(client: SocketAddr) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -106,7 +123,9 @@ mod tests {
     use super::*;
     use crate::{config::server::ForwardedSpec, identity::TrustedHops};
 
-    const CLAIMS: [&str; 9] = [
+    const CLAIMS: [&str; 11] = [
+        "client-cert",
+        "client-cert-chain",
         "forwarded",
         "x-real-ip",
         "x-forwarded-for",

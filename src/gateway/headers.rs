@@ -11,7 +11,7 @@ use pingora::{
 };
 use pingora_proxy::Session;
 
-use super::{context::RequestContext, forwarded, hops, limits, marks::Marks, spans};
+use super::{authenticate, context::RequestContext, forwarded, hops, limits, marks::Marks, spans};
 use crate::{
     gate,
     route::{HeaderEdits, Rewrite},
@@ -38,6 +38,7 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     }
     forwarded::strip(headers, ctx);
     ctx.snapshot.signing.strip(headers);
+    authenticate::take_off(headers, ctx);
     if ctx.bound.is_held() {
         // It was answered here.
         headers.remove(header::EXPECT);
@@ -55,6 +56,7 @@ fn prepare_parts(session: &Session, parts: &mut Parts, ctx: &RequestContext) -> 
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     forwarded::tell(headers, ctx, secure);
+    forwarded::tell_certificate(headers, session, ctx);
     via(headers, ctx.head.version, ctx.head.marks);
     headers.insert(&X_REQUEST_ID, ctx.request_id.header());
     spans::tell(headers, ctx);
@@ -107,6 +109,9 @@ pub fn answer(answer: &mut ResponseHeader, ctx: &RequestContext) -> bool {
         limits::tell(&mut parts.headers, ctx);
     }
     if let Some(route) = &ctx.route {
+        if let (Some(cors), false) = (&route.cors, ctx.preflight) {
+            cors.answer(ctx.origin.as_ref(), &mut parts.headers);
+        }
         edit(&mut parts.headers, &route.response_headers);
     }
     parts.headers.insert(&X_REQUEST_ID, ctx.request_id.header());

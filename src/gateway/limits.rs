@@ -19,7 +19,7 @@ pub use self::hold::Hold;
 use super::{context::RequestContext, rejection::Rejection};
 use crate::{
     limit::{
-        Ask, Counts, KeyHash, Lease, Limit, Limits, Moment, Permit, RouteLimits, Source, Standing, Verdict,
+        Ask, Counts, KeyHash, Lease, Limit, LimitKind, Limits, Moment, Permit, Source, Standing, Verdict,
         decide, whole_seconds,
     },
     route::{Facts, RouteMatch},
@@ -36,6 +36,8 @@ pub struct Limited {
     refused: Option<usize>,
     retry_after: Option<Duration>,
     would_refuse: Few<usize>,
+    /// Those that were asked before it was known who asks.
+    asked: Few<usize>,
 }
 
 impl Limited {
@@ -55,6 +57,11 @@ impl Limited {
         self.would_refuse.iter().filter_map(|index| name(snapshot, *index)).collect()
     }
 
+    /// This one was asked, and is not asked again.
+    pub fn asked(&mut self, limit: usize) {
+        self.asked.push(limit);
+    }
+
     fn refuse(&mut self, limit: usize, retry_after: Option<Duration>) {
         self.permits.clear();
         self.refused = Some(limit);
@@ -62,23 +69,39 @@ impl Limited {
     }
 }
 
-/// Asks every limit that holds for a request of this route, and takes from all of
-/// them or from none.
-pub fn take(
-    snapshot: &Snapshot,
-    found: RouteMatch<'_>,
-    facts: &Facts<'_>,
-    limited: &mut Limited,
-) -> Result<(), Rejection> {
-    let limits = &*snapshot.rate_limits;
-    let Some(lists) = limits.of(found.route.index).filter(|lists| !lists.is_empty()) else { return Ok(()) };
-    let request = Request { snapshot, limits, found, facts };
-    let mut held = Few::new();
-    request.enter(lists, limited, &mut held)?;
-    request.draw(lists, limited, &mut held)?;
-    held.iter().for_each(|index| request.count(*index, LimitDecision::Admitted));
-    lists.on_trial.iter().for_each(|index| request.try_out(*index, limited));
-    Ok(())
+/// Which of the limits that hold for a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Which {
+    /// All of them at once: nobody is authenticated.
+    All,
+    /// Those that count by the client's address: whoever guesses keys is slowed down.
+    /// Others wait, for what counts a tenant, a route or everybody together must not be
+    /// used up by strangers.
+    BeforeAuthentication,
+    /// Those that were not asked before, and the caller's own.
+    Rest,
+}
+
+/// Asks these of the limits that hold for a request of this route, and takes from all
+/// of them or from none.
+pub fn take(request: &Request<'_>, which: Which, limited: &mut Limited) -> Result<(), Rejection> {
+    let lists = request.limits.of(request.found.route.index);
+    let own = request.facts.consumer.map(|consumer| consumer.limits).unwrap_or_default();
+    if which == Which::All && own.is_empty() {
+        return lists
+            .filter(|lists| !lists.is_empty())
+            .map_or(Ok(()), |lists| request.take(&lists.at_once, &lists.rates, &lists.on_trial, limited));
+    }
+    let chosen = request.chosen(which, limited);
+    if which == Which::BeforeAuthentication {
+        limited.asked.extend(chosen.iter().copied());
+    }
+    let of = |kind: LimitKind| -> Few<usize> {
+        let is_of = |index: &usize| request.limits.get(*index).is_some_and(|limit| limit.kind() == kind);
+        chosen.iter().copied().filter(is_of).collect()
+    };
+    let (at_once, rates, on_trial) = (of(LimitKind::AtOnce), of(LimitKind::Rate), of(LimitKind::OnTrial));
+    request.take(&at_once, &rates, &on_trial, limited)
 }
 
 /// Writes how the client stands into the answer's header, in the place of what an
@@ -88,9 +111,14 @@ pub fn tell(headers: &mut HeaderMap, ctx: &RequestContext) {
     let limits = &ctx.snapshot.rate_limits;
     let told = limits.get(*index).and_then(|limit| limit.told(standing));
     let lists = ctx.route.as_ref().and_then(|route| limits.of(route.index));
-    if let (Some(told), Some(policy)) = (told, lists.and_then(|lists| lists.policy.clone())) {
-        headers.insert(&RATELIMIT_POLICY, policy);
-        headers.insert(&RATELIMIT, told);
+    let Some(told) = told else { return };
+    let is_own = !lists.is_some_and(|lists| lists.rates.contains(index));
+    let own = is_own.then(|| limits.policy_of(*index)).flatten();
+    let policies = lists.and_then(|lists| lists.policy.clone()).into_iter().chain(own);
+    headers.remove(&RATELIMIT_POLICY);
+    for policy in policies {
+        headers.append(&RATELIMIT_POLICY, policy);
+        headers.insert(&RATELIMIT, told.clone());
     }
 }
 
@@ -112,14 +140,47 @@ impl Request<'_> {
         limit.cost(self.facts.method, self.found.route.index)
     }
 
+    /// These limits, in their order, each once.
+    pub fn chosen(&self, which: Which, limited: &Limited) -> Few<usize> {
+        let lists = self.limits.of(self.found.route.index);
+        let listed = lists
+            .into_iter()
+            .flat_map(|lists| lists.at_once.iter().chain(&lists.rates).chain(&lists.on_trial).copied());
+        let own = self.facts.consumer.map(|consumer| consumer.limits).unwrap_or_default();
+        let mut chosen = Few::new();
+        for index in listed.chain(own.iter().copied()) {
+            let Some(limit) = self.limits.get(index) else { continue };
+            let is_due = which != Which::BeforeAuthentication || limit.key.counts_addresses();
+            if is_due && !limited.asked.contains(&index) && !chosen.contains(&index) {
+                chosen.push(index);
+            }
+        }
+        chosen
+    }
+
+    fn take(
+        &self,
+        at_once: &[usize],
+        rates: &[usize],
+        on_trial: &[usize],
+        limited: &mut Limited,
+    ) -> Result<(), Rejection> {
+        let mut held = Few::new();
+        self.enter(at_once, limited, &mut held)?;
+        self.draw(rates, limited, &mut held)?;
+        held.iter().for_each(|index| self.count(*index, LimitDecision::Admitted));
+        on_trial.iter().for_each(|index| self.try_out(*index, limited));
+        Ok(())
+    }
+
     /// Takes a place among what is under way, at each limit that counts it.
     fn enter(
         &self,
-        lists: &RouteLimits,
+        at_once: &[usize],
         limited: &mut Limited,
         held: &mut Few<usize>,
     ) -> Result<(), Rejection> {
-        for (index, limit) in self.each(&lists.at_once) {
+        for (index, limit) in self.each(at_once) {
             let Counts::Concurrency(counts, most) = &limit.counts else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
             let Some(permit) = counts.enter(key, *most) else {
@@ -136,14 +197,9 @@ impl Request<'_> {
     }
 
     /// Takes from every rate, or from none.
-    fn draw(
-        &self,
-        lists: &RouteLimits,
-        limited: &mut Limited,
-        held: &mut Few<usize>,
-    ) -> Result<(), Rejection> {
+    fn draw(&self, rates: &[usize], limited: &mut Limited, held: &mut Few<usize>) -> Result<(), Rejection> {
         let (mut asks, mut asked, mut leases) = (Few::new(), Few::new(), Few::new());
-        for (index, limit) in self.each(&lists.rates) {
+        for (index, limit) in self.each(rates) {
             let Some(source) = limit.source() else { continue };
             let Some(key) = self.key(index, limit, limited)? else { continue };
             let (cells, terms, lease) = match source {

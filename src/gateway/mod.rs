@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod again;
 pub mod attempt;
+pub mod authenticate;
 pub mod balance_key;
 pub mod body;
 mod content_digest;
@@ -91,6 +92,9 @@ impl ProxyHttp for Gateway {
             return reply::reject(session, ctx, why).await.map(|()| true);
         }
         let Some(route) = ctx.route.clone() else { return Ok(false) };
+        if let (true, Some(cors)) = (ctx.preflight, &route.cors) {
+            return reply::preflight(session, ctx, cors).await.map(|()| true);
+        }
         match &route.action {
             Action::Forward(_) => Ok(false),
             Action::Redirect(to) => reply::redirect(session, ctx, to).await.map(|()| true),
@@ -116,8 +120,7 @@ impl ProxyHttp for Gateway {
         digest: Option<&Digest>,
         ctx: &mut Box<RequestContext>,
     ) -> Result<()> {
-        attempt::connected(ctx, reused, digest);
-        Ok(())
+        attempt::connected(ctx, reused, digest)
     }
 
     async fn upstream_request_filter(

@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 use super::{context::RequestContext, rejection::Rejection, sign};
 use crate::{
     gate::Refusal,
+    route::Rule,
     telemetry::{
         AccessLog, Line, Metrics, SpanExporter,
         metrics::{AttemptResult, IntCounter},
@@ -94,6 +95,13 @@ fn kind(ctx: &RequestContext, why: Rejection, status: u16) -> Kind<'_> {
     }
 }
 
+/// Who vouched, or was presented what is not good.
+fn authenticator(ctx: &RequestContext) -> Option<&str> {
+    let vouched = ctx.consumer.as_ref().map(|consumer| consumer.vouched);
+    let index = vouched.or(ctx.flaw.map(|(index, _)| index))?;
+    ctx.snapshot.authentication.get(index).map(|one| &*one.name)
+}
+
 fn listener(ctx: &RequestContext) -> &str {
     let index = ctx.connection.as_ref().map(|connection| connection.listener);
     index.and_then(|index| ctx.snapshot.listener_name(index)).unwrap_or_default()
@@ -149,7 +157,10 @@ fn line<'a>(
         client: who.address,
         peer: connection.map(|c| c.caller.peer.ip().to_canonical()).filter(|peer| *peer != who.address),
         vpc_endpoint: who.vpc_endpoint,
-        tenant: who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
+        tenant: who.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
+        consumer: who.consumer.map(|consumer| &*consumer.name),
+        authenticator: authenticator(ctx),
+        credential: ctx.flaw.map(|(_, flaw)| flaw.word()),
         listener: listener(ctx),
         protocol: protocol(ctx.head.version),
         tls: tls.map(|tls| tls.version),
@@ -166,6 +177,7 @@ fn line<'a>(
         reused: (ctx.attempt.count > 0).then_some(ctx.attempt.reused),
         status,
         flag: ctx.rejection.map(Rejection::flag),
+        rule: ctx.rule.map(Rule::word),
         limit: ctx.limited.refused_by(&ctx.snapshot),
         would_refuse: &[],
         error: ctx.error,

@@ -18,8 +18,12 @@ pub enum Rejection {
     UnknownEndpoint,
     /// No route matches.
     NoRoute,
-    /// The route is not for this tenant, or not for a request of no tenant.
-    TenantDenied,
+    /// The route is not for this caller; the access log says by which rule.
+    Forbidden,
+    /// Nobody vouched for the caller, and the route asks for it.
+    Unauthenticated,
+    /// What the caller presented cannot be verified now.
+    AuthenticationUnavailable,
     /// A limit's rate is used up.
     RateLimited,
     /// As many requests are under way as a limit allows.
@@ -71,7 +75,8 @@ impl Rejection {
         Some(match self {
             Self::Malformed(refusal) => refusal.status(),
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::UnknownEndpoint | Self::TenantDenied => StatusCode::FORBIDDEN,
+            Self::UnknownEndpoint | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::RateLimited | Self::ConcurrencyLimited | Self::LimitKeyMissing => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -79,7 +84,9 @@ impl Rejection {
             Self::BodyTooLarge | Self::BodyTooLargeToSign => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DigestMissing | Self::DigestMismatch => StatusCode::BAD_REQUEST,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NoEndpoint | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Overloaded | Self::AuthenticationUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ConnectFailed | Self::UpstreamTls | Self::UpstreamReset | Self::UpstreamProtocol => {
                 StatusCode::BAD_GATEWAY
             }
@@ -98,7 +105,9 @@ impl Rejection {
             Self::Misdirected => "misdirected",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::NoRoute => "no_route",
-            Self::TenantDenied => "tenant_denied",
+            Self::Forbidden => "forbidden",
+            Self::Unauthenticated => "unauthenticated",
+            Self::AuthenticationUnavailable => "authentication_unavailable",
             Self::RateLimited => "rate_limited",
             Self::ConcurrencyLimited => "concurrency_limited",
             Self::LimitKeyMissing => "limit_key_missing",
@@ -130,7 +139,9 @@ impl Rejection {
             Self::Misdirected => "This connection is not for that host; open one with its name.",
             Self::UnknownEndpoint => "Nobody is known to come through this VPC endpoint.",
             Self::NoRoute => "Nothing is served here.",
-            Self::TenantDenied => "This is not for you.",
+            Self::Forbidden => "This is not for you.",
+            Self::Unauthenticated => "Say who you are, with credentials that are good.",
+            Self::AuthenticationUnavailable => "Who you are cannot be verified now; try again later.",
             Self::RateLimited => "Too many requests; try again later.",
             Self::ConcurrencyLimited => "Too many requests at a time; try again when some are done.",
             Self::LimitKeyMissing => "The request does not say by what it is limited.",
@@ -161,11 +172,13 @@ impl Rejection {
     }
 
     /// Every rejection but the gate's, for the metrics.
-    pub const OWN: [Self; 25] = [
+    pub const OWN: [Self; 27] = [
         Self::Misdirected,
         Self::UnknownEndpoint,
         Self::NoRoute,
-        Self::TenantDenied,
+        Self::Forbidden,
+        Self::Unauthenticated,
+        Self::AuthenticationUnavailable,
         Self::RateLimited,
         Self::ConcurrencyLimited,
         Self::LimitKeyMissing,

@@ -7,12 +7,12 @@
 //! the way that is not worth reading.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::{Result, http::ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{admission::is_grpc, context::RequestContext, rejection::Rejection};
-use crate::route::{Redirect, Respond};
+use super::{admission::is_grpc, authenticate, context::RequestContext, rejection::Rejection};
+use crate::route::{Cors, Redirect, Respond};
 
 /// Answers with problem+json (RFC 9457).
 pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Rejection) -> Result<()> {
@@ -31,6 +31,14 @@ pub async fn reject(session: &mut Session, ctx: &mut RequestContext, why: Reject
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        for challenge in authenticate::challenges(ctx) {
+            answer.append_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
+    }
+    if let (Rejection::Forbidden, Some(challenge)) = (why, authenticate::needs_scope(ctx)) {
+        answer.append_header(header::WWW_AUTHENTICATE, challenge)?;
     }
     if why.closes() {
         session.set_keepalive(None);
@@ -57,6 +65,17 @@ fn is_grpc_call(session: &Session, ctx: &RequestContext) -> bool {
     let kind = session.req_header().headers.get(header::CONTENT_TYPE);
     let is_web = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc-web"));
     is_grpc(session, ctx) && !is_web
+}
+
+/// Tells a web page's browser what the page may.
+pub async fn preflight(session: &mut Session, ctx: &mut RequestContext, cors: &Cors) -> Result<()> {
+    let mut fields = HeaderMap::new();
+    cors.preflight(&session.req_header().headers, &mut fields);
+    let mut answer = ResponseHeader::build(StatusCode::NO_CONTENT, Some(fields.len() + 3))?;
+    for (name, value) in &fields {
+        answer.insert_header(name.clone(), value.clone())?;
+    }
+    send(session, ctx, answer, Bytes::new()).await
 }
 
 /// Answers with a redirect.

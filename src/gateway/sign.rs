@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::{context::RequestContext, rejection::Rejection};
 use crate::{
     config::signer::SignerIndex,
-    jwt::{Facts, Now, SignError, Signer, Target, Token},
+    jwt::{Consumer, Facts, Now, SignError, Signer, Target, Token},
     telemetry::metrics::TokenResult,
     tls::TlsFacts,
 };
@@ -110,13 +110,12 @@ fn facts<'a>(session: &Session, request: &'a RequestHeader, ctx: &'a RequestCont
         route: &route.name,
         client: who.address,
         zone: ctx.snapshot.place().zone.as_deref(),
-        tenant: who.tenancy.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
+        tenant: who.tenant().and_then(|tenant| ctx.snapshot.tenants.name(tenant)),
         vpc_endpoint: who.vpc_endpoint,
-        // Nobody is authenticated yet but by their certificate.
-        consumer: None,
-        scope: None,
+        consumer: who.consumer.map(|consumer| Consumer { id: &consumer.name, name: &consumer.name }),
+        scope: who.consumer.map(|consumer| &*consumer.scopes).filter(|scopes| !scopes.is_empty()),
         certificate: certificate(session),
-        token: None,
+        token: who.consumer.and_then(|consumer| consumer.claims.as_deref()),
         request: Target {
             method: request.method.as_str(),
             scheme: if spec.tls.is_some() { "https" } else { "http" },

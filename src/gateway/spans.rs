@@ -31,7 +31,11 @@ pub fn decide(session: &Session, ctx: &mut RequestContext) {
     let (caller, believed) = caller(headers, ctx);
     let own = ctx.route.as_ref().and_then(|route| route.trace_share);
     if tracing.sampler.takes(ctx.trace.trace_id_bytes(), caller.sampled, believed, own) {
-        ctx.recording = Some(Box::new(Recording::new(caller, ctx.started)));
+        let mut recording = Recording::new(caller, ctx.started);
+        if let Some((begun, ended)) = ctx.authenticated {
+            recording.authenticated(begun, ended);
+        }
+        ctx.recording = Some(Box::new(recording));
     }
 }
 

@@ -5,10 +5,11 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use super::Tenancy;
+use super::{Consumer, Tenancy};
+use crate::config::tenant::TenantIndex;
 
 /// Who asks, as far as is known of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Principal<'a> {
     /// Whose endpoint they come through.
     pub tenancy: Tenancy,
@@ -17,9 +18,18 @@ pub struct Principal<'a> {
     /// Their address, behind every trusted proxy. Means something only together
     /// with the endpoint: [`client`](Self::client).
     pub address: IpAddr,
+    /// Who was authenticated.
+    pub consumer: Option<&'a Consumer>,
+    /// SHA-256 of the certificate that they showed and that was verified.
+    pub certificate: Option<&'a [u8; 32]>,
 }
 
 impl<'a> Principal<'a> {
+    /// Whose they are: by the VPC endpoint, or else by their key.
+    pub fn tenant(&self) -> Option<TenantIndex> {
+        self.tenancy.tenant().or(self.consumer.and_then(|consumer| consumer.tenant))
+    }
+
     /// Which client it is: what is counted and limited by client goes by this.
     pub fn client(&self) -> ClientKey<'a> {
         ClientKey::new(self.vpc_endpoint, self.address)
@@ -67,7 +77,9 @@ mod tests {
 
     fn key<'a>(vpc_endpoint: Option<&'a str>, address: &str) -> ClientKey<'a> {
         let address = address.parse().unwrap();
-        Principal { tenancy: Tenancy::Direct, vpc_endpoint, address }.client()
+        let who =
+            Principal { tenancy: Tenancy::Direct, vpc_endpoint, address, consumer: None, certificate: None };
+        who.client()
     }
 
     #[test]

@@ -36,24 +36,32 @@ pub(super) const fn encoded_length(bytes: usize) -> usize {
 /// What `text` stands for. `None` if it is not encoded so, padding and bits that
 /// stand for nothing included: of two texts that mean the same one is forged.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for quad in text.chunks(4) {
-        let mut bits = 0_u32;
-        for letter in quad {
-            bits = bits << 6 | u32::from(value(*letter)?);
-        }
-        let spare = match quad.len() {
-            4 => 0,
-            3 => 2,
-            2 => 4,
-            _ => return None,
-        };
-        if bits & ((1 << spare) - 1) != 0 {
-            return None;
-        }
-        let bytes = (bits << (6 * (4 - quad.len()))).to_be_bytes();
-        out.extend(bytes.iter().skip(1).take(quad.len() - 1));
+    let (quads, rest) = text.as_chunks::<4>();
+    let mut out = vec![0; quads.len() * 3];
+    // One look at the end: who writes something else is the exception.
+    let mut seen = 0;
+    for (triple, quad) in out.as_chunks_mut::<3>().0.iter_mut().zip(quads) {
+        let [a, b, c, d] = quad.map(value);
+        seen |= a | b | c | d;
+        let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+        let [_, first, second, third] = bits.to_be_bytes();
+        *triple = [first, second, third];
     }
+    let bits = rest.iter().fold(0, |bits, letter| {
+        let value = value(*letter);
+        seen |= value;
+        bits << 6 | u32::from(value)
+    });
+    let (bytes, spare) = match rest.len() {
+        0 => (0, 0),
+        2 => (1, 4),
+        3 => (2, 2),
+        _ => return None,
+    };
+    if seen & NO_LETTER != 0 || bits & ((1 << spare) - 1) != 0 {
+        return None;
+    }
+    out.extend((bits >> spare).to_be_bytes().iter().skip(4 - bytes));
     Some(out)
 }
 
@@ -63,16 +71,29 @@ fn letter(bits: u32) -> u8 {
     ALPHABET.get((bits & 63) as usize).copied().unwrap_or_default()
 }
 
-fn value(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    }
+/// What a letter stands for, or [`NO_LETTER`].
+#[inline]
+fn value(letter: u8) -> u8 {
+    VALUES.get(usize::from(letter)).copied().unwrap_or(NO_LETTER)
 }
+
+const NO_LETTER: u8 = 0x80;
+
+const VALUES: [u8; 256] = {
+    let mut values = [NO_LETTER; 256];
+    let mut rest: &[u8] = &ALPHABET;
+    let mut value = 0;
+    while let [letter, others @ ..] = rest {
+        // The index cannot be outside.
+        #[allow(clippy::indexing_slicing)]
+        {
+            values[*letter as usize] = value;
+        }
+        value += 1;
+        rest = others;
+    }
+    values
+};
 
 const ALPHABET: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -1,32 +1,34 @@
-//! Tokens that are used again: for each signer and claims one, for half of its life.
+//! What was made or found for some bytes, and holds for a while: a signer's token for
+//! its claims, what is known of a client's token.
 //!
-//! A fixed number of places in sets of four; of a full set the token that expires
-//! first goes. No lock: a place is swapped whole. It belongs to one key's turn and goes
-//! with it, so that no token outlives that. What is kept is compared whole, not
-//! by its hash.
+//! A fixed number of places in sets of four; of a full set what ends first goes. No
+//! lock: a place is swapped whole. What is kept is compared whole, not by its hash,
+//! which nobody outside knows the key of: two that differ are never taken for one, and
+//! what is compared byte by byte has a hash of 64 bits in common already.
 
 use std::{array, sync::Arc};
 
 use ahash::RandomState;
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
 
-/// Tokens by their claims.
-pub(super) struct Cache {
-    sets: Box<[Set]>,
+/// Values by the bytes that they were made for.
+pub(super) struct Cache<V> {
+    sets: Box<[Set<V>]>,
     hasher: RandomState,
+    /// No longer ones are kept.
+    most_bytes: usize,
 }
 
-type Set = [ArcSwapOption<Kept>; WAYS];
+type Set<V> = [ArcSwapOption<Kept<V>>; WAYS];
 
-struct Kept {
+struct Kept<V> {
     hash: u64,
-    claims: Box<[u8]>,
-    value: HeaderValue,
+    key: Box<[u8]>,
+    value: V,
     window: Window,
 }
 
-/// When a token may be used: from its making on, until half of its life is over.
+/// When a value may be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Window {
     /// Milliseconds since 1970.
@@ -42,30 +44,32 @@ impl Window {
     }
 }
 
-impl Cache {
-    /// With room for [`PLACES`] tokens, whose memory is taken as they come.
-    pub fn new() -> Self {
+impl<V: Clone> Cache<V> {
+    /// With room for about so many values, whose memory is taken as they come, each for
+    /// so many bytes at the most.
+    pub fn new(places: usize, most_bytes: usize) -> Self {
         let set = || array::from_fn(|_| ArcSwapOption::empty());
-        Self { sets: (0..PLACES / WAYS).map(|_| set()).collect(), hasher: RandomState::new() }
+        let sets = (0..places.div_ceil(WAYS)).map(|_| set()).collect();
+        Self { sets, hasher: RandomState::new(), most_bytes }
     }
 
     /// With room for none.
     pub fn none() -> Self {
-        Self { sets: Box::default(), hasher: RandomState::new() }
+        Self::new(0, 0)
     }
 
-    /// The token with these claims, if there is one that may be used now
-    /// (milliseconds since 1970).
-    pub fn get(&self, claims: &[u8], now: u64) -> Option<HeaderValue> {
-        self.find(self.hasher.hash_one(claims), claims, now)
+    /// The value for these bytes, if there is one that may be used now (milliseconds
+    /// since 1970).
+    pub fn get(&self, key: &[u8], now: u64) -> Option<V> {
+        self.find(self.hasher.hash_one(key), key, now)
     }
 
-    fn find(&self, hash: u64, claims: &[u8], now: u64) -> Option<HeaderValue> {
+    fn find(&self, hash: u64, key: &[u8], now: u64) -> Option<V> {
         for place in self.set(hash)? {
             let place = place.load();
             if let Some(kept) = &*place
                 && kept.hash == hash
-                && *kept.claims == *claims
+                && *kept.key == *key
             {
                 return kept.window.contains(now).then(|| kept.value.clone());
             }
@@ -73,40 +77,43 @@ impl Cache {
         None
     }
 
-    /// Keeps a token. Of those that would take much memory none is kept.
-    pub fn put(&self, claims: Box<[u8]>, value: HeaderValue, window: Window) {
-        self.store(self.hasher.hash_one(&*claims), claims, value, window);
+    /// Keeps a value. For bytes that would take much memory none is kept.
+    pub fn put(&self, key: Box<[u8]>, value: V, window: Window) {
+        self.store(self.hasher.hash_one(&*key), key, value, window);
     }
 
-    fn store(&self, hash: u64, claims: Box<[u8]>, value: HeaderValue, window: Window) {
-        let Some(set) = self.set(hash).filter(|_| claims.len() <= MAX_CLAIMS) else { return };
-        // The same claims first, then a free place, then the oldest.
-        let rank = |place: &&ArcSwapOption<Kept>| match &*place.load() {
-            Some(kept) if kept.hash == hash && kept.claims == claims => 0,
+    fn store(&self, hash: u64, key: Box<[u8]>, value: V, window: Window) {
+        let Some(set) = self.set(hash).filter(|_| key.len() <= self.most_bytes) else { return };
+        // The same bytes first, then a free place, then the oldest.
+        let rank = |place: &&ArcSwapOption<Kept<V>>| match &*place.load() {
+            Some(kept) if kept.hash == hash && kept.key == key => 0,
             None => 1,
             Some(kept) => kept.window.until.saturating_add(2),
         };
         if let Some(place) = set.iter().min_by_key(rank) {
-            place.store(Some(Arc::new(Kept { hash, claims, value, window })));
+            place.store(Some(Arc::new(Kept { hash, key, value, window })));
         }
     }
 
-    fn set(&self, hash: u64) -> Option<&Set> {
+    fn set(&self, hash: u64) -> Option<&Set<V>> {
         self.sets.get(hash as usize % self.sets.len().max(1))
     }
 }
 
 const WAYS: usize = 4;
 
-/// With 100 clients a second that differ and 15 s of use each, 1500 are alive.
-pub(super) const PLACES: usize = 4096;
-
-/// 4096 of them with their tokens, a third longer and more, take 13 MiB.
-const MAX_CLAIMS: usize = 1024;
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    const PLACES: usize = 4096;
+    const MAX_CLAIMS: usize = 1024;
+
+    fn cache() -> Cache<HeaderValue> {
+        Cache::new(PLACES, MAX_CLAIMS)
+    }
 
     const WINDOW: Window = Window { from: 1000, until: 2000 };
 
@@ -116,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_token_is_used_inside_its_window_alone() {
-        let cache = Cache::new();
+        let cache = cache();
         cache.put(b"a"[..].into(), value("t"), WINDOW);
 
         let found = |now| cache.get(b"a", now).is_some();
@@ -127,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_newer_token_takes_the_place_of_the_same_claims() {
-        let cache = Cache::new();
+        let cache = cache();
         cache.put(b"a"[..].into(), value("old"), WINDOW);
 
         cache.put(b"a"[..].into(), value("new"), Window { until: 3000, ..WINDOW });
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn claims_with_the_same_hash_are_told_apart() {
-        let cache = Cache::new();
+        let cache = cache();
 
         cache.store(7, b"a"[..].into(), value("of a"), WINDOW);
         cache.store(7, b"b"[..].into(), value("of b"), WINDOW);
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_expires_first_goes() {
-        let cache = Cache::new();
+        let cache = cache();
         for n in 0..4 * PLACES as u64 {
             cache.put(n.to_be_bytes()[..].into(), value("t"), Window { from: 0, until: 10 + n });
         }
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn claims_that_would_take_much_memory_are_not_kept() {
-        let cache = Cache::new();
+        let cache = cache();
         let long = vec![b'x'; MAX_CLAIMS + 1];
 
         cache.put(long.clone().into(), value("t"), WINDOW);
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_cache_without_room_keeps_nothing() {
-        let cache = Cache::none();
+        let cache = Cache::<HeaderValue>::none();
 
         cache.put(b"a"[..].into(), value("t"), WINDOW);
 

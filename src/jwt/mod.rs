@@ -1,4 +1,5 @@
-//! Vouches for requests towards their upstreams, with signed JSON Web Tokens.
+//! Vouches for requests towards their upstreams, with signed JSON Web Tokens; and
+//! verifies the tokens of clients, in [`trust`].
 //!
 //! Owns keys and their life, claims, tokens and the set of public keys. Does not own
 //! requests, bodies or header fields: who calls says in [`Facts`] what is known, and
@@ -23,6 +24,7 @@ mod signer;
 mod signers;
 #[cfg(test)]
 mod testing;
+pub mod trust;
 mod verify;
 
 pub use base64url::{decode, encode};

@@ -121,20 +121,25 @@ pub(super) fn read(key: &Map<String, Value>) -> Option<PublicKey> {
 }
 
 fn p256(x: &[u8], y: &[u8]) -> Option<PKey<Public>> {
-    if x.len() != 32 || y.len() != 32 {
-        return None;
-    }
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).ok()?;
-    let (x, y) = (BigNum::from_slice(x).ok()?, BigNum::from_slice(y).ok()?);
-    PKey::from_ec_key(EcKey::from_public_key_affine_coordinates(&group, &x, &y).ok()?).ok()
+    PKey::from_ec_key(ec(Nid::X9_62_PRIME256V1, 32, (x, y))?).ok()
 }
 
-fn ed25519(x: &[u8]) -> Option<PKey<Public>> {
+/// The key at this point of a curve, whose coordinates have this width.
+pub(super) fn ec(curve: Nid, width: usize, (x, y): (&[u8], &[u8])) -> Option<EcKey<Public>> {
+    if x.len() != width || y.len() != width {
+        return None;
+    }
+    let group = EcGroup::from_curve_name(curve).ok()?;
+    let (x, y) = (BigNum::from_slice(x).ok()?, BigNum::from_slice(y).ok()?);
+    EcKey::from_public_key_affine_coordinates(&group, &x, &y).ok()
+}
+
+pub(super) fn ed25519(x: &[u8]) -> Option<PKey<Public>> {
     let x: &[u8; 32] = x.try_into().ok()?;
     PKey::public_key_from_der(&[&ED25519_PREFIX[..], x].concat()).ok()
 }
 
-fn rsa(n: &[u8], e: &[u8]) -> Option<PKey<Public>> {
+pub(super) fn rsa(n: &[u8], e: &[u8]) -> Option<PKey<Public>> {
     let (n, e) = (BigNum::from_slice(n).ok()?, BigNum::from_slice(e).ok()?);
     PKey::from_rsa(Rsa::from_public_components(n, e).ok()?).ok()
 }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::{Config, Problems},
+    jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
@@ -57,6 +58,8 @@ pub struct Followers {
     pub health: Arc<HealthChecks>,
     /// Finds their endpoints.
     pub discovery: Arc<Discovery>,
+    /// Fetches the keys that verify its clients' tokens.
+    pub key_sets: Arc<KeyFetcher>,
     /// Settles its leases up.
     pub store: Arc<Store>,
     /// Sends what it records.
@@ -337,10 +340,13 @@ impl Reloader {
         let upstreams = next.upstreams.clone();
         let spans = next.tracing.as_ref().map(|tracing| tracing.settings.clone());
         let (store, leases) = (next.store.clone(), next.rate_limits.leases());
+        let key_sources = next.authentication.key_sources();
         self.followers.health.prove(&upstreams);
+        self.followers.key_sets.learn(key_sources.iter().map(|(_, source)| source));
         next.retain_metrics(&self.metrics);
         self.current.publish(next);
         self.followers.health.follow(&upstreams);
+        self.followers.key_sets.follow(key_sources);
         self.followers.store.follow(store, leases);
         self.followers.spans.follow(spans);
         self.live.sweep();
@@ -361,6 +367,7 @@ pub(super) mod tests {
         let followers = Followers {
             health: Arc::new(HealthChecks::start(metrics.clone()).unwrap()),
             discovery: Arc::new(Discovery::start(live.found.clone(), &metrics).unwrap()),
+            key_sets: Arc::new(KeyFetcher::start(&metrics).unwrap()),
             store: Arc::new(Store::start(fleet.clone(), *clock, &metrics).unwrap()),
             spans: Arc::new(SpanExporter::new(metrics.clone())),
             systemd: Arc::new(Systemd::new(false)),

@@ -1,4 +1,4 @@
-//! Takes certificates, keys and authorities again when their files change.
+//! Takes certificates, keys, authorities and files of API keys again when they change.
 //!
 //! Owns when files are looked at and what is told of those that do not fit. The
 //! configuration is not watched: a file that an editor has half written is no intent.
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::reload::Reloader;
 use crate::{
-    config::{Problems, Severity},
+    config::{Problems, Severity, authentication::AuthenticatorIndex},
     snapshot::{Snapshot, TlsFiles},
     telemetry::{metrics::CertificateReload, short_hash},
 };
@@ -97,10 +97,18 @@ impl Reloader {
         self.renewals().tried(files.clone(), &renewal.problems, now);
         if renewal.is_new {
             let (generation, hash) = (before.generation, short_hash(&before.hash));
-            log::info!(
-                "certificates read again: changed={} generation={generation} hash={hash}",
-                renewal.changed
-            );
+            if renewal.changed > 0 || renewal.authenticators.is_empty() {
+                log::info!(
+                    "certificates read again: changed={} generation={generation} hash={hash}",
+                    renewal.changed
+                );
+            }
+            let names = renewal.authenticators.iter().filter_map(|index| {
+                renewal.next.authentication.get(AuthenticatorIndex(*index)).map(|one| &*one.name)
+            });
+            names.for_each(|name| {
+                log::info!("authentication read again: name={name} generation={generation} hash={hash}");
+            });
             drop(before);
             self.publish(renewal.next);
         }
@@ -120,7 +128,7 @@ impl Reloader {
             if let Some(misfit) = Some(misfit).filter(is_due) {
                 misfit.told = true;
                 told += 1;
-                log::warn!("certificate not taken, the former one goes on: {problem}");
+                log::warn!("file not taken, what it held goes on: {problem}");
             }
         }
         if told > 0 {

@@ -15,7 +15,10 @@ use std::{
 use ahash::{AHasher, RandomState};
 use http::HeaderName;
 
-use crate::config::limit::{KeyPartSpec, LimitSpec, MissingSpec};
+use crate::config::{
+    limit::{KeyPartSpec, LimitSpec, MissingSpec},
+    types::ClaimName,
+};
 
 /// Per what a limit counts: for each different value of all these parts together.
 /// Without parts everything counts together.
@@ -38,6 +41,15 @@ impl From<&LimitSpec> for LimitKey {
     }
 }
 
+impl LimitKey {
+    /// Whether it counts by the client's address and asks for nothing that is known only
+    /// of who was authenticated.
+    pub fn counts_addresses(&self) -> bool {
+        let is_late = |part: &KeyPart| matches!(part, KeyPart::Consumer | KeyPart::Claim(_));
+        self.parts.contains(&KeyPart::ClientAddress) && !self.parts.iter().any(is_late)
+    }
+}
+
 /// A part of a key.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum KeyPart {
@@ -48,6 +60,8 @@ pub enum KeyPart {
     Tenant,
     /// Who was authenticated.
     Consumer,
+    /// What this claim of their token says.
+    Claim(ClaimName),
     /// The value of this header field, all of its lines.
     Header(HeaderName),
     /// The value of this cookie.
@@ -68,6 +82,7 @@ impl From<&KeyPartSpec> for KeyPart {
             KeyPartSpec::ClientAddress => Self::ClientAddress,
             KeyPartSpec::Tenant => Self::Tenant,
             KeyPartSpec::Consumer => Self::Consumer,
+            KeyPartSpec::Claim(name) => Self::Claim(name.clone()),
             KeyPartSpec::Header(name) => Self::Header(name.header().clone()),
             KeyPartSpec::Cookie(name) => Self::Cookie(name.as_str().into()),
             KeyPartSpec::Query(name) => Self::Query(name.as_str().into()),

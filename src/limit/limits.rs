@@ -73,6 +73,11 @@ impl Limits {
         self.routes.get(route)
     }
 
+    /// A limit as the field `RateLimit-Policy` tells it; `None` of one without rate.
+    pub fn policy_of(&self, index: usize) -> Option<HeaderValue> {
+        policy(self.all.get(index).into_iter())
+    }
+
     /// The limits that were in `before` too and begin afresh here.
     pub fn afresh<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let were = |new: &Limit| before.all.iter().find(|old| old.name == new.name);
@@ -146,6 +151,15 @@ impl Limit {
         }
     }
 
+    /// In which of a route's lists it stands.
+    pub fn kind(&self) -> LimitKind {
+        match &self.counts {
+            _ if !self.spec.enforce => LimitKind::OnTrial,
+            Counts::Concurrency(..) => LimitKind::AtOnce,
+            Counts::Rate(..) | Counts::Leased(..) => LimitKind::Rate,
+        }
+    }
+
     /// What the operator wrote.
     pub fn spec(&self) -> &LimitSpec {
         &self.spec
@@ -164,6 +178,17 @@ impl Limit {
         text.extend_from_slice(number.format(whole_seconds(standing.reset_after())).as_bytes());
         HeaderValue::from_bytes(&text).ok()
     }
+}
+
+/// Which kind of limit it is, as lists of a route tell them apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LimitKind {
+    /// It counts what is under way.
+    AtOnce,
+    /// It has a rate.
+    Rate,
+    /// Of either kind, and only counts what it would refuse.
+    OnTrial,
 }
 
 /// Who is asked for a rate.
@@ -227,10 +252,10 @@ impl RouteLimits {
         }
         let (mut at_once, mut rates, mut on_trial) = (Vec::new(), Vec::new(), Vec::new());
         for (index, limit) in order.into_iter().filter_map(|index| Some((index, all.get(index)?))) {
-            match &limit.counts {
-                _ if !limit.spec.enforce => on_trial.push(index),
-                Counts::Concurrency(..) => at_once.push(index),
-                Counts::Rate(..) | Counts::Leased(..) => rates.push(index),
+            match limit.kind() {
+                LimitKind::OnTrial => on_trial.push(index),
+                LimitKind::AtOnce => at_once.push(index),
+                LimitKind::Rate => rates.push(index),
             }
         }
         let policy = policy(rates.iter().filter_map(|index| all.get(*index)));

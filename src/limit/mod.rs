@@ -34,7 +34,7 @@ pub use decide::{Ask, decide};
 pub use fleet::{FleetLive, FleetSeeds, Freshness, NoSeeds};
 pub use key::{KeyHash, KeyHasher, KeyPart, KeySeeds, LimitKey, Missing};
 pub use lease::{Lease, Reckoned, Told};
-pub use limits::{Limit, Limits, RouteLimits, Source, whole_seconds};
+pub use limits::{Limit, LimitKind, Limits, RouteLimits, Source, whole_seconds};
 pub use names::{KeyName, KeyNames};
 pub use rate::RateLimit;
 pub use terms::Terms;

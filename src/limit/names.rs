@@ -119,6 +119,7 @@ fn label(part: &KeyPart) -> String {
         KeyPart::ClientAddress => "client_address".to_owned(),
         KeyPart::Tenant => "tenant".to_owned(),
         KeyPart::Consumer => "consumer".to_owned(),
+        KeyPart::Claim(name) => format!("claim {name}"),
         KeyPart::Header(name) => format!("header {name}"),
         KeyPart::Cookie(name) => format!("cookie {name}"),
         KeyPart::Query(name) => format!("query {name}"),

@@ -6,12 +6,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Access, Action, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims, conflicts,
-    nearest::nearest,
+    Access, Action, Cors, Defaults, HeaderEdits, Rewrite, Route, Router, UpstreamIndex, claims::Claims,
+    conflicts, nearest::nearest,
 };
 use crate::{
     config::{
         Problems, Source, Sourced,
+        authentication::AuthenticatorIndex,
         route::RouteSpec,
         signer::SignerIndex,
         tenant::TenantIndex,
@@ -28,6 +29,7 @@ pub struct Names {
     pub upstreams: HashMap<Name, UpstreamIndex>,
     pub tenants: HashMap<Name, TenantIndex>,
     pub signers: HashMap<Name, SignerIndex>,
+    pub authenticators: HashMap<Name, AuthenticatorIndex>,
 }
 
 impl Router {
@@ -54,7 +56,8 @@ impl Router {
         conflicts::tell(&table, specs, &mut own);
         let usable = !own.has_errors();
         problems.extend(own);
-        usable.then_some(Self { routes, table })
+        let asks_for_consumers = table.asks_for_consumers();
+        usable.then_some(Self { routes, table, asks_for_consumers })
     }
 }
 
@@ -62,6 +65,7 @@ impl Route {
     fn build(index: usize, sourced: &Sourced<RouteSpec>, site: &mut Site<'_>) -> Option<Self> {
         let spec = &sourced.spec;
         let access = Access::build(spec, site);
+        let cors = spec.cors.as_ref().map(|cors| Cors::build(cors, site));
         let action = Action::build(spec, site);
         let rewrite = spec.rewrite.as_ref().map(|rewrite| Rewrite::build(rewrite, &spec.matches, site));
         let request_headers = HeaderEdits::build(&spec.request_headers, "request_headers", site);
@@ -70,6 +74,10 @@ impl Route {
             name: Arc::from(spec.name.as_str()),
             index,
             access: access?,
+            cors: match cors {
+                Some(cors) => Some(cors?),
+                None => None,
+            },
             action: action?,
             rewrite: match rewrite {
                 Some(rewrite) => Some(rewrite?),
@@ -121,11 +129,28 @@ impl Site<'_> {
     /// The numbers of the tenants in the list at `key`, in order; an error for
     /// each that there is not.
     pub(super) fn tenants(&mut self, names: &[Name], key: &str) -> Option<Box<[TenantIndex]>> {
+        let known = &self.names.tenants;
+        self.each(names, known, "tenant", key)
+    }
+
+    /// The same of ways of authentication.
+    pub(super) fn authenticators(&mut self, names: &[Name], key: &str) -> Option<Box<[AuthenticatorIndex]>> {
+        let known = &self.names.authenticators;
+        self.each(names, known, "authentication", key)
+    }
+
+    fn each<T: Copy + Ord>(
+        &mut self,
+        names: &[Name],
+        known: &HashMap<Name, T>,
+        kind: &str,
+        key: &str,
+    ) -> Option<Box<[T]>> {
         let of = |(index, name): (usize, &Name)| {
-            let found = self.names.tenants.get(name).copied();
+            let found = known.get(name).copied();
             if found.is_none() {
-                let known = nearest(name.as_str(), self.names.tenants.keys().map(Name::as_str));
-                self.error(&format!("{key}[{index}]"), format!("there is no tenant `{name}`; {known}"));
+                let known = nearest(name.as_str(), known.keys().map(Name::as_str));
+                self.error(&format!("{key}[{index}]"), format!("there is no {kind} `{name}`; {known}"));
             }
             found
         };

@@ -9,7 +9,7 @@ use std::fmt;
 use http::{HeaderName, HeaderValue, Method, header};
 use regex::Regex;
 
-use super::{Facts, build::Site};
+use super::{Facts, build::Site, callers::is_one_of};
 use crate::config::{
     Problems, Source,
     route::{HeaderMatchSpec, MatchSpec, QueryMatchSpec},
@@ -22,6 +22,8 @@ use crate::config::{
 pub(super) struct Conditions {
     /// Any of these; empty is everyone.
     tenants: Box<[TenantIndex]>,
+    /// Any of these; empty is everyone.
+    consumers: Box<[Box<str>]>,
     /// Any of these; empty is every method. With `GET` comes `HEAD`.
     methods: Box<[Method]>,
     headers: Box<[(HeaderName, Test)]>,
@@ -35,17 +37,34 @@ impl Conditions {
         let (source, problems) = (site.source, &mut *site.problems);
         let headers = each(&spec.headers, |i, h| header(h, &source.key("match.headers").entry(i), problems));
         let query = each(&spec.query, |i, q| parameter(q, &source.key("match.query").entry(i), problems));
-        Some(Self { tenants: tenants?, methods: methods(&spec.methods), headers: headers?, query: query? })
+        let consumers = spec.consumers.iter().map(|name| name.as_str().into()).collect();
+        Some(Self {
+            tenants: tenants?,
+            consumers,
+            methods: methods(&spec.methods),
+            headers: headers?,
+            query: query?,
+        })
     }
 
     /// Whether nothing is asked.
     pub(super) fn is_empty(&self) -> bool {
-        self.tenants.is_empty() && self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+        self.tenants.is_empty()
+            && self.consumers.is_empty()
+            && self.methods.is_empty()
+            && self.headers.is_empty()
+            && self.query.is_empty()
+    }
+
+    /// Whether it is for some consumers alone.
+    pub(super) fn ask_for_consumers(&self) -> bool {
+        !self.consumers.is_empty()
     }
 
     /// Whether a request has all of it.
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         self.take_tenant(facts)
+            && self.take_consumer(facts)
             && self.take_method(facts)
             && self.headers.iter().all(|asked| is_in_header(asked, facts))
             && self.query.iter().all(|asked| is_in_query(asked, facts))
@@ -53,6 +72,12 @@ impl Conditions {
 
     fn take_tenant(&self, facts: &Facts<'_>) -> bool {
         self.tenants.is_empty() || facts.tenant.is_some_and(|tenant| self.tenants.contains(&tenant))
+    }
+
+    fn take_consumer(&self, facts: &Facts<'_>) -> bool {
+        self.consumers.is_empty()
+            || facts.whoever
+            || facts.consumer.is_some_and(|consumer| is_one_of(&self.consumers, consumer.name))
     }
 
     fn take_method(&self, facts: &Facts<'_>) -> bool {
@@ -63,6 +88,7 @@ impl Conditions {
     /// is true.
     pub(super) fn unmet(&self, facts: &Facts<'_>) -> Vec<Unmet> {
         let tenants = (!self.take_tenant(facts)).then(|| Unmet::Tenant(self.tenants.clone()));
+        let consumers = (!self.take_consumer(facts)).then(|| Unmet::Consumer(self.consumers.clone()));
         let methods = (!self.take_method(facts)).then(|| Unmet::Method(self.methods.clone()));
         let headers = self.headers.iter().filter(|asked| !is_in_header(asked, facts));
         let headers = headers.map(|(name, test)| Unmet::Header {
@@ -74,15 +100,21 @@ impl Conditions {
             name: name.clone(),
             how: test.unmet(parameters(facts.query).any(|(sent, _)| sent == &**name)),
         });
-        tenants.into_iter().chain(methods).chain(headers).chain(query).collect()
+        tenants.into_iter().chain(consumers).chain(methods).chain(headers).chain(query).collect()
     }
 
     /// How specific it is; of two the greater comes first.
     ///
     /// Tenants stand first: who asks is the one thing that the client does not
     /// choose, and a tenant's own route is not lost to one that asks for a method.
-    pub(super) fn rank(&self) -> (bool, bool, usize, usize) {
-        (!self.tenants.is_empty(), !self.methods.is_empty(), self.headers.len(), self.query.len())
+    pub(super) fn rank(&self) -> (bool, bool, bool, usize, usize) {
+        (
+            !self.tenants.is_empty(),
+            !self.consumers.is_empty(),
+            !self.methods.is_empty(),
+            self.headers.len(),
+            self.query.len(),
+        )
     }
 
     /// Whether this holds for every request for which `other` does, as far as
@@ -94,7 +126,9 @@ impl Conditions {
 
     /// Whether every tenant and every method of `other` is one of these.
     pub(super) fn takes(&self, other: &Self) -> bool {
-        includes(&self.tenants, &other.tenants) && includes(&self.methods, &other.methods)
+        includes(&self.tenants, &other.tenants)
+            && includes(&self.consumers, &other.consumers)
+            && includes(&self.methods, &other.methods)
     }
 
     /// Whether both name tenants and share one, or none names any; and the same
@@ -102,8 +136,12 @@ impl Conditions {
     pub(super) fn meets(&self, other: &Self) -> bool {
         let share = self.tenants.iter().any(|tenant| other.tenants.contains(tenant));
         let no_tenants = self.tenants.is_empty() && other.tenants.is_empty();
+        let share_consumer = self.consumers.iter().any(|name| other.consumers.contains(name));
+        let no_consumers = self.consumers.is_empty() && other.consumers.is_empty();
         let no_methods = self.methods.is_empty() && other.methods.is_empty();
-        (no_tenants || share) && (no_methods || self.common_method(other).is_some())
+        (no_tenants || share)
+            && (no_consumers || share_consumer)
+            && (no_methods || self.common_method(other).is_some())
     }
 
     /// A method of both that was asked for, not the `HEAD` that comes with `GET`.
@@ -129,6 +167,8 @@ impl Conditions {
 pub enum Unmet {
     /// It is of none of these tenants.
     Tenant(Box<[TenantIndex]>),
+    /// It is none of these consumers.
+    Consumer(Box<[Box<str>]>),
     /// Its method is none of these.
     Method(Box<[Method]>),
     /// A header field.

@@ -13,11 +13,13 @@ mod action;
 mod assemble;
 mod authority;
 mod build;
+mod callers;
 mod choice;
 mod claims;
 mod conditions;
 mod conflicts;
 mod cookie;
+mod cors;
 mod edits;
 mod explain;
 mod index;
@@ -42,16 +44,22 @@ mod text;
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
+use serde_json::{Map, Value};
 
 use crate::{
-    config::{Source, server::EncodedSlash, signer::SignerIndex, tenant::TenantIndex},
+    config::{
+        Source, authentication::AuthenticatorIndex, server::EncodedSlash, signer::SignerIndex,
+        tenant::TenantIndex,
+    },
     telemetry::spans::Share,
 };
-pub use access::Access;
+pub use access::{Access, Rule};
 pub use action::{Action, Respond};
 pub use build::Names;
+pub use callers::{Callers, Part};
 pub use choice::Choice;
 pub use conditions::Unmet;
+pub use cors::{Cors, preflight_method};
 pub use edits::HeaderEdits;
 pub use explain::{Contest, Loser, Why};
 pub use redirect::Redirect;
@@ -64,6 +72,7 @@ use table::{Claim, Described, Table};
 pub struct Router {
     routes: Vec<Arc<Route>>,
     table: Table,
+    asks_for_consumers: bool,
 }
 
 impl Router {
@@ -77,6 +86,11 @@ impl Router {
         let claim = self.table.find(facts)?;
         let route = self.routes.get(claim.route as usize)?;
         Some(RouteMatch { route, table: &self.table, claim })
+    }
+
+    /// Whether any route is for some consumers alone.
+    pub fn asks_for_consumers(&self) -> bool {
+        self.asks_for_consumers
     }
 
     /// Every route, in the order of the configuration.
@@ -105,6 +119,25 @@ pub struct Facts<'a> {
     pub vpc_endpoint: Option<&'a str>,
     /// Whose endpoint that is.
     pub tenant: Option<TenantIndex>,
+    /// Who was authenticated; `None` before anybody was asked, and of an anonymous.
+    pub consumer: Option<Caller<'a>>,
+    /// Consumers that routes ask for are taken to be met: nobody was asked yet.
+    pub whoever: bool,
+}
+
+/// Who was authenticated, as far as routes and limits ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Who vouched.
+    pub vouched: AuthenticatorIndex,
+    /// Its name, which is one of who vouched alone.
+    pub name: &'a str,
+    /// What it may do, with spaces between.
+    pub scopes: &'a str,
+    /// The claims of its token.
+    pub claims: Option<&'a Map<String, Value>>,
+    /// Limits of its own, by their place.
+    pub limits: &'a [usize],
 }
 
 /// A route and why it won; printed, it names the host pattern and the path
@@ -140,6 +173,8 @@ pub struct Route {
     pub index: usize,
     /// Who may use it; everyone else gets 403.
     pub access: Access,
+    /// Which web pages of other origins may use it.
+    pub cors: Option<Cors>,
     /// Where the answer comes from.
     pub action: Action,
     /// How path and host change on the way upstream.

@@ -109,6 +109,11 @@ impl Table {
         exact.or_else(wildcard).or_else(|| self.any_host.and_then(under))
     }
 
+    /// Whether any route is for some consumers alone.
+    pub(super) fn asks_for_consumers(&self) -> bool {
+        self.conditions.iter().any(Conditions::ask_for_consumers)
+    }
+
     /// The claims of the cell that begins with this one.
     pub(super) fn cell(&self, first: u32) -> impl Iterator<Item = &Claim> {
         let claims = self.claims.get(first as usize..).unwrap_or_default();

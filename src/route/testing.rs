@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
 use super::{Defaults, Facts, Names, Router, UpstreamIndex};
-use crate::config::{Problems, Source, Sourced, route::RouteSpec, server::EncodedSlash, tenant::TenantIndex};
+use crate::config::{
+    Problems, Source, Sourced, authentication::AuthenticatorIndex, route::RouteSpec, server::EncodedSlash,
+    tenant::TenantIndex,
+};
 
 /// The upstreams of every test, by their index.
 pub(super) const UPSTREAMS: [&str; 3] = ["orders", "orders-canary", "billing"];
@@ -14,13 +17,20 @@ pub(super) const UPSTREAMS: [&str; 3] = ["orders", "orders-canary", "billing"];
 /// The tenants of every test, by their index.
 pub(super) const TENANTS: [&str; 2] = ["alpha", "beta"];
 
+/// The ways of authentication of every test, by their index.
+pub(super) const AUTHENTICATION: [&str; 2] = ["keys", "cognito"];
+
 /// What routes of tests may name.
 pub(super) fn names() -> Names {
     let upstreams = UPSTREAMS.iter().enumerate();
     let tenants = TENANTS.iter().enumerate();
+    let authentication = AUTHENTICATION.iter().enumerate();
     Names {
         upstreams: upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect(),
         tenants: tenants.map(|(i, name)| (name.parse().unwrap(), TenantIndex(i))).collect(),
+        authenticators: authentication
+            .map(|(i, name)| (name.parse().unwrap(), AuthenticatorIndex(i)))
+            .collect(),
         ..Names::default()
     }
 }
@@ -117,6 +127,8 @@ impl Request {
             client: self.client,
             vpc_endpoint: None,
             tenant: self.tenant,
+            consumer: None,
+            whoever: false,
         }
     }
 }

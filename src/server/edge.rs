@@ -1,7 +1,13 @@
 //! The service that takes clients' connections: the edge, and behind it Pingora's
 //! proxy with the gateway.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use pingora::{
@@ -24,7 +30,7 @@ use crate::{
     gateway::{Gateway, record::Recorder},
     lifecycle::{self, Pulse},
     telemetry::metrics::{EarlyEnd, ListenerSeries},
-    tls::{Acceptor, HandshakeFailure, TlsFacts},
+    tls::{Acceptor, HandshakeError, HandshakeFailure, PolicyId, TlsFacts},
 };
 
 impl Parts {
@@ -81,7 +87,9 @@ impl Parts {
                 let current = self.current.clone();
                 let table = move || current.load().tls(index).cloned();
                 let acceptor = Acceptor::new(table, self.tickets.clone()).map_err(StartError::Tls)?;
-                Ok(Arc::new(EndsTls { acceptor, series: series.clone() }) as Arc<dyn Handshake>)
+                let (name, series) = (spec.name.to_string(), series.clone());
+                let ends = EndsTls { acceptor, series, name, told: AtomicU64::new(0) };
+                Ok(Arc::new(ends) as Arc<dyn Handshake>)
             });
             let handshake = handshake.transpose()?;
             let current = self.current.clone();
@@ -96,6 +104,10 @@ impl Parts {
 struct EndsTls {
     acceptor: Acceptor,
     series: Arc<ListenerSeries>,
+    /// The listener's.
+    name: String,
+    /// In which second a refused certificate was told.
+    told: AtomicU64,
 }
 
 #[async_trait]
@@ -106,14 +118,42 @@ impl Handshake for EndsTls {
                 let digest = stream.ssl_digest();
                 if let Some(facts) = digest.as_ref().and_then(|d| d.extension.get::<TlsFacts>()) {
                     self.series.handshake(facts.version, facts.resumed, facts.curve);
+                    if facts.policy != PolicyId::OPEN {
+                        let is_shown = facts.client_certificate.is_some();
+                        self.series.client_certificate(if is_shown { ACCEPTED } else { NOT_SHOWN });
+                    }
                 }
                 Ok(stream)
             }
             Err(why) => {
-                log::debug!("{why}");
+                self.refused(&why);
                 Err(early_end(why.failure))
             }
         }
+    }
+}
+
+impl EndsTls {
+    fn refused(&self, why: &HandshakeError) {
+        let HandshakeFailure::ClientCertificateBad(fault) = why.failure else {
+            if why.failure == HandshakeFailure::ClientCertificateMissing {
+                self.series.client_certificate(NOT_SHOWN);
+            }
+            log::debug!("{why}");
+            return;
+        };
+        self.series.client_certificate(fault.word());
+        // Somebody will be asked why they do not come in. But a client that comes back
+        // all the time must not fill the log.
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let is_first = self.told.swap(second, Ordering::Relaxed) != second;
+        let level = if is_first { log::Level::Info } else { log::Level::Debug };
+        let (host, listener) = (why.server_name.as_deref().unwrap_or("-"), &self.name);
+        log::log!(
+            level,
+            "client certificate refused: reason={fault} listener={listener} server_name={host} {}",
+            why.detail
+        );
     }
 }
 
@@ -122,12 +162,16 @@ fn early_end(failure: HandshakeFailure) -> EarlyEnd {
         HandshakeFailure::Closed => EarlyEnd::Probe,
         HandshakeFailure::UnknownServerName => EarlyEnd::UnknownServerName,
         HandshakeFailure::ClientCertificateMissing => EarlyEnd::ClientCertificateMissing,
-        HandshakeFailure::ClientCertificateBad => EarlyEnd::ClientCertificateBad,
+        HandshakeFailure::ClientCertificateBad(_) => EarlyEnd::ClientCertificateBad,
         HandshakeFailure::ClientAlert | HandshakeFailure::Protocol | HandshakeFailure::Io => {
             EarlyEnd::HandshakeFailed
         }
     }
 }
+
+/// What becomes of client certificates that are not refused.
+const ACCEPTED: &str = "accepted";
+const NOT_SHOWN: &str = "none";
 
 /// Pingora's 64 KiB make an idle TLS connection cost 51 to 94 KiB; 4 KiB make
 /// it 31 to 34, at no CPU cost. For what is read: writes are put together in the edge.
@@ -137,3 +181,16 @@ const L4_BUFFER: usize = 4 << 10;
 /// bytes less its own. A stream's whole window in messages of 20 bytes, as gRPC
 /// sends them, has room; h2's own half of the connection's window has not.
 const DATA_FRAME_BUDGET: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use crate::{telemetry::metrics::CERTIFICATES, tls::CertificateFault};
+
+    #[test]
+    fn every_fault_of_a_certificate_is_counted_by_its_own_word() {
+        let faults = CertificateFault::ALL.map(CertificateFault::word);
+
+        assert_eq!(CERTIFICATES[2..CERTIFICATES.len() - 1], faults);
+        assert_eq!(CERTIFICATES[..2], [super::ACCEPTED, super::NOT_SHOWN]);
+    }
+}

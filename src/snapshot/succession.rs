@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Snapshot, parts,
+    AuthenticatorKind, Snapshot, authentication, parts,
     series::{LimitSeriesTable, SeriesTable, TenantSeriesTable},
     tracing,
 };
@@ -33,11 +33,12 @@ impl Snapshot {
         let moved = place != self.place;
         let mut upstreams = self.upstreams.clone();
         let specs = self.config().upstreams.iter().zip(&self.upstream_tls);
-        for (upstream, (spec, tls)) in upstreams.iter_mut().zip(specs) {
+        for (upstream, (spec, terms)) in upstreams.iter_mut().zip(specs) {
             let endpoints = live.endpoints(&spec.spec, self.config());
             if moved || !upstream.has(&endpoints) {
                 let known = live.upstream(&upstream.name);
-                *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, tls.as_ref(), &place, known));
+                let tls = terms.as_ref().map(|terms| &terms.peer);
+                *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, tls, &place, known));
             }
         }
         let same = upstreams.iter().zip(&self.upstreams).all(|(new, old)| Arc::ptr_eq(new, old));
@@ -82,8 +83,9 @@ impl Snapshot {
             series: SeriesTable::new(config, &now.upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&now.rate_limits, metrics),
-            // What is on the disk now stays there until it changes.
-            tls_files: Arc::new(TlsFiles::look(config)),
+            // What is on the disk now stays there until it changes; but keys of callers
+            // that were taken back stay so: their files are read at the next look.
+            tls_files: Arc::new(TlsFiles::look(config).without_authentication()),
             ..now
         };
         called_back.at_work(live, metrics)
@@ -92,8 +94,13 @@ impl Snapshot {
     /// The same configuration with certificates, keys and authorities read again where
     /// their files are others than they were: `files` was looked at before.
     pub fn renewed(&self, files: &TlsFiles, live: &LiveState) -> Renewal {
-        let mut renewal =
-            Renewal { next: self.clone(), problems: Problems::default(), changed: 0, is_new: false };
+        let mut renewal = Renewal {
+            next: self.clone(),
+            problems: Problems::default(),
+            changed: 0,
+            authenticators: Vec::new(),
+            is_new: false,
+        };
         let mut taken = TlsFiles::clone(&self.tls_files);
         for (index, looked) in files.listeners.iter().enumerate() {
             let Some(known) = taken.listeners.get_mut(index).filter(|known| *known != looked) else {
@@ -108,6 +115,14 @@ impl Snapshot {
                 continue;
             };
             if renewal.upstream(index, live) {
+                known.clone_from(looked);
+            }
+        }
+        for (index, looked) in files.authentication.iter().enumerate() {
+            let Some(known) = taken.authentication.get_mut(index).filter(|known| *known != looked) else {
+                continue;
+            };
+            if renewal.authenticator(index, live) {
                 known.clone_from(looked);
             }
         }
@@ -126,6 +141,8 @@ pub struct Renewal {
     pub problems: Problems,
     /// How many certificates, or terms towards upstreams, are others than before.
     pub changed: usize,
+    /// Ways of authentication whose files were read again, by their place.
+    pub authenticators: Vec<usize>,
     /// Whether there is anything new in it at all.
     pub is_new: bool,
 }
@@ -164,31 +181,53 @@ impl Renewal {
             return true;
         };
         let mut found = Problems::default();
-        let tls = parts::upstream_tls(spec, config, SystemTime::now(), &mut found);
+        let terms = parts::upstream_tls(spec, config, SystemTime::now(), &mut found);
         self.problems.extend(found);
-        let Some(tls) = tls else { return false };
+        let Some(terms) = terms else { return false };
         let known = live.upstream(&upstream.name);
         // Not those of now: the series of its zones are of these.
         let endpoints = upstream.resolved();
-        *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, Some(&tls), &next.place, known));
+        *upstream = Arc::new(Upstream::new(&spec.spec, endpoints, Some(&terms.peer), &next.place, known));
         if let Some(slot) = next.upstream_tls.get_mut(index) {
-            self.changed += usize::from(slot.as_ref().is_none_or(|was| was.identity != tls.identity));
-            *slot = Some(tls);
+            let identity = terms.peer.identity;
+            self.changed += usize::from(slot.as_ref().is_none_or(|was| was.peer.identity != identity));
+            *slot = Some(terms);
         }
+        self.is_new = true;
+        true
+    }
+
+    /// Whether it could be taken.
+    fn authenticator(&mut self, index: usize, live: &LiveState) -> bool {
+        let config = &self.next.loaded.config;
+        let Some(entry) = config.authentication.get(index) else { return true };
+        let mut found = Problems::default();
+        let kind = AuthenticatorKind::build(index, entry, (config, live), &mut found);
+        self.problems.extend(found);
+        let Some(kind) = kind else { return false };
+        self.next.authentication = Arc::new(self.next.authentication.with(index, kind));
+        self.authenticators.push(index);
         self.is_new = true;
         true
     }
 }
 
-/// What the files behind every TLS section of a configuration are: equal when none of
-/// them was touched in between.
+/// What the files behind every TLS section and every way of authentication of a
+/// configuration are: equal when none of them was touched in between.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsFiles {
     listeners: Vec<Watched>,
     upstreams: Vec<Watched>,
+    authentication: Vec<Watched>,
 }
 
 impl TlsFiles {
+    /// As if files of ways of authentication had never been read.
+    fn without_authentication(self) -> Self {
+        let authentication = self.authentication.iter().map(|_| Watched::default()).collect();
+        Self { authentication, ..self }
+    }
+
     /// As they are now. A few system calls for each file.
     pub fn look(config: &Config) -> Self {
         let resolve = |path: &Path| config.resolve(path);
@@ -196,6 +235,12 @@ impl TlsFiles {
         let listeners = tls.map(|tls| tls.map(|tls| Watched::of_listener(tls, &resolve)).unwrap_or_default());
         let tls = config.upstreams.iter().map(|upstream| upstream.spec.tls.as_ref());
         let upstreams = tls.map(|tls| tls.map(|tls| Watched::of_upstream(tls, &resolve)).unwrap_or_default());
-        Self { listeners: listeners.collect(), upstreams: upstreams.collect() }
+        let authentication = config.authentication.iter();
+        let authentication = authentication.map(|entry| authentication::watched(&entry.spec, config));
+        Self {
+            listeners: listeners.collect(),
+            upstreams: upstreams.collect(),
+            authentication: authentication.collect(),
+        }
     }
 }

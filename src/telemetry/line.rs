@@ -31,6 +31,12 @@ pub struct Line<'a> {
     pub vpc_endpoint: Option<&'a str>,
     /// Whose endpoint that is.
     pub tenant: Option<&'a str>,
+    /// Who was authenticated.
+    pub consumer: Option<&'a str>,
+    /// Who vouched, or was presented something that is not good.
+    pub authenticator: Option<&'a str>,
+    /// What is wrong with that, in one word of a closed list.
+    pub credential: Option<&'a str>,
     /// Where it came in.
     pub listener: &'a str,
     /// As `HTTP/1.1`.
@@ -63,6 +69,8 @@ pub struct Line<'a> {
     pub status: u16,
     /// Why the gateway answered itself.
     pub flag: Option<&'a str>,
+    /// Which rule of the route refused it.
+    pub rule: Option<&'a str>,
     /// Which limit refused it.
     pub limit: Option<&'a str>,
     /// Which limits would have, if they were enforced.
@@ -105,6 +113,9 @@ impl Line<'_> {
         }
         option(out, r#"","vpc_endpoint":""#, self.vpc_endpoint.map(str::as_bytes));
         option(out, r#"","tenant":""#, self.tenant.map(str::as_bytes));
+        option(out, r#"","consumer":""#, self.consumer.map(str::as_bytes));
+        option(out, r#"","authenticator":""#, self.authenticator.map(str::as_bytes));
+        option(out, r#"","credential":""#, self.credential.map(str::as_bytes));
         self.render_request(out);
         self.render_way(out);
         self.render_result(out);
@@ -149,6 +160,9 @@ impl Line<'_> {
         match self.flag {
             Some(flag) => closed_text(out, r#","flag":""#, flag.as_bytes()),
             None => out.extend_from_slice(br#","flag":null"#),
+        }
+        if let Some(rule) = self.rule {
+            closed_text(out, r#","rule":""#, rule.as_bytes());
         }
         if let Some(limit) = self.limit {
             closed_text(out, r#","limit":""#, limit.as_bytes());

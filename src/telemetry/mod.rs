@@ -14,6 +14,7 @@ pub mod request_id;
 pub mod spans;
 pub mod trace;
 
+pub(crate) mod dechunk;
 pub(crate) mod hex;
 pub(crate) mod json;
 mod queue;

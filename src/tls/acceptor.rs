@@ -5,13 +5,8 @@
 //! everything else comes from the table of the moment. Does not own deadlines:
 //! whoever waits drops the future.
 
-use std::{
-    any::Any,
-    sync::{Arc, OnceLock},
-    time::SystemTime,
-};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use boring::{
     error::ErrorStack,
     ssl::{
@@ -19,21 +14,18 @@ use boring::{
         SslRef, SslVersion,
     },
 };
-use pingora::{
-    listeners::TlsAccept,
-    protocols::{
-        IO,
-        tls::{SslStream, TlsRef, server::handshake_with_callback},
-    },
+use pingora::protocols::{
+    IO,
+    tls::{SslStream, server::handshake_with_callback},
 };
 
 use super::{
     TlsTable, context,
-    facts::TlsFacts,
     failure::{HandshakeError, HandshakeFailure},
+    handshake::{self, Handshake, Hello},
     names::{canonical, is_host},
     pair::KeyKind,
-    policy::PolicyId,
+    policy::Policy,
     tickets::TicketRing,
 };
 use crate::config::listener::TlsVersion;
@@ -67,68 +59,15 @@ impl Acceptor {
     pub async fn accept<S: IO>(&self, stream: S) -> Result<SslStream<S>, HandshakeError> {
         let handshake = Arc::new(Handshake::default());
         let shaking = handshake_with_callback(&self.front, stream, &*handshake);
-        let shaking = self.tickets.clone().seal_for(HANDSHAKE.scope(handshake.clone(), shaking));
+        let shaking = self.tickets.clone().seal_for(handshake.clone().known_to(shaking));
         match shaking.await {
             Ok(stream) => handshake.checked(stream),
             Err(error) => {
                 let detail = error.context.as_ref().map_or("", |context| context.as_str());
-                let failure = HandshakeFailure::of(detail, handshake.hello.get().is_some());
+                let failure = HandshakeFailure::of(detail, handshake.said_hello());
                 Err(handshake.failed(failure, detail))
             }
         }
-    }
-}
-
-/// What one handshake found out before it ended. BoringSSL's callbacks belong to
-/// the listener's context, so they find it through the task they run in.
-#[derive(Default)]
-struct Handshake {
-    hello: OnceLock<Hello>,
-}
-
-struct Hello {
-    server_name: Option<Box<str>>,
-    /// `None` when no certificate answers.
-    policy: Option<PolicyId>,
-    /// Whether the host demands a client certificate.
-    demanding: bool,
-}
-
-impl Handshake {
-    fn failed(&self, failure: HandshakeFailure, detail: &str) -> HandshakeError {
-        let hello = self.hello.get();
-        let refused = hello.is_some_and(|hello| hello.policy.is_none());
-        let failure = if refused { HandshakeFailure::UnknownServerName } else { failure };
-        let server_name = hello.and_then(|hello| hello.server_name.clone());
-        HandshakeError { failure, server_name, detail: detail.into() }
-    }
-
-    /// Looks at the client certificate once more, for resumed sessions: BoringSSL
-    /// verified it when the session was made, which may be days ago.
-    fn checked<S>(&self, stream: SslStream<S>) -> Result<SslStream<S>, HandshakeError> {
-        let digest = stream.ssl_digest();
-        let facts = digest.as_ref().and_then(|digest| digest.extension.get::<TlsFacts>());
-        let demanding = self.hello.get().is_none_or(|hello| hello.demanding);
-        match facts.and_then(|facts| facts.client_certificate.as_ref()) {
-            Some(certificate) if certificate.not_after < SystemTime::now() => {
-                let failure = HandshakeFailure::ClientCertificateBad;
-                Err(self.failed(failure, "the certificate of the resumed session has expired"))
-            }
-            // The session-id context prevents it; this is the second lock.
-            None if demanding => {
-                let failure = HandshakeFailure::ClientCertificateMissing;
-                Err(self.failed(failure, "the resumed session has no readable certificate"))
-            }
-            _ => Ok(stream),
-        }
-    }
-}
-
-#[async_trait]
-impl TlsAccept for Handshake {
-    async fn handshake_complete_callback(&self, ssl: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        let hello = self.hello.get()?;
-        Some(Arc::new(TlsFacts::read(ssl, hello.server_name.clone(), hello.policy?)))
     }
 }
 
@@ -144,25 +83,27 @@ fn select(table: Option<&TlsTable>, hello: &mut ClientHello<'_>) -> Result<(), S
     if let Some((table, choice)) = &choice {
         let ssl = hello.ssl_mut();
         ssl.set_ssl_context(choice.context).map_err(fatal)?;
-        ssl.set_verify(choice.verify);
+        ssl.set_verify(choice.policy.verify);
         ssl.set_min_proto_version(Some(version(table.min_version))).map_err(fatal)?;
         if !table.tickets {
             ssl.set_options(SslOptions::NO_TICKET);
         }
     }
-    let demanding = choice.as_ref().is_some_and(|(_, choice)| choice.demanding());
-    let policy = choice.map(|(_, choice)| choice.policy);
-    let hello = Hello { server_name, policy, demanding };
-    let known = HANDSHAKE.try_with(|shake| shake.hello.set(hello).is_ok());
+    let policy = choice.as_ref().map(|(_, choice)| choice.policy);
+    let hello = Hello {
+        server_name,
+        policy: policy.map(|policy| policy.id),
+        demanding: policy.is_some_and(Policy::is_demanding),
+        trust: policy.and_then(|policy| policy.trust.clone()),
+    };
     // Outside of `accept`, nobody could tell the policy: no connection then.
-    if known == Ok(true) { Ok(()) } else { Err(SelectCertError::ERROR) }
+    if handshake::note(hello) { Ok(()) } else { Err(SelectCertError::ERROR) }
 }
 
 /// Ends the handshake with the alert `unrecognized_name` when nothing was
 /// chosen: the other callback could only say `handshake_failure`.
 fn answer_name(_: &mut SslRef, alert: &mut SslAlert) -> Result<(), SniError> {
-    let chosen = |shake: &Arc<Handshake>| shake.hello.get().is_some_and(|hello| hello.policy.is_some());
-    if HANDSHAKE.try_with(chosen) == Ok(true) {
+    if handshake::is_answered() {
         return Ok(());
     }
     *alert = SslAlert::UNRECOGNIZED_NAME;
@@ -193,10 +134,6 @@ fn version(version: TlsVersion) -> SslVersion {
 
 fn fatal(_: ErrorStack) -> SelectCertError {
     SelectCertError::ERROR
-}
-
-tokio::task_local! {
-    static HANDSHAKE: Arc<Handshake>;
 }
 
 /// ECDHE-ECDSA with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305.

@@ -5,7 +5,7 @@
 //! certificates: BoringSSL looks at nothing else of a host when it resumes.
 //!
 //! Who takes what from where, after a handshake changed contexts: certificate,
-//! authorities, session-id context, ALPN and the ciphers of TLS 1.2 come from
+//! names of authorities, session-id context, ALPN and the ciphers of TLS 1.2 come from
 //! the context of the host; key exchange, ciphers of TLS 1.3 and options from the
 //! front; ticket keys from the handshake's [ring](tickets); verify mode and versions are set for each connection.
 
@@ -16,13 +16,9 @@ use boring::{
         AlpnError, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslRef, SslSessionCacheMode,
         select_next_proto,
     },
-    x509::{
-        store::{X509Store, X509StoreBuilder},
-        verify::X509VerifyFlags,
-    },
 };
 
-use super::{authorities::Authorities, pair::Pair, policy::Policy, tickets};
+use super::{handshake, pair::Pair, policy::Policy, tickets};
 
 /// The settings that every context shares: TLS 1.2 and 1.3 with forward secrecy
 /// and AEAD ciphers, no renegotiation, no early data.
@@ -33,6 +29,7 @@ pub(super) fn builder() -> Result<SslAcceptorBuilder, ErrorStack> {
     // fill, and of no use to the next process.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     tickets::install(&mut builder);
+    handshake::install(&mut builder);
     Ok(builder)
 }
 
@@ -47,17 +44,14 @@ pub(super) fn context(pair: &Pair, policy: &Policy, names: &[Box<str>]) -> Resul
     builder.check_private_key()?;
     builder.set_alpn_select_callback(alpn);
     builder.set_session_id_context(&session_group(policy, names))?;
-    if let Some(authorities) = &policy.authorities {
-        builder.set_verify_cert_store(store(authorities)?)?;
-        for authority in &authorities.certificates {
-            builder.add_client_ca(authority)?;
-        }
+    for authority in policy.trust.iter().flat_map(|trust| &trust.authorities.certificates) {
+        builder.add_client_ca(authority)?;
     }
     Ok(builder.build().into_context())
 }
 
-/// Sessions resume within a group alone: the same client authentication, mode
-/// and authorities, and a certificate for the same names. A renewed certificate
+/// Sessions resume within a group alone: the same client authentication (mode,
+/// authorities, names, what is revoked), and a certificate for the same names. A renewed certificate
 /// stays in its group; an ECDSA and an RSA one for the same names share one.
 fn session_group(policy: &Policy, names: &[Box<str>]) -> [u8; 32] {
     let mut names: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -69,17 +63,6 @@ fn session_group(policy: &Policy, names: &[Box<str>]) -> [u8; 32] {
         hash.update(b"\n");
     }
     hash.finish()
-}
-
-/// Each authority is trusted for itself, so that a file with an issuing
-/// authority alone works, and narrows trust to what that one signed.
-fn store(authorities: &Authorities) -> Result<X509Store, ErrorStack> {
-    let mut store = X509StoreBuilder::new()?;
-    for authority in &authorities.certificates {
-        store.add_cert(authority)?;
-    }
-    store.try_set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-    Ok(store.build())
 }
 
 /// HTTP/2 before HTTP/1.1, whatever the client likes more. A client that offers

@@ -3,14 +3,26 @@
 //! Owns the reading of BoringSSL's state. What follows from it is decided where
 //! requests are: principal, 421, log line.
 
-use std::{fmt::Write, time::SystemTime};
+use std::{
+    fmt::{self, Write},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::SystemTime,
+};
 
 use boring::{
     ssl::SslRef,
-    x509::{X509NameRef, X509Ref},
+    stack::{Stack, StackRef},
+    x509::{X509, X509NameRef, X509Ref},
 };
+use http::HeaderValue;
 
-use super::{authorities::fingerprint, policy::PolicyId, validity};
+use super::{
+    authorities::fingerprint,
+    policy::{Policy, PolicyId},
+    trust::Trust,
+    validity,
+};
+use crate::config::types::CertificateNames;
 
 /// What a handshake told. It lies in the connection's TLS digest:
 /// `session.digest()?.ssl_digest?.extension.get::<TlsFacts>()`.
@@ -32,6 +44,8 @@ pub struct TlsFacts {
     /// The client's certificate, verified; on a resumed session the one that was
     /// verified when it was made.
     pub client_certificate: Option<ClientCertificate>,
+    /// The same with what the client showed beside it, to be judged again.
+    shown: Option<Arc<Shown>>,
 }
 
 impl TlsFacts {
@@ -41,6 +55,7 @@ impl TlsFacts {
         // What an open policy did not verify must not be believed.
         let asked = policy != PolicyId::OPEN;
         let certificate = asked.then(|| ssl.peer_certificate()).flatten();
+        let shown = certificate.as_ref().and_then(|leaf| Shown::new(leaf, ssl.peer_cert_chain()));
         Self {
             server_name,
             policy,
@@ -49,9 +64,75 @@ impl TlsFacts {
             curve: ssl.curve_name(),
             resumed: ssl.session_reused(),
             client_certificate: certificate.and_then(|certificate| ClientCertificate::read(&certificate)),
+            shown: shown.map(Arc::new),
+        }
+    }
+
+    /// The client's certificate as a value of `Client-Cert` (RFC 9440), made once for a
+    /// connection; `None` where none was verified.
+    pub fn client_cert(&self) -> Option<&HeaderValue> {
+        self.shown.as_ref()?.field.get_or_init(|| field(&self.shown.as_ref()?.leaf)).as_ref()
+    }
+
+    /// Whether the client would come in under a policy that is not the connection's.
+    /// Judged once for each.
+    pub(super) fn satisfy(&self, policy: &Policy, now: SystemTime) -> bool {
+        match (&policy.trust, &self.shown) {
+            (Some(trust), Some(shown)) => shown.passes(policy.id, trust, now),
+            // It was asked, and had the choice.
+            (Some(_), None) => !policy.is_demanding() && self.policy != PolicyId::OPEN,
+            // What nobody vouches for any more must not be believed.
+            (None, shown) => shown.is_none(),
         }
     }
 }
+
+/// What a client showed.
+struct Shown {
+    leaf: X509,
+    beside: Stack<X509>,
+    field: OnceLock<Option<HeaderValue>>,
+    /// The last judgement under another policy than the connection's.
+    judged: Mutex<Option<(PolicyId, bool)>>,
+}
+
+impl Shown {
+    fn new(leaf: &X509, beside: Option<&StackRef<X509>>) -> Option<Self> {
+        let mut copy = Stack::new().ok()?;
+        beside.into_iter().flatten().try_for_each(|above| copy.push(above.to_owned())).ok()?;
+        Some(Self { leaf: leaf.clone(), beside: copy, field: OnceLock::new(), judged: Mutex::default() })
+    }
+
+    fn passes(&self, policy: PolicyId, trust: &Trust, now: SystemTime) -> bool {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, passes)) = judged.filter(|(known, _)| *known == policy) {
+            return passes;
+        }
+        let passes = trust.judge(&self.leaf, &self.beside, now).is_ok();
+        *judged = Some((policy, passes));
+        passes
+    }
+}
+
+/// A byte sequence of structured fields (RFC 8941): base64 between colons.
+fn field(leaf: &X509) -> Option<HeaderValue> {
+    let der = leaf.to_der().ok()?;
+    HeaderValue::try_from(format!(":{}:", boring::base64::encode_block(&der))).ok()
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("beside", &self.beside.len()).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        fingerprint(&self.leaf) == fingerprint(&other.leaf)
+    }
+}
+
+impl Eq for Shown {}
 
 /// A client's certificate, verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,13 +148,15 @@ pub struct ClientCertificate {
     pub dns_names: Box<[Box<str>]>,
     /// The URIs in it, SPIFFE ids among them.
     pub uris: Box<[Box<str>]>,
+    /// The e-mail addresses in it.
+    pub emails: Box<[Box<str>]>,
     /// Until when it is valid.
     pub not_after: SystemTime,
 }
 
 impl ClientCertificate {
     /// `None` when it cannot be read; then there is no principal in it either.
-    fn read(certificate: &X509Ref) -> Option<Self> {
+    pub(super) fn read(certificate: &X509Ref) -> Option<Self> {
         let serial = certificate.serial_number().to_bn().ok()?.to_hex_str().ok()?;
         let names = certificate.subject_alt_names();
         let names = || names.iter().flatten();
@@ -83,14 +166,32 @@ impl ClientCertificate {
             serial: serial.to_ascii_lowercase().into(),
             dns_names: names().filter_map(|name| name.dnsname().map(Box::from)).collect(),
             uris: names().filter_map(|name| name.uri().map(Box::from)).collect(),
+            emails: names().filter_map(|name| name.email().map(Box::from)).collect(),
             not_after: validity::not_after(certificate),
         })
+    }
+
+    /// The SPIFFE id: its only URI, and one of that scheme.
+    pub fn spiffe_id(&self) -> Option<&str> {
+        let [uri] = &*self.uris else { return None };
+        uri.starts_with("spiffe://").then_some(&**uri)
+    }
+
+    /// Its names, to be compared with patterns.
+    pub fn names(&self) -> CertificateNames<'_> {
+        CertificateNames {
+            subject: &self.subject,
+            spiffe_id: self.spiffe_id(),
+            dns: &self.dns_names,
+            uris: &self.uris,
+            emails: &self.emails,
+        }
     }
 }
 
 /// A name as one line. Everything that could pass for a separator or end the
 /// line is escaped: a common name cannot play an organisation.
-fn subject(name: &X509NameRef) -> String {
+pub(super) fn subject(name: &X509NameRef) -> String {
     let mut out = String::new();
     for entry in name.entries() {
         let comma = if out.is_empty() { "" } else { "," };

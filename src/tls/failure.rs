@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::trust::CertificateFault;
+
 /// Why a handshake failed, for metrics.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum HandshakeFailure {
@@ -15,8 +17,8 @@ pub enum HandshakeFailure {
     UnknownServerName,
     /// The host demands a client certificate and there was none.
     ClientCertificateMissing,
-    /// The client's certificate is expired, of an unknown authority or broken.
-    ClientCertificateBad,
+    /// The client's certificate is not accepted.
+    ClientCertificateBad(CertificateFault),
     /// The client ended the handshake with an alert: as a rule it does not trust
     /// the certificate it was shown.
     ClientAlert,
@@ -27,24 +29,13 @@ pub enum HandshakeFailure {
 }
 
 impl HandshakeFailure {
-    /// Each of them, so that metrics can begin at 0.
-    pub const ALL: [Self; 7] = [
-        Self::Closed,
-        Self::UnknownServerName,
-        Self::ClientCertificateMissing,
-        Self::ClientCertificateBad,
-        Self::ClientAlert,
-        Self::Protocol,
-        Self::Io,
-    ];
-
     /// The word for metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::UnknownServerName => "unknown_server_name",
             Self::ClientCertificateMissing => "client_certificate_missing",
-            Self::ClientCertificateBad => "client_certificate_bad",
+            Self::ClientCertificateBad(_) => "client_certificate_bad",
             Self::ClientAlert => "client_alert",
             Self::Protocol => "protocol",
             Self::Io => "io",
@@ -64,9 +55,11 @@ impl HandshakeFailure {
     fn of_reason(reason: &str) -> Option<Self> {
         match reason {
             "PEER_DID_NOT_RETURN_A_CERTIFICATE" => Some(Self::ClientCertificateMissing),
-            "CERTIFICATE_VERIFY_FAILED" | "CANNOT_PARSE_LEAF_CERT" | "UNKNOWN_CERTIFICATE_TYPE" => {
-                Some(Self::ClientCertificateBad)
-            }
+            // A client that cannot sign does not have the key of what it shows.
+            "CERTIFICATE_VERIFY_FAILED"
+            | "CANNOT_PARSE_LEAF_CERT"
+            | "UNKNOWN_CERTIFICATE_TYPE"
+            | "BAD_SIGNATURE" => Some(Self::ClientCertificateBad(CertificateFault::Malformed)),
             _ if reason.contains("_ALERT_") => Some(Self::ClientAlert),
             _ => None,
         }
@@ -87,7 +80,11 @@ pub struct HandshakeError {
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (failure, name) = (self.failure.as_str(), self.server_name.as_deref().unwrap_or("-"));
-        write!(f, "handshake failed: reason={failure} server_name={name} detail={}", self.detail)
+        write!(f, "handshake failed: reason={failure} server_name={name} ")?;
+        match self.failure {
+            HandshakeFailure::ClientCertificateBad(fault) => write!(f, "certificate={fault} {}", self.detail),
+            _ => write!(f, "detail={}", self.detail),
+        }
     }
 }
 

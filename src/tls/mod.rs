@@ -5,8 +5,7 @@
 //! sockets, deadlines or counters: the edge has those, and a [`HandshakeError`]
 //! says what to count. What always holds: a connection is ruled by the client
 //! authentication of the host it named, resumed or not, and whoever serves a
-//! request compares [`TlsFacts::policy`] with [`TlsTable::policy`] of the
-//! request's host (421 when they differ).
+//! request asks [`TlsTable::admits`] whether it belongs on its connection (421 if not).
 
 mod acceptor;
 mod authorities;
@@ -15,14 +14,17 @@ mod directory;
 mod facts;
 mod failure;
 mod files;
+mod handshake;
 mod inventory;
 mod names;
 mod pair;
 mod policy;
+mod revocation;
 mod table;
 #[doc(hidden)]
 pub mod testing;
 mod tickets;
+mod trust;
 mod upstream;
 mod validity;
 mod watched;
@@ -34,7 +36,8 @@ pub use pair::KeyKind;
 pub use policy::PolicyId;
 pub use table::{CertificateFacts, TlsTable};
 pub use tickets::{BadTicketKeys, TicketRing};
-pub use upstream::{UpstreamTls, authorities};
+pub use trust::CertificateFault;
+pub use upstream::{PeerCheck, PeerFault, UpstreamTls, authorities};
 pub use watched::Watched;
 
 #[cfg(test)]

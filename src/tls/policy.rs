@@ -1,18 +1,19 @@
 //! Which hosts ask clients for a certificate, and of whom.
 //!
 //! Owns the choice by host and the identity of a policy. A policy is the same
-//! wherever mode and authorities are the same: across entries, listeners,
-//! reloads and processes. What follows from it for sessions is `context`'s.
+//! wherever mode, authorities, names and what is revoked are the same: across entries,
+//! listeners, reloads and processes. What follows from it for sessions is `context`'s.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
+    sync::Arc,
 };
 
 use ahash::AHashMap;
 use boring::{sha::Sha256, ssl::SslVerifyMode};
 
-use super::{authorities::Authorities, files::Files, names::canonical};
+use super::{files::Files, names::canonical, trust::Trust};
 use crate::config::{
     Problems, Source,
     listener::{ClientAuthMode, ClientAuthSpec},
@@ -28,13 +29,11 @@ impl PolicyId {
     /// Clients are not asked for a certificate.
     pub const OPEN: Self = Self([0; 16]);
 
-    fn new(mode: ClientAuthMode, authorities: &Authorities) -> Self {
+    fn new(verify: SslVerifyMode, trust: &Trust) -> Self {
         let mut hash = Sha256::new();
-        hash.update(match mode {
-            ClientAuthMode::Optional => b"optional",
-            ClientAuthMode::Required => b"required",
-        });
-        hash.update(&authorities.digest);
+        let demands = verify.contains(SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        hash.update(if demands { b"required" } else { b"optional" });
+        hash.update(&trust.digest());
         let mut id = [0; 16];
         id.iter_mut().zip(hash.finish()).for_each(|(to, from)| *to = from);
         Self(id)
@@ -58,21 +57,33 @@ pub(super) struct Policy {
     pub id: PolicyId,
     /// What BoringSSL does about it.
     pub verify: SslVerifyMode,
-    /// Who may have signed the client's certificate; `None` when nobody is asked.
-    pub authorities: Option<Authorities>,
+    /// Which certificates are accepted; `None` when nobody is asked.
+    pub trust: Option<Arc<Trust>>,
 }
 
 impl Policy {
     fn open() -> Self {
-        Self { id: PolicyId::OPEN, verify: SslVerifyMode::NONE, authorities: None }
+        Self { id: PolicyId::OPEN, verify: SslVerifyMode::NONE, trust: None }
     }
 
-    fn new(mode: ClientAuthMode, authorities: Authorities) -> Self {
-        let verify = match mode {
+    fn load(
+        spec: &ClientAuthSpec,
+        files: Files<'_>,
+        source: &Source,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let verify = match spec.mode {
+            ClientAuthMode::Off => return Some(Self::open()),
             ClientAuthMode::Optional => SslVerifyMode::PEER,
             ClientAuthMode::Required => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
         };
-        Self { id: PolicyId::new(mode, &authorities), verify, authorities: Some(authorities) }
+        let trust = Trust::load(spec, files, source, problems)?;
+        Some(Self { id: PolicyId::new(verify, &trust), verify, trust: Some(Arc::new(trust)) })
+    }
+
+    /// Whether there is no connection without a client certificate.
+    pub fn is_demanding(&self) -> bool {
+        self.verify.contains(SslVerifyMode::FAIL_IF_NO_PEER_CERT)
     }
 }
 
@@ -110,9 +121,8 @@ impl Policies {
         for (at, spec) in specs.iter().enumerate() {
             let source = source.entry(at);
             claim(&mut claimed, &spec.hosts, &source.key("hosts"), problems);
-            let authorities = Authorities::load(&spec.ca, files, &source.key("ca"), problems);
-            let Some(authorities) = authorities else { continue };
-            let rule = policies.add(Policy::new(spec.mode, authorities));
+            let Some(policy) = Policy::load(spec, files, &source, problems) else { continue };
+            let rule = policies.add(policy);
             spec.hosts.iter().for_each(|host| policies.rule(host, rule));
         }
         policies
@@ -121,6 +131,11 @@ impl Policies {
     /// Each policy, in the order of indices.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.list.iter()
+    }
+
+    /// The policy of a rule.
+    pub fn get(&self, rule: Rule) -> Option<&Policy> {
+        self.list.get(rule.index)
     }
 
     /// What rules a host: its exact name before the longest suffix before `*`.

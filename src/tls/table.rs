@@ -10,14 +10,12 @@ use std::{
     time::SystemTime,
 };
 
-use boring::{
-    error::ErrorStack,
-    ssl::{SslContext, SslVerifyMode},
-};
+use boring::{error::ErrorStack, ssl::SslContext};
 
 use super::{
     authorities::fingerprint,
     context,
+    facts::TlsFacts,
     files::Files,
     inventory,
     names::{Names, Slot},
@@ -120,10 +118,28 @@ impl TlsTable {
         self.certificates.iter().map(|certificate| &certificate.facts)
     }
 
-    /// The client authentication that rules a host, given without a port. A
-    /// request for it belongs on a connection with this policy, else 421.
+    /// The client authentication that rules a host, given without a port.
     pub fn policy(&self, host: &str) -> PolicyId {
         self.policies.of(host).id
+    }
+
+    /// Whether a request for a host, given without a port, belongs on a connection, else
+    /// 421: the connection was made under that host's policy, or the host that it named
+    /// has that policy by now and what the client showed satisfies it. So a renewed list
+    /// or bundle ends the connections alone that it is about.
+    pub fn admits(&self, facts: &TlsFacts, host: &str, now: impl FnOnce() -> SystemTime) -> bool {
+        let rule = self.policies.of(host);
+        if rule.id == facts.policy {
+            return true;
+        }
+        let named = self.policies.of(facts.server_name.as_deref().unwrap_or_default());
+        let policy = self.policies.get(rule).filter(|_| named.id == rule.id);
+        policy.is_some_and(|policy| facts.satisfy(policy, now()))
+    }
+
+    /// Each list of revoked certificates, and when it has to be renewed.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = (&Path, SystemTime)> {
+        self.policies.iter().filter_map(|policy| policy.trust.as_ref()).flat_map(|trust| trust.renewals())
     }
 
     /// What answers a client that named `host` and takes ECDSA certificates of
@@ -134,26 +150,17 @@ impl TlsTable {
         let at = |index: Option<usize>| self.certificates.get(index?);
         let taken = at(slot.ecdsa).filter(|certificate| ecdsa(certificate.facts.kind));
         let certificate = taken.or_else(|| at(slot.rsa)).or_else(|| at(slot.ecdsa))?;
-        let (context, verify) = certificate.contexts.get(rule.index)?;
-        Some(Choice { context, verify: *verify, policy: rule.id })
+        let context = certificate.contexts.get(rule.index)?;
+        Some(Choice { context, policy: self.policies.get(rule)? })
     }
 }
 
 /// What answers a ClientHello.
 pub(super) struct Choice<'a> {
-    /// Certificate, authorities and session group.
+    /// Certificate, names of authorities and session group.
     pub context: &'a SslContext,
-    /// Whether a client certificate is asked for and demanded.
-    pub verify: SslVerifyMode,
-    /// By which policy.
-    pub policy: PolicyId,
-}
-
-impl Choice<'_> {
-    /// Whether there is no connection without a client certificate.
-    pub fn demanding(&self) -> bool {
-        self.verify.contains(SslVerifyMode::FAIL_IF_NO_PEER_CERT)
-    }
+    /// What is demanded of the client.
+    pub policy: &'a Policy,
 }
 
 /// What operators want to know of a certificate.
@@ -174,13 +181,13 @@ pub struct CertificateFacts {
 struct Certificate {
     facts: CertificateFacts,
     /// One for each policy of the listener, in their order.
-    contexts: Vec<(SslContext, SslVerifyMode)>,
+    contexts: Vec<SslContext>,
 }
 
 impl Certificate {
     fn new(pair: &Pair, policies: &Policies) -> Result<Self, ErrorStack> {
         let names = pair.dns_names();
-        let context = |policy: &Policy| Ok((context::context(pair, policy, &names)?, policy.verify));
+        let context = |policy: &Policy| context::context(pair, policy, &names);
         let contexts = policies.iter().map(context).collect::<Result<_, ErrorStack>>()?;
         let (file, not_after) = (pair.file.clone(), validity::not_after(&pair.leaf));
         let fingerprint = fingerprint(&pair.leaf).unwrap_or_default();

@@ -22,6 +22,8 @@ use boring::{
         extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName},
     },
 };
+use boring_sys as ffi;
+use foreign_types::{ForeignType, ForeignTypeRef};
 
 /// Valid since an hour and for a quarter of a year.
 pub const VALID: Range<i64> = -3_600..90 * 86_400;
@@ -107,21 +109,106 @@ pub fn client(
     uri: Option<&str>,
     valid: Range<i64>,
 ) -> Result<Issued, ErrorStack> {
+    let uris = uri.as_slice();
+    wished(ca, &Wish { common_name, uris, valid, ..Wish::default() })
+}
+
+/// What a certificate is to say.
+pub struct Wish<'a> {
+    /// In its subject.
+    pub common_name: &'a str,
+    /// In its alternative names.
+    pub uris: &'a [&'a str],
+    /// In its alternative names.
+    pub dns: &'a [&'a str],
+    /// Whether it is for clients (extended key usage).
+    pub client_auth: bool,
+    /// Whether it is for servers.
+    pub server_auth: bool,
+    /// In seconds from now.
+    pub valid: Range<i64>,
+}
+
+impl Default for Wish<'_> {
+    fn default() -> Self {
+        Self {
+            common_name: "client",
+            uris: &[],
+            dns: &[],
+            client_auth: true,
+            server_auth: false,
+            valid: VALID,
+        }
+    }
+}
+
+/// A certificate as wished.
+///
+/// # Errors
+/// BoringSSL's.
+pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
     let key = key(Kind::Ecdsa)?;
-    let mut builder = builder(common_name, valid, &key)?;
-    builder.append_extension(ExtendedKeyUsage::new().client_auth().build()?.as_ref())?;
-    if let Some(uri) = uri {
-        let extension = SubjectAlternativeName::new().uri(uri).build(&builder.x509v3_context(None, None))?;
+    let mut builder = builder(wish.common_name, wish.valid.clone(), &key)?;
+    if wish.client_auth || wish.server_auth {
+        let mut usage = ExtendedKeyUsage::new();
+        wish.client_auth.then(|| usage.client_auth());
+        wish.server_auth.then(|| usage.server_auth());
+        builder.append_extension(usage.build()?.as_ref())?;
+    }
+    if !(wish.uris.is_empty() && wish.dns.is_empty()) {
+        let mut names = SubjectAlternativeName::new();
+        wish.uris.iter().for_each(|uri| _ = names.uri(uri));
+        wish.dns.iter().for_each(|name| _ = names.dns(name));
+        let extension = names.build(&builder.x509v3_context(None, None))?;
         builder.append_extension(&extension)?;
     }
     issued(sign(builder, ca)?, &key)
+}
+
+/// A list of what an authority revoked, PEM. `valid` is in seconds from now; without an
+/// end the list does not say when the next one comes.
+///
+/// # Errors
+/// BoringSSL's.
+pub fn revoked(ca: &Authority, revoked: &[&Issued], valid: (i64, Option<i64>)) -> Result<String, ErrorStack> {
+    let revoked = revoked.iter().map(|issued| X509::from_pem(issued.chain.as_bytes()));
+    let revoked = revoked.collect::<Result<Vec<_>, _>>()?;
+    let (from, until) = (time(valid.0)?, valid.1.map(time).transpose()?);
+    // SAFETY: what is added or written is BoringSSL's, and freed by it with the list.
+    unsafe {
+        let list = ffi::X509_CRL_new();
+        ffi::X509_CRL_set_version(list, 1);
+        ffi::X509_CRL_set_issuer_name(list, ca.certificate.subject_name().as_ptr());
+        ffi::X509_CRL_set1_lastUpdate(list, from.as_ptr());
+        until.iter().for_each(|until| _ = ffi::X509_CRL_set1_nextUpdate(list, until.as_ptr()));
+        for certificate in &revoked {
+            let entry = ffi::X509_REVOKED_new();
+            ffi::X509_REVOKED_set_serialNumber(entry, certificate.serial_number().as_ptr());
+            ffi::X509_REVOKED_set_revocationDate(entry, from.as_ptr());
+            ffi::X509_CRL_add0_revoked(list, entry);
+        }
+        let signed = ffi::X509_CRL_sign(list, ca.key.as_ptr(), MessageDigest::sha256().as_ptr());
+        let bio = ffi::BIO_new(ffi::BIO_s_mem());
+        ffi::PEM_write_bio_X509_CRL(bio, list);
+        let (mut bytes, mut length) = (std::ptr::null(), 0);
+        ffi::BIO_mem_contents(bio, &raw mut bytes, &raw mut length);
+        let text = String::from_utf8_lossy(std::slice::from_raw_parts(bytes, length)).into_owned();
+        ffi::BIO_free(bio);
+        ffi::X509_CRL_free(list);
+        if signed == 0 { Err(ErrorStack::get()) } else { Ok(text) }
+    }
+}
+
+fn time(offset: i64) -> Result<Asn1Time, ErrorStack> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Asn1Time::from_unix(now as i64 + offset)
 }
 
 fn authority(name: &str, root: Option<&Authority>) -> Result<Authority, ErrorStack> {
     let key = key(Kind::Ecdsa)?;
     let mut builder = builder(name, VALID, &key)?;
     builder.append_extension(BasicConstraints::new().critical().ca().build()?.as_ref())?;
-    builder.append_extension(KeyUsage::new().critical().key_cert_sign().build()?.as_ref())?;
+    builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?.as_ref())?;
     let certificate = match root {
         Some(root) => sign(builder, root)?,
         None => {
@@ -143,10 +230,8 @@ fn builder(name: &str, valid: Range<i64>, key: &PKey<Private>) -> Result<X509Bui
     let subject = x509_name(name)?;
     builder.set_subject_name(&subject)?;
     builder.set_pubkey(key)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let at = |offset: i64| Asn1Time::from_unix(now as i64 + offset);
-    builder.set_not_before(at(valid.start)?.as_ref())?;
-    builder.set_not_after(at(valid.end)?.as_ref())?;
+    builder.set_not_before(time(valid.start)?.as_ref())?;
+    builder.set_not_after(time(valid.end)?.as_ref())?;
     Ok(builder)
 }
 

@@ -6,6 +6,7 @@
 //! Pingora's.
 
 use std::{
+    any::Any,
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -13,16 +14,24 @@ use std::{
     time::SystemTime,
 };
 
-use boring::{sha::Sha256, x509::X509};
-use pingora::utils::tls::CertKey;
+use boring::{
+    sha::Sha256,
+    ssl::{SslRef, SslVersion},
+    x509::X509,
+};
+use boring_sys as ffi;
+use foreign_types::ForeignTypeRef;
+use pingora::{protocols::tls::HandshakeCompleteHook, utils::tls::CertKey};
 
 use super::{
     authorities::{Authorities, fingerprint},
+    facts::ClientCertificate,
     files::Files,
     names::is_host,
     pair::{Pair, PairFiles},
+    validity,
 };
-use crate::config::{Problems, Source, upstream::UpstreamTlsSpec};
+use crate::config::{Problems, Source, types::SanPattern, upstream::UpstreamTlsSpec};
 
 /// What connections to an upstream need; immutable.
 #[derive(Clone)]
@@ -32,6 +41,13 @@ pub struct UpstreamTls {
     pub ca: Option<Arc<Box<[X509]>>>,
     /// The certificate that the gateway shows.
     pub client: Option<Arc<CertKey>>,
+    /// The chain's file, and until when that certificate is valid.
+    pub shown: Option<(PathBuf, SystemTime)>,
+    /// Whether the endpoint's certificate has to have `server_name`; else
+    /// [`PeerCheck`] looks for other names.
+    pub verify_name: bool,
+    /// What Pingora does not look at.
+    pub check: Arc<PeerCheck>,
     /// Equal for equal terms, across reloads and processes: for
     /// `HttpPeer.group_key`.
     pub identity: u64,
@@ -60,12 +76,74 @@ impl UpstreamTls {
         });
         let failed = found.has_errors();
         problems.extend(found);
-        let identity = identity(ca.as_ref(), client.as_ref());
+        let identity = identity(ca.as_ref(), client.as_ref(), &spec.names);
         (!failed).then(|| Self {
             ca: ca.map(|ca| Arc::new(ca.certificates.into_boxed_slice())),
+            shown: client.as_ref().map(|pair| (pair.file.clone(), validity::not_after(&pair.leaf))),
             client: client.map(|pair| Arc::new(cert_key(pair))),
+            verify_name: spec.names.is_empty(),
+            check: Arc::new(PeerCheck { names: spec.names.as_slice().into() }),
             identity,
         })
+    }
+}
+
+/// What is wrong with an endpoint whose certificate Pingora accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PeerFault {
+    /// It speaks TLS 1.1 or older; Pingora offers 1.0.
+    Version,
+    /// Its certificate has none of the names that it has to have.
+    Name,
+}
+
+impl PeerFault {
+    /// The word for the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Version => "tls_version",
+            Self::Name => "certificate_name",
+        }
+    }
+}
+
+/// The second look at an endpoint, after its handshake.
+#[derive(Debug)]
+pub struct PeerCheck {
+    names: Box<[SanPattern]>,
+}
+
+impl PeerCheck {
+    /// Pingora's way to it: what `told` makes of a fault lies in the connection's digest.
+    pub fn hook(
+        self: Arc<Self>,
+        told: impl Fn(PeerFault) -> Arc<dyn Any + Send + Sync> + Send + Sync + 'static,
+    ) -> HandshakeCompleteHook {
+        Arc::new(move |ssl| self.judge(ssl).map(&told))
+    }
+
+    /// Looks at a finished handshake. Of an endpoint that is not the right one the
+    /// connection is of no more use: nothing can be written to it or read from it, so
+    /// that none gets into a pool.
+    fn judge(&self, ssl: &SslRef) -> Option<PeerFault> {
+        let fault = self.fault(ssl)?;
+        let both = ffi::SSL_SENT_SHUTDOWN | ffi::SSL_RECEIVED_SHUTDOWN;
+        // SAFETY: the connection is there, and its only user is between two calls.
+        unsafe { ffi::SSL_set_shutdown(ssl.as_ptr(), both) };
+        Some(fault)
+    }
+
+    fn fault(&self, ssl: &SslRef) -> Option<PeerFault> {
+        if !matches!(ssl.version2(), Some(SslVersion::TLS1_2 | SslVersion::TLS1_3)) {
+            return Some(PeerFault::Version);
+        }
+        if self.names.is_empty() {
+            return None;
+        }
+        let own = ssl.peer_certificate().and_then(|certificate| ClientCertificate::read(&certificate));
+        let names = own.as_ref().map(ClientCertificate::names);
+        let is_named = names.is_some_and(|names| self.names.iter().any(|name| name.fits(&names)));
+        (!is_named).then_some(PeerFault::Name)
     }
 }
 
@@ -117,11 +195,17 @@ fn cert_key(pair: Pair) -> CertKey {
     CertKey::new(chain, pair.key)
 }
 
-fn identity(ca: Option<&Authorities>, client: Option<&Pair>) -> u64 {
+fn identity(ca: Option<&Authorities>, client: Option<&Pair>, names: &[SanPattern]) -> u64 {
     let mut hash = Sha256::new();
     hash.update(&ca.map_or([0; 32], |ca| ca.digest));
     for certificate in client.iter().flat_map(|pair| std::iter::once(&pair.leaf).chain(&pair.issuers)) {
         hash.update(&fingerprint(certificate).unwrap_or_default());
+    }
+    let mut names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    for name in names {
+        hash.update(name.as_bytes());
+        hash.update(b"\n");
     }
     let digest = hash.finish();
     digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -176,10 +260,12 @@ mod tests {
         let renewed = identity(spec);
         folder.write("ca.pem", &testing::ca("Other").unwrap().pem().unwrap());
         let rotated = identity(spec);
+        let named = identity("{ server_name: a, names: [\"dns:b.test\", \"dns:a.test\"] }");
+        let turned = identity("{ server_name: a, names: [\"dns:a.test\", \"dns:b.test\"] }");
 
-        assert_eq!(both, reordered);
-        let all = std::collections::HashSet::from([none, ca, both, renewed, rotated]);
-        assert_eq!(all.len(), 5);
+        assert_eq!((both, named), (reordered, turned));
+        let all = std::collections::HashSet::from([none, ca, both, renewed, rotated, named]);
+        assert_eq!(all.len(), 6);
     }
 
     #[test]

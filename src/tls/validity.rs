@@ -41,23 +41,25 @@ pub(super) fn warn(
         problems.warn(source, format!("`{path}` expired on {}; it is refused: renew it", day(end)));
         return;
     };
-    if left < SOON {
+    // Of a mesh's certificates, which live for hours, it is always soon.
+    let lives = end.duration_since(begin).unwrap_or_default();
+    if left < SOON.min(lives / 3) {
         let days = left.as_secs() / SECONDS_A_DAY;
         problems.warn(source, format!("`{path}` expires on {} (days left: {days}); renew it", day(end)));
     }
 }
 
-fn instant(time: &Asn1TimeRef) -> SystemTime {
+pub(super) fn instant(time: &Asn1TimeRef) -> SystemTime {
     let difference = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
     let seconds = difference.map_or(0, |d| i64::from(d.days) * SECONDS_A_DAY as i64 + i64::from(d.secs));
     UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
 }
 
-fn day(at: SystemTime) -> String {
+pub(super) fn day(at: SystemTime) -> String {
     OffsetDateTime::from(at).date().to_string()
 }
 
 const SECONDS_A_DAY: u64 = 86_400;
 
-/// Two weeks: a renewal that failed every night of one week is seen in the next.
+/// Two weeks, or the last third of its life: a renewal that failed every night of one week is seen in the next.
 const SOON: Duration = Duration::from_secs(14 * SECONDS_A_DAY);

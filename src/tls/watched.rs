@@ -14,10 +14,11 @@ use crate::config::{Stamp, listener::TlsSpec, upstream::UpstreamTlsSpec};
 pub struct Watched(Vec<(PathBuf, Stamp)>);
 
 impl Watched {
-    /// Chains, keys, the folder of more of them, and authorities of clients.
+    /// Chains, keys, the folder of more of them, authorities of clients and what those
+    /// revoked.
     pub fn of_listener(spec: &TlsSpec, resolve: &dyn Fn(&Path) -> PathBuf) -> Self {
         let pairs = spec.certificates.iter().flat_map(|pair| [&pair.chain, &pair.key]);
-        let authorities = spec.client_auth.iter().map(|auth| &auth.ca);
+        let authorities = spec.client_auth.iter().flat_map(|auth| auth.ca.iter().chain(&auth.crl));
         let mut paths: Vec<_> = pairs.chain(authorities).map(|path| resolve(path)).collect();
         if let Some(folder) = spec.certificate_directory.as_ref().map(|folder| resolve(folder)) {
             paths.extend(directory::files(&folder));
@@ -33,7 +34,8 @@ impl Watched {
         Self::at(spec.ca.iter().chain(pair).map(|path| resolve(path)).collect())
     }
 
-    fn at(paths: Vec<PathBuf>) -> Self {
+    /// These files.
+    pub fn at(paths: Vec<PathBuf>) -> Self {
         let look = |path: PathBuf| (Stamp::of(&path), path);
         Self(paths.into_iter().map(look).map(|(stamp, path)| (path, stamp)).collect())
     }

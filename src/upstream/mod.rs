@@ -78,6 +78,8 @@ pub struct Upstream {
     pub retries: Retries,
     /// What keeps a request on an endpoint.
     pub hash_key: Option<HashKeySpec>,
+    /// Whether it is told the client's certificate.
+    pub wants_certificate: bool,
     endpoints: Box<[Endpoint]>,
     /// The zones of its endpoints, each once.
     zones: Box<[Arc<str>]>,
@@ -166,6 +168,7 @@ impl Upstream {
             waits: Waits::from(&spec.max_in_flight),
             counts_all: hash_key.is_some() || counts_all(&spec.max_in_flight),
             hash_key,
+            wants_certificate: spec.forward_client_cert,
             endpoints,
             zones,
             live,

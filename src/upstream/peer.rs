@@ -14,7 +14,11 @@ use std::{
 };
 
 use pingora::{
-    protocols::{ALPN, TcpKeepalive},
+    Error, ErrorType,
+    protocols::{
+        ALPN, TcpKeepalive,
+        tls::{HandshakeCompleteHook, SslDigest},
+    },
     upstreams::peer::HttpPeer,
     utils::tls::CertKey,
 };
@@ -32,8 +36,26 @@ pub struct PeerTls {
     pub ca: Option<Arc<Box<[boring::x509::X509]>>>,
     /// The gateway's own certificate.
     pub client: Option<Arc<CertKey>>,
+    /// Whether the certificate has to have `server_name`.
+    pub verify_name: bool,
+    /// The second look at a finished handshake; says [`Unfit`] of who is not the right
+    /// one, and makes the connection useless.
+    pub check: Option<HandshakeCompleteHook>,
     /// A hash over all of it.
     pub identity: u64,
+}
+
+/// An endpoint is not the right one, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfit(pub &'static str);
+
+/// Whether the second look at a connection's handshake found the right endpoint. Whoever
+/// has a connection asks before it is used.
+pub fn fit(tls: Option<&SslDigest>) -> pingora::Result<()> {
+    match tls.and_then(|tls| tls.extension.get::<Unfit>()) {
+        None => Ok(()),
+        Some(Unfit(why)) => Err(Error::explain(ErrorType::InvalidCert, *why).into_up()),
+    }
 }
 
 /// The peer of an endpoint, but for what a single request needs. `timeouts` are
@@ -50,6 +72,8 @@ pub fn template(
     peer.client_cert_key = tls.and_then(|tls| tls.client.clone());
     let options = &mut peer.options;
     options.ca = tls.and_then(|tls| tls.ca.clone());
+    options.verify_hostname = tls.is_none_or(|tls| tls.verify_name);
+    options.upstream_tls_handshake_complete_hook = tls.and_then(|tls| tls.check.clone());
     options.alpn = match protocol {
         Protocol::Http1 => ALPN::H1,
         Protocol::Http2 => ALPN::H2,
@@ -109,7 +133,14 @@ mod tests {
     use pingora::upstreams::peer::Peer;
 
     fn peer(protocol: Protocol, identity: u64) -> HttpPeer {
-        let tls = PeerTls { server_name: "a.test".into(), ca: None, client: None, identity };
+        let tls = PeerTls {
+            server_name: "a.test".into(),
+            ca: None,
+            client: None,
+            verify_name: true,
+            check: None,
+            identity,
+        };
         let timeouts = Timeouts::from(&TimeoutsSpec::default());
         template("127.0.0.1:1".parse().unwrap(), protocol, &timeouts, Some(&tls))
     }

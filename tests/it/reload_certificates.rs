@@ -91,7 +91,7 @@ async fn a_pair_that_does_not_fit_yet_waits_and_holds_up_no_other() {
         assert_eq!(shown(&gateway, name).await, der(issued), "{name}");
     }
     // Nothing was wrong for a minute.
-    assert!(!gateway.stderr().contains("certificate not taken"), "{}", gateway.stderr());
+    assert!(!gateway.stderr().contains("file not taken"), "{}", gateway.stderr());
     assert_eq!(gateway.metric("tollgate_certificate_reloads_total", &[("result", "refused")]).await, 0.0);
     assert_eq!(gateway.metric("tollgate_config_reloads_total", &[("result", "refused")]).await, 0.0);
 }

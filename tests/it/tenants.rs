@@ -70,13 +70,9 @@ async fn a_route_lets_in_and_keeps_out_whom_it_names() {
 
             assert_eq!(answer.status, status, "{path} {endpoint:?}");
             if status == 403 {
-                assert_eq!(answer.flag(), "tenant_denied");
+                assert_eq!(answer.flag(), "forbidden");
                 let line = gateway.line_of(&answer).await;
-                assert_eq!(
-                    (&line["flag"], &line["attempts"]),
-                    (&"tenant_denied".into(), &0.into()),
-                    "{line}"
-                );
+                assert_eq!((&line["flag"], &line["attempts"]), (&"forbidden".into(), &0.into()), "{line}");
                 assert_eq!(line["route"].as_str(), path.strip_prefix('/'), "{line}");
                 // The connection goes on to where it may.
                 assert_eq!(client.send(&Request::get("/")).await.status, 200);
@@ -85,7 +81,7 @@ async fn a_route_lets_in_and_keeps_out_whom_it_names() {
     }
 
     let metrics = gateway.metrics().await;
-    assert_eq!(metrics.metric("tollgate_rejections_total", &[("flag", "tenant_denied")]), 4.0);
+    assert_eq!(metrics.metric("tollgate_rejections_total", &[("flag", "forbidden")]), 4.0);
     let refused = [("route", "only"), ("upstream", "-"), ("status", "4xx")];
     assert_eq!(metrics.metric("tollgate_requests_total", &refused), 3.0);
     let of = |tenant, status| {
@@ -169,7 +165,7 @@ async fn what_a_client_says_of_itself_names_no_tenant() {
     for endpoint in [Some(SEARCH), Some(STRANGER)] {
         let mut client = behind(&gateway, endpoint).await;
         let open = client.send(&claims("/")).await;
-        assert_eq!(client.send(&claims("/only")).await.flag(), "tenant_denied");
+        assert_eq!(client.send(&claims("/only")).await.flag(), "forbidden");
 
         let line = gateway.line_of(&open).await;
         assert_eq!((&line["route"], &line["client"]), (&"open".into(), &"10.0.0.5".into()), "{line}");

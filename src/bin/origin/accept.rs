@@ -5,7 +5,6 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use boring::ssl::SslAcceptor;
 use bytes::BytesMut;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -16,7 +15,7 @@ use crate::{
     echo::{Peer, TlsFacts},
     http1, http2,
     origin::{Connected, Origin},
-    tls::facts,
+    tls::{Acceptors, facts},
     wire::{Rewound, Wire, fill},
 };
 
@@ -30,11 +29,10 @@ pub async fn cleartext(listener: TcpListener, origin: Arc<Origin>) {
 }
 
 /// Serves TLS connections for ever.
-pub async fn tls(listener: TcpListener, acceptor: SslAcceptor, origin: Arc<Origin>) {
-    let acceptor = Arc::new(acceptor);
+pub async fn tls(listener: TcpListener, acceptors: Acceptors, origin: Arc<Origin>) {
     loop {
         let Some(tcp) = accept(&listener).await else { continue };
-        let (acceptor, origin) = (Arc::clone(&acceptor), Arc::clone(&origin));
+        let (acceptor, origin) = (acceptors.current(), Arc::clone(&origin));
         tokio::spawn(async move {
             let connected = origin.connected();
             let handshake = timeout(HANDSHAKE, tokio_boring::accept(&acceptor, tcp)).await;

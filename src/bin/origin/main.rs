@@ -65,6 +65,9 @@ struct Arguments {
     /// Certificate authorities, PEM; with it, TLS clients must bring a certificate
     #[arg(long)]
     client_ca: Option<PathBuf>,
+    /// TLS 1.0 and 1.1 alone
+    #[arg(long)]
+    old_tls: bool,
     /// TLS agrees on http/1.1 alone
     #[arg(long)]
     http1_only: bool,
@@ -115,10 +118,11 @@ async fn serve(arguments: Arguments) -> io::Result<()> {
     tokio::spawn(accept::cleartext(clear, Arc::clone(&origin)));
     if let (Some(address), Some(chain), Some(key)) = (arguments.listen_tls, arguments.cert, arguments.key) {
         let protocols = if arguments.http1_only { tls::HTTP1 } else { tls::BOTH };
-        let acceptor = tls::acceptor(&chain, &key, arguments.client_ca.as_deref(), protocols)?;
+        let (client_ca, old) = (arguments.client_ca, arguments.old_tls);
+        let acceptors = tls::Acceptors::new(tls::Terms { chain, key, client_ca, protocols, old })?;
         let secure = listen(address)?;
         announce("listening-tls", &secure)?;
-        tokio::spawn(accept::tls(secure, acceptor, origin));
+        tokio::spawn(accept::tls(secure, acceptors, origin));
     }
     until_told_to_end(arguments.exit_with_stdin).await
 }

@@ -39,6 +39,17 @@ pub struct Explain {
     /// The VPC endpoint that it comes through.
     #[arg(long, value_name = "VPCE_ID")]
     vpc_endpoint: Option<VpcEndpointId>,
+    /// Who is taken to be authenticated, where anybody is asked. Without this, and without
+    /// claims and scopes, what the header fields present is looked at.
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<String>,
+    /// A claim that its token is taken to have, as `groups=admin`; may be given more than
+    /// once, and several of one name are a list.
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
+    claims: Vec<(String, String)>,
+    /// A scope that it is taken to have; may be given more than once.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
     /// It comes without TLS. Default: by TLS, where any listener has it.
     #[arg(long)]
     cleartext: bool,
@@ -71,6 +82,9 @@ impl Explain {
             headers: self.headers.clone(),
             from: self.from,
             vpc_endpoint: self.vpc_endpoint.clone(),
+            consumer: self.consumer.clone(),
+            claims: self.claims.clone(),
+            scopes: self.scopes.clone(),
             cleartext: self.cleartext,
         }
     }
@@ -134,6 +148,13 @@ fn field(text: &str) -> Result<(String, String), Invalid> {
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 
+fn claim(text: &str) -> Result<(String, String), Invalid> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Invalid::new(format!("`{text}` is no claim; write name, `=` and value, as `groups=admin`"))
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// 100,000 routes are looked through in well under a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -143,5 +164,7 @@ Examples:
     tollgate explain --host api.example.com --path /orders/7 --method POST --header 'X-Canary: 1'
   The same for a tenant behind PrivateLink:
     tollgate explain --host api.example.com --path /orders/7 --vpc-endpoint vpce-0123456789abcdef0
+  The same for a consumer, without a key of it:
+    tollgate explain --host api.example.com --path /orders/7 --consumer partner-a --scope orders:read
   Before a change is deployed, without a gateway:
     tollgate explain --config tollgate.yaml --host api.example.com --path '/orders/7?v=2'";

@@ -2,8 +2,8 @@
 //! questions are asked.
 
 use crate::gateway::explain::{
-    ActionTold, EndpointTold, Explanation, ForwardTold, LimitTold, LoserTold, PrincipalTold, RequestTold,
-    RoutingTold, UpstreamTold,
+    ActionTold, AuthenticationTold, EndpointTold, Explanation, ForwardTold, LimitTold, LoserTold,
+    PrincipalTold, RequestTold, RoutingTold, UpstreamTold,
 };
 
 /// The whole of it.
@@ -28,7 +28,11 @@ pub(super) fn draw(told: &Explanation) -> String {
             access.allow.as_ref().map_or("everyone".to_owned(), |allow| format!("[{}]", allow.join(", ")));
         let deny =
             if access.deny.is_empty() { String::new() } else { format!(" but [{}]", access.deny.join(", ")) };
-        out.add("open to", &format!("{allow}{deny}{admits}"));
+        let rule = access.rule.as_ref().map(|rule| format!(", by `{rule}`")).unwrap_or_default();
+        out.add("open to", &format!("{allow}{deny}{admits}{rule}"));
+    }
+    if let Some(authentication) = &told.authentication {
+        out.add("vouched by", &vouched(authentication));
     }
     for (nth, limit) in told.limits.iter().enumerate() {
         out.add(if nth == 0 { "limits" } else { "" }, &stands(limit));
@@ -45,6 +49,15 @@ pub(super) fn draw(told: &Explanation) -> String {
     let flag = told.verdict.flag.as_ref().map(|flag| format!("{flag}: ")).unwrap_or_default();
     out.add("verdict", &format!("{status}{flag}{}", told.verdict.text));
     out.0
+}
+
+fn vouched(told: &AuthenticationTold) -> String {
+    let who = match (&told.consumer, &told.vouched, &told.flaw) {
+        (Some(consumer), Some(by), _) => format!("{by}: {consumer}"),
+        (_, _, Some(flaw)) => format!("nobody: what it presents is not good ({flaw})"),
+        _ => "nobody".to_owned(),
+    };
+    format!("{} of [{}]; {who}", told.needs, told.of.join(", "))
 }
 
 fn request(out: &mut Lines, told: &RequestTold) {

@@ -2,7 +2,9 @@
 
 use super::{At, Rules};
 use crate::config::{
-    listener::{ListenerSpec, ProxyMode, ProxyProtocolSpec, TlsSpec},
+    listener::{
+        ClientAuthMode, ClientAuthSpec, ExpiredCrl, ListenerSpec, ProxyMode, ProxyProtocolSpec, TlsSpec,
+    },
     types::ByteSize,
 };
 
@@ -44,5 +46,30 @@ fn check_tls(tls: &TlsSpec, at: &mut At<'_>) {
         if auth.hosts.is_empty() && at.is_whole("tls.client_auth") {
             at.error(key, "no host is named; write at least one, or remove the key for every host");
         }
+        if at.is_whole("tls.client_auth") {
+            check_client_auth(auth, index, at);
+        }
+    }
+}
+
+fn check_client_auth(auth: &ClientAuthSpec, index: usize, at: &mut At<'_>) {
+    let key = |name: &str| format!("tls.client_auth[{index}].{name}");
+    if auth.mode != ClientAuthMode::Off {
+        if auth.ca.is_none() {
+            at.error(key("ca"), "nobody's clients are accepted; write the file of their authorities");
+        }
+        if auth.expired_crl != ExpiredCrl::Refuse && auth.crl.is_empty() {
+            at.error(
+                key("expired_crl"),
+                "there is no list that could expire; write `crl`, or remove the key",
+            );
+        }
+        return;
+    }
+    let written =
+        [("ca", auth.ca.is_some()), ("crl", !auth.crl.is_empty()), ("names", !auth.names.is_empty())];
+    for (name, _) in written.into_iter().filter(|(_, is_there)| *is_there) {
+        let text = "no certificate is asked for; remove the key, or write `optional` or `required`";
+        at.error(key(name), text);
     }
 }

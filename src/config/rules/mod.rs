@@ -5,9 +5,13 @@
 //! them the router finds when it is built. Nothing here looks at another entry,
 //! another section or the disk.
 
+mod api_key;
+mod authentication;
+mod client_certificate;
 mod discovery;
 mod fleet;
 mod health_check;
+mod issuer;
 mod limit;
 mod listener;
 mod location;

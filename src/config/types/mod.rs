@@ -5,11 +5,16 @@
 //! file or another value.
 
 mod amount;
+mod claim_name;
 mod collector_url;
 mod endpoint_address;
 mod field;
+mod http_url;
+mod key_digest;
+mod origin;
 mod rate;
 mod ratio;
+mod san_pattern;
 mod secret;
 mod server_address;
 mod vpc_endpoint;
@@ -22,11 +27,16 @@ use std::{
 };
 
 pub use amount::{ByteSize, Percent, Span};
+pub use claim_name::{ClaimName, claim_says};
 pub use collector_url::CollectorUrl;
 pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
+pub use http_url::HttpUrl;
+pub use key_digest::{KeyDigest, MomentOfDay};
+pub use origin::OriginPattern;
 pub use rate::Rate;
 pub use ratio::Ratio;
+pub use san_pattern::{CertificateNames, SanPattern};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};

@@ -20,6 +20,9 @@ pub struct Explanation {
     pub routing: Option<RoutingTold>,
     /// Who may use the route that won.
     pub access: Option<AccessTold>,
+    /// Who has to vouch for its callers; absent where nobody has to.
+    #[serde(default)]
+    pub authentication: Option<AuthenticationTold>,
     /// The limits that are asked, in their order.
     #[serde(default)]
     pub limits: Vec<LimitTold>,
@@ -33,6 +36,21 @@ pub struct Explanation {
     pub notes: Vec<String>,
     /// What becomes of it.
     pub verdict: Verdict,
+}
+
+/// Who has to vouch for callers, and who did.
+#[derive(Debug, Deserialize, Serialize)]
+#[allow(missing_docs)]
+pub struct AuthenticationTold {
+    /// `any`, `any, or nobody`, or `all`.
+    pub needs: String,
+    /// Of these.
+    pub of: Vec<String>,
+    /// Who did.
+    pub vouched: Option<String>,
+    pub consumer: Option<String>,
+    /// What is wrong with what is presented.
+    pub flaw: Option<String>,
 }
 
 /// A limit, as it stands for this request; it is not taken from.
@@ -124,12 +142,16 @@ pub struct LoserTold {
 /// Who may use a route.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct AccessTold {
-    /// These tenants alone; absent is everyone.
+    /// These callers alone: tenants by their name, others as `consumer alice`; absent is
+    /// everyone.
     pub allow: Option<Vec<String>>,
     /// Not these.
     pub deny: Vec<String>,
     /// Whether this request gets in.
     pub admits: bool,
+    /// Which rule refuses this request, as `allow.scopes`.
+    #[serde(default)]
+    pub rule: Option<String>,
 }
 
 /// What a route does.

@@ -3,11 +3,14 @@
 
 use super::answer::LimitTold;
 use crate::{
+    config::authentication::AuthenticatorIndex,
     gateway::{
+        authenticate::{self, Presented},
         decide::Outside,
-        limits::{Hold, Request},
+        limits::{Hold, Limited, Request, Which},
         rejection::Rejection,
     },
+    identity::{Consumer, Said},
     limit::{Counts, KeyHash, Limit, Moment, Source, whole_seconds},
     route::{Facts, RouteMatch},
     snapshot::Snapshot,
@@ -16,20 +19,32 @@ use crate::{
 /// Looks at limits in the place of traffic, and draws no chance.
 pub(super) struct Looks<'s> {
     pub(super) snapshot: &'s Snapshot,
+    pub(super) presented: Presented<'s>,
+    /// Who is taken to be authenticated, whatever is presented.
+    pub(super) assumed: Option<Consumer>,
     pub(super) now: Moment,
+    /// Which were asked.
+    pub(super) limited: Limited,
     pub(super) told: Vec<LimitTold>,
     /// The first limit that refuses.
     pub(super) refuses: Option<String>,
 }
 
 impl Outside for Looks<'_> {
-    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>) -> Result<(), Rejection> {
+    fn ask(&mut self, authenticator: AuthenticatorIndex) -> Said {
+        match &self.assumed {
+            Some(consumer) => Said::Vouched(Consumer { vouched: authenticator, ..consumer.clone() }),
+            None => authenticate::ask(self.snapshot, authenticator, &self.presented),
+        }
+    }
+
+    fn limit(&mut self, found: RouteMatch<'_>, facts: &Facts<'_>, which: Which) -> Result<(), Rejection> {
         let limits = &*self.snapshot.rate_limits;
         let request = Request { snapshot: self.snapshot, limits, found, facts };
-        let Some(lists) = limits.of(found.route.index) else { return Ok(()) };
         let mut refused = Ok(());
-        for index in lists.at_once.iter().chain(&lists.rates).chain(&lists.on_trial) {
-            let Some(limit) = limits.get(*index) else { continue };
+        for index in request.chosen(which, &self.limited) {
+            let Some(limit) = limits.get(index) else { continue };
+            self.limited.asked(index);
             let (told, says) = self.look(&request, limit);
             if let (Err(why), Ok(()), true) = (says, refused, limit.spec().enforce) {
                 refused = Err(why);

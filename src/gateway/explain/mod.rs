@@ -18,28 +18,31 @@ mod upstreams;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use http::HeaderMap;
 
 pub use answer::{
-    AccessTold, ActionTold, EndpointTold, Explanation, ForwardTold, HashTold, LimitTold, LoserTold,
-    OverrideTold, PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold, ShareTold,
-    StickyTold, TierTold, UpstreamTold, Verdict,
+    AccessTold, ActionTold, AuthenticationTold, EndpointTold, Explanation, ForwardTold, HashTold, LimitTold,
+    LoserTold, OverrideTold, PrincipalTold, RefusalTold, RequestTold, RetriesTold, RouteTold, RoutingTold,
+    ShareTold, StickyTold, TierTold, UpstreamTold, Verdict,
 };
 use limits::Looks;
 pub use question::Question;
 
 use super::{
+    authenticate::Presented,
     decide::{self, Decision, decide},
+    limits::Limited,
     rejection::Rejection,
 };
 use crate::{
+    config::authentication::AuthenticatorIndex,
     config::types::{Invalid, VpcEndpointId},
     gate::Refusal,
-    identity::Principal,
-    route::{Action, Facts, Redirect, Respond, Route, RouteMatch, Split, UpstreamIndex},
+    identity::{Principal, Requirement},
+    route::{Action, Facts, Part, Redirect, Respond, Route, Rule, Split, UpstreamIndex},
     snapshot::Snapshot,
     upstream::rounded,
 };
@@ -52,7 +55,13 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
     let sender = question.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let sent = question.header().map(|request| request.headers.clone()).unwrap_or_default();
     let (_, address) = decide::client(snapshot, sender, behind, &sent);
-    let who = Principal { tenancy: snapshot.tenants.of(behind), vpc_endpoint: behind, address };
+    let who = Principal {
+        tenancy: snapshot.tenants.of(behind),
+        vpc_endpoint: behind,
+        address,
+        consumer: None,
+        certificate: None,
+    };
     let principal = principal(snapshot, who, sender);
     let (request, host_len) = match question.through(&snapshot.gate) {
         Ok(admitted) => admitted,
@@ -67,6 +76,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         client: address,
         vpc_endpoint: behind,
         tenant: who.tenancy.tenant(),
+        consumer: None,
+        whoever: false,
     };
     let has_tls = snapshot.config().listeners.iter().any(|listener| listener.spec.tls.is_some());
     let asked = Asked { snapshot, facts, who, secure: has_tls && !question.cleartext, now };
@@ -86,12 +97,28 @@ impl Asked<'_> {
     fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
         let now = self.snapshot.rate_limits.clock.at(self.now);
-        let mut looks = Looks { snapshot: self.snapshot, now, told: Vec::new(), refuses: None };
+        let presented = Presented {
+            headers: self.facts.headers,
+            certificate: None,
+            tenancy: self.who.tenancy,
+            now: SystemTime::now(),
+            // Nothing is fetched for it.
+            settled: (0..self.snapshot.config().authentication.len()).map(AuthenticatorIndex).collect(),
+        };
+        let mut looks = Looks {
+            snapshot: self.snapshot,
+            presented,
+            assumed: question.assumed(),
+            now,
+            limited: Limited::default(),
+            told: Vec::new(),
+            refuses: None,
+        };
         let decision = decide(self.snapshot, &self.facts, self.who.tenancy, length, &mut looks);
         let by_limit = looks.refuses.as_deref();
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);
         let route = decision.found.map(|found| &**found.route);
-        let used = route.filter(|_| decision.refused != Some(Rejection::TenantDenied));
+        let used = route.filter(|_| decision.rule.is_none());
         let (action, upstreams) = match used {
             Some(route) => self.action(route, decision.refused.is_none()),
             None => (None, Vec::new()),
@@ -102,7 +129,8 @@ impl Asked<'_> {
             request: self.request(question, length),
             principal,
             routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
-            access: route.map(|route| self.access(route)),
+            access: route.map(|route| self.access(route, &decision)),
+            authentication: route.and_then(|route| self.authentication(route, &decision)),
             max_body: used.map(|route| route.max_body),
             verdict: self.verdict(&decision, by_limit, action.as_ref(), &upstreams),
             limits: looks.told,
@@ -124,12 +152,36 @@ impl Asked<'_> {
         }
     }
 
-    fn access(&self, route: &Route) -> AccessTold {
+    fn access(&self, route: &Route, decision: &Decision<'_>) -> AccessTold {
         AccessTold {
-            allow: route.access.allowed().map(|tenants| routes::tenants(self.snapshot, tenants)),
-            deny: routes::tenants(self.snapshot, route.access.denied()),
-            admits: route.access.admits(self.facts.tenant),
+            allow: route.access.allowed().map(|allowed| routes::callers(self.snapshot, allowed)),
+            deny: route
+                .access
+                .denied()
+                .map(|denied| routes::callers(self.snapshot, denied))
+                .unwrap_or_default(),
+            admits: decision.rule.is_none(),
+            rule: decision.rule.map(|rule| rule.word().to_owned()),
         }
+    }
+
+    /// Who has to vouch; absent where nobody is asked.
+    fn authentication(&self, route: &Route, decision: &Decision<'_>) -> Option<AuthenticationTold> {
+        let requirement = self.snapshot.authentication.of_route(route.index);
+        let name = |index| self.snapshot.authentication.get(index).map(|one| one.name.to_string());
+        let (how, of) = match requirement {
+            Requirement::Nobody => return None,
+            Requirement::Any { of, anonymous: false } => ("any", of),
+            Requirement::Any { of, anonymous: true } => ("any, or nobody", of),
+            Requirement::All(of) => ("all", of),
+        };
+        Some(AuthenticationTold {
+            needs: how.to_owned(),
+            of: of.iter().filter_map(|index| name(*index)).collect(),
+            vouched: decision.consumer.as_ref().and_then(|consumer| name(consumer.vouched)),
+            consumer: decision.consumer.as_ref().map(|consumer| consumer.name.to_string()),
+            flaw: decision.flaw.map(|(_, flaw)| flaw.word().to_owned()),
+        })
     }
 
     fn action(&self, route: &Route, goes_on: bool) -> (Option<ActionTold>, Vec<UpstreamTold>) {
@@ -197,9 +249,12 @@ impl Asked<'_> {
         action: Option<&ActionTold>,
         upstreams: &[UpstreamTold],
     ) -> Verdict {
+        if decision.preflight {
+            return answered(204, "by the route's `cors`, before anybody is authenticated".to_owned());
+        }
         if let Some(why) = decision.refused {
             let of = by_limit.map(|limit| format!("by limit {limit}: {}", why.detail()));
-            return refused(why, of.unwrap_or_else(|| self.reason(why, decision.found)));
+            return refused(why, of.unwrap_or_else(|| self.reason(why, decision)));
         }
         match action {
             Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
@@ -210,19 +265,28 @@ impl Asked<'_> {
         }
     }
 
-    fn reason(&self, why: Rejection, found: Option<RouteMatch<'_>>) -> String {
-        let name = found.map(|found| &*found.route.name).unwrap_or_default();
+    fn reason(&self, why: Rejection, decision: &Decision<'_>) -> String {
+        let name = decision.found.map(|found| &*found.route.name).unwrap_or_default();
         match why {
             Rejection::UnknownEndpoint => {
                 "the VPC endpoint is of no tenant, and `privatelink.unknown_endpoint` refuses such".to_owned()
             }
             Rejection::NoRoute => "no route takes it".to_owned(),
-            Rejection::TenantDenied => {
+            Rejection::Forbidden => {
                 let tenant = self.facts.tenant.and_then(|tenant| self.snapshot.tenants.name(tenant));
                 let whom =
-                    tenant.map_or("a request of no tenant".to_owned(), |tenant| format!("tenant {tenant}"));
-                format!("route {name} does not let in {whom}")
+                    tenant.map_or("a request of no tenant".to_owned(), |name| format!("tenant {name}"));
+                match decision.rule {
+                    Some(Rule::Allow(Part::Tenants) | Rule::Deny(Part::Tenants)) | None => {
+                        format!("route {name} does not let in {whom}")
+                    }
+                    Some(rule) => format!("`{}` of route {name} refuses it", rule.word()),
+                }
             }
+            Rejection::Unauthenticated => match decision.flaw {
+                Some((_, flaw)) => format!("what it presents to route {name} is not good: {}", flaw.word()),
+                None => format!("it presents nothing to those who vouch for callers of route {name}"),
+            },
             Rejection::BodyTooLarge => format!("the body is larger than `max_body` of route {name}"),
             other => other.detail().to_owned(),
         }
@@ -250,6 +314,7 @@ fn malformed(
         principal,
         routing: None,
         access: None,
+        authentication: None,
         limits: Vec::new(),
         max_body: None,
         action: None,

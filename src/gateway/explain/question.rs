@@ -4,18 +4,23 @@
 //! first, then the header block. What no client could send on one line is refused
 //! here, so that nothing in a value becomes a field of its own.
 
-use std::{iter, net::IpAddr};
+use std::{iter, net::IpAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Version, header};
 use pingora::{ErrorType, OrErr, http::RequestHeader};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
-    config::types::{Invalid, VpcEndpointId},
+    config::{
+        authentication::AuthenticatorIndex,
+        types::{Invalid, VpcEndpointId},
+    },
     gate::{
         Gate, Refusal,
         line::{LineVerdict, inspect_request_line},
     },
+    identity::Consumer,
 };
 
 /// A request that is asked about.
@@ -39,6 +44,16 @@ pub struct Question {
     /// The VPC endpoint that it comes through.
     #[serde(default)]
     pub vpc_endpoint: Option<VpcEndpointId>,
+    /// Who is taken to be authenticated, by whoever is asked, whatever it presents.
+    #[serde(default)]
+    pub consumer: Option<String>,
+    /// What its token is taken to say: names and values, of which several of one name are
+    /// a list.
+    #[serde(default)]
+    pub claims: Vec<(String, String)>,
+    /// What it is taken to be allowed to do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// It comes without TLS; otherwise by TLS, if any listener has it.
     #[serde(default)]
     pub cleartext: bool,
@@ -56,6 +71,28 @@ impl Question {
             }
         }
         self.headers.iter().try_for_each(|(name, value)| check_field(name, value))
+    }
+
+    /// Who is taken to be authenticated, where somebody is.
+    pub(super) fn assumed(&self) -> Option<Consumer> {
+        if self.consumer.is_none() && self.claims.is_empty() && self.scopes.is_empty() {
+            return None;
+        }
+        let mut claims = Map::new();
+        for (name, value) in &self.claims {
+            let value = Value::from(value.as_str());
+            match claims.get_mut(name) {
+                None => drop(claims.insert(name.clone(), value)),
+                Some(Value::Array(list)) => list.push(value),
+                Some(first) => *first = Value::Array(vec![first.take(), value]),
+            }
+        }
+        let name = self.consumer.as_deref().unwrap_or("somebody");
+        Some(Consumer {
+            scopes: self.scopes.join(" ").into(),
+            claims: (!claims.is_empty()).then(|| Arc::new(claims)),
+            ..Consumer::new(AuthenticatorIndex(0), name.into())
+        })
     }
 
     /// The request as the gateway would match it, and how much of its `Host` is
@@ -134,6 +171,9 @@ mod tests {
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             from: None,
             vpc_endpoint: None,
+            consumer: None,
+            claims: Vec::new(),
+            scopes: Vec::new(),
             cleartext: false,
         }
     }

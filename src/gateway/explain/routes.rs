@@ -3,7 +3,7 @@
 use super::answer::{LoserTold, RouteTold, RoutingTold};
 use crate::{
     config::tenant::TenantIndex,
-    route::{Facts, Loser, Unmet, Why},
+    route::{Callers, Facts, Loser, Unmet, Why},
     snapshot::Snapshot,
 };
 
@@ -36,6 +36,13 @@ pub(super) fn told(snapshot: &Snapshot, facts: &Facts<'_>) -> RoutingTold {
     }
 }
 
+/// Callers, as a list of who they are.
+pub(super) fn callers(snapshot: &Snapshot, callers: &Callers) -> Vec<String> {
+    let vouching = callers.authenticators().iter().filter_map(|index| snapshot.authentication.get(*index));
+    let vouching = vouching.map(|one| format!("vouched for by {}", one.name));
+    tenants(snapshot, callers.tenants()).into_iter().chain(vouching).chain(callers.others()).collect()
+}
+
 /// What logs and metrics call them.
 pub(super) fn tenants(snapshot: &Snapshot, tenants: &[TenantIndex]) -> Vec<String> {
     tenants.iter().filter_map(|tenant| snapshot.tenants.name(*tenant)).map(str::to_owned).collect()
@@ -59,6 +66,12 @@ fn unmet(snapshot: &Snapshot, facts: &Facts<'_>, unmet: &Unmet) -> String {
             let of = facts.tenant.and_then(|tenant| snapshot.tenants.name(tenant));
             let of = of.map_or("no tenant".to_owned(), |tenant| format!("tenant {tenant}"));
             format!("it is of {of}, not of [{}]", tenants(snapshot, list).join(", "))
+        }
+        Unmet::Consumer(list) => {
+            let of = facts
+                .consumer
+                .map_or("nobody that is known".to_owned(), |one| format!("consumer {}", one.name));
+            format!("it is of {of}, not of [{}]", list.join(", "))
         }
         Unmet::Method(list) => {
             let list: Vec<_> = list.iter().map(http::Method::as_str).collect();

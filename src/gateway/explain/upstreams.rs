@@ -56,6 +56,7 @@ fn hash(asked: &Asked<'_>, upstream: &Upstream, key: &HashKeySpec) -> HashTold {
         HashKeySpec::Cookie(name) => format!("cookie {name}"),
         HashKeySpec::ClientAddress => "client address".to_owned(),
         HashKeySpec::Tenant => "tenant".to_owned(),
+        HashKeySpec::Consumer => "consumer".to_owned(),
     };
     HashTold { by, has_key: found.is_some(), endpoint: endpoint.map(|e| e.address.to_string()) }
 }

@@ -5,6 +5,8 @@
 
 use std::{hash::Hasher, net::IpAddr};
 
+use serde_json::Value;
+
 use super::Request;
 use crate::{
     gateway::balance_key::cookie,
@@ -59,8 +61,20 @@ impl Request<'_> {
         match part {
             KeyPart::ClientAddress => client(ClientKey::new(facts.vpc_endpoint, facts.client), hasher),
             KeyPart::Tenant => hasher.part(self.snapshot.tenants.name(facts.tenant?)?.as_bytes()),
-            // Nobody is authenticated yet.
-            KeyPart::Consumer => return None,
+            KeyPart::Consumer => {
+                let consumer = facts.consumer?;
+                // By name: gateways that count together may know it by another number.
+                hasher.part(self.snapshot.authentication.get(consumer.vouched)?.name.as_bytes());
+                hasher.part(consumer.name.as_bytes());
+            }
+            KeyPart::Claim(name) => match name.find(facts.consumer?.claims?)? {
+                Value::String(text) => hasher.part(text.as_bytes()),
+                // As JSON: it is no text that looks like it.
+                other => {
+                    hasher.number(1);
+                    hasher.part(other.to_string().as_bytes());
+                }
+            },
             KeyPart::Header(name) => {
                 let lines = facts.headers.get_all(name);
                 lines.iter().next()?;

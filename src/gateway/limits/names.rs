@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::{Request, hold::parameter};
 use crate::{
     gateway::balance_key::cookie,
@@ -47,7 +49,11 @@ impl Request<'_> {
                 Cow::Owned(ClientKey::new(facts.vpc_endpoint, facts.client).to_string().into_bytes())
             }
             KeyPart::Tenant => self.snapshot.tenants.name(facts.tenant?)?.as_bytes().into(),
-            KeyPart::Consumer => return None,
+            KeyPart::Consumer => facts.consumer?.name.as_bytes().into(),
+            KeyPart::Claim(name) => match name.find(facts.consumer?.claims?)? {
+                Value::String(text) => text.as_bytes().into(),
+                other => Cow::Owned(other.to_string().into_bytes()),
+            },
             KeyPart::Header(name) => facts.headers.get(name)?.as_bytes().into(),
             KeyPart::Cookie(name) => cookie(facts.headers, name)?.into(),
             KeyPart::Query(name) => parameter(facts.query?, name)?.as_bytes().into(),

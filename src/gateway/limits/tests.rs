@@ -56,10 +56,14 @@ impl Bed {
             client: [127, 0, 0, 1].into(),
             vpc_endpoint: None,
             tenant: None,
+            consumer: None,
+            whoever: false,
         };
         let mut limited = Limited::default();
         let found = self.snapshot.router.find(&facts).unwrap();
-        (take(&self.snapshot, found, &facts, &mut limited), limited)
+        let request =
+            Request { snapshot: &self.snapshot, limits: &self.snapshot.rate_limits, found, facts: &facts };
+        (take(&request, Which::All, &mut limited), limited)
     }
 
     fn lease(&self) -> &Lease {

@@ -5,15 +5,11 @@
 
 use std::fmt;
 
-use boring::{
-    error::ErrorStack,
-    ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVersion},
-    x509::{X509, store::X509StoreBuilder},
-};
+use boring::{error::ErrorStack, ssl::SslConnector, x509::X509};
 use tokio::net::TcpStream;
 use tokio_boring::SslStream;
 
-use crate::telemetry::metrics::ExchangeResult;
+use crate::{outward::connector, telemetry::metrics::ExchangeResult};
 
 /// Whom to trust, and under which name.
 pub struct Tls {
@@ -25,17 +21,8 @@ pub struct Tls {
 impl Tls {
     /// Trusts these authorities; `None` are the system's.
     pub(super) fn new(server_name: Option<&str>, authorities: Option<&[X509]>) -> Result<Self, ErrorStack> {
-        let mut builder = SslConnector::builder(SslMethod::tls())?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        match authorities {
-            Some(authorities) => {
-                let mut store = X509StoreBuilder::new()?;
-                authorities.iter().try_for_each(|authority| store.add_cert(authority.clone()))?;
-                builder.set_cert_store(store.build());
-            }
-            None => trust_system(&mut builder),
-        }
-        Ok(Self { connector: builder.build(), server_name: server_name.map(str::to_owned) })
+        let connector = connector(authorities)?;
+        Ok(Self { connector, server_name: server_name.map(str::to_owned) })
     }
 
     /// Shakes hands with the store at this host.
@@ -51,16 +38,5 @@ impl Tls {
         };
         let terms = self.connector.configure().map_err(|why| failed(&why))?;
         tokio_boring::connect(terms, name, stream).await.map_err(|why| failed(&why))
-    }
-}
-
-/// Where a distribution keeps its authorities differs; BoringSSL knows one place of
-/// them, which stays.
-fn trust_system(builder: &mut SslConnectorBuilder) {
-    let places = openssl_probe::probe();
-    if let Some(file) = places.cert_file
-        && let Err(why) = builder.set_ca_file(&file)
-    {
-        log::warn!("the system's authorities cannot be read: file={} error={why}", file.display());
     }
 }

@@ -1,4 +1,5 @@
-//! When the certificates that listeners show expire.
+//! When certificates and lists of revoked ones end: of listeners, and of the gateway's own
+//! towards upstreams.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,39 +13,43 @@ use super::{
     unix_seconds,
 };
 
-/// The end of a certificate that a listener shows.
+/// When something in a file ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificateExpiry {
-    /// The listener's name.
-    pub listener: String,
-    /// What operators call the certificate: its file.
-    pub certificate: String,
-    /// The leaf's `notAfter`.
+    /// The listener's or the upstream's name.
+    pub of: String,
+    /// What operators call it: its file.
+    pub file: String,
+    /// A leaf's `notAfter`, a list's `nextUpdate`.
     pub at: SystemTime,
 }
 
-/// Those of the snapshot at work. Replaced as a whole, so that no scrape sees
-/// half of a reload.
+/// Those of the snapshot at work, as [`FAMILIES`](Certificates::FAMILIES) has them.
+/// Replaced as a whole, so that no scrape sees half of a reload.
 #[derive(Default)]
-pub(super) struct Certificates(Mutex<Vec<CertificateExpiry>>);
+pub(super) struct Certificates(Mutex<[Vec<CertificateExpiry>; 3]>);
 
 impl Certificates {
-    pub(super) fn replace(&self, mut shown: Vec<CertificateExpiry>) {
-        // The same file twice in a listener is one series.
-        shown.sort_by(|a, b| (&a.listener, &a.certificate, a.at).cmp(&(&b.listener, &b.certificate, b.at)));
-        shown.dedup_by(|b, a| (&a.listener, &a.certificate) == (&b.listener, &b.certificate));
+    pub(super) fn replace(&self, mut shown: [Vec<CertificateExpiry>; 3]) {
+        for shown in &mut shown {
+            // The same file twice is one series; the earliest end counts.
+            shown.sort_by(|a, b| (&a.of, &a.file, a.at).cmp(&(&b.of, &b.file, b.at)));
+            shown.dedup_by(|b, a| (&a.of, &a.file) == (&b.of, &b.file));
+        }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 }
 
 impl Scrape for Certificates {
-    const FAMILIES: &'static [Family] = &[EXPIRY];
+    const FAMILIES: &'static [Family] = &[EXPIRY, UPSTREAM_EXPIRY, LIST_EXPIRY];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told =
-            shown.iter().map(|c| EXPIRY.value(&[&c.listener, &c.certificate], unix_seconds(c.at) as f64));
-        vec![told.collect()]
+        let told = |(family, shown): (&Family, &Vec<CertificateExpiry>)| {
+            let each = shown.iter().map(|c| family.value(&[&c.of, &c.file], unix_seconds(c.at) as f64));
+            each.collect()
+        };
+        Self::FAMILIES.iter().zip(shown.iter()).map(told).collect()
     }
 }
 
@@ -52,5 +57,17 @@ const EXPIRY: Family = Family {
     name: "tollgate_certificate_expiry_timestamp_seconds",
     help: "When a certificate that a listener shows expires.",
     labels: &["listener", "certificate"],
+    kind: MetricType::GAUGE,
+};
+const UPSTREAM_EXPIRY: Family = Family {
+    name: "tollgate_upstream_certificate_expiry_timestamp_seconds",
+    help: "When a certificate that the gateway shows to an upstream expires.",
+    labels: &["upstream", "certificate"],
+    kind: MetricType::GAUGE,
+};
+const LIST_EXPIRY: Family = Family {
+    name: "tollgate_revocation_list_expiry_timestamp_seconds",
+    help: "When a list of revoked client certificates has to be renewed.",
+    labels: &["listener", "list"],
     kind: MetricType::GAUGE,
 };

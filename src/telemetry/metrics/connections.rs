@@ -21,6 +21,7 @@ struct ListenerCells {
     opened: AtomicU64,
     closed: AtomicU64,
     handshakes: [AtomicU64; VERSIONS.len() * RESUMED.len() * CURVES.len()],
+    certificates: [AtomicU64; CERTIFICATES.len()],
     ended_early: [AtomicU64; EarlyEnd::ALL.len()],
 }
 
@@ -39,6 +40,13 @@ impl ListenerSeries {
         let curve = place(&CURVES, curve.unwrap_or_default());
         let nth = (place(&VERSIONS, version) * RESUMED.len() + usize::from(resumed)) * CURVES.len() + curve;
         self.0.mine().and_then(|cells| cells.handshakes.get(nth)).inspect(|n| add(n, 1));
+    }
+
+    /// Counts a handshake of a host that asks for a client certificate, by what became of
+    /// that: `accepted`, `none`, or the word of what is wrong with it.
+    pub fn client_certificate(&self, result: &str) {
+        let nth = place(&CERTIFICATES, result);
+        self.0.mine().and_then(|cells| cells.certificates.get(nth)).inspect(|n| add(n, 1));
     }
 
     /// Counts a connection that ended before its client was done.
@@ -142,10 +150,11 @@ impl Connections {
 }
 
 impl Scrape for Connections {
-    const FAMILIES: &'static [Family] = &[OPEN, OPENED, HANDSHAKES, ENDED_EARLY];
+    const FAMILIES: &'static [Family] = &[OPEN, OPENED, HANDSHAKES, CLIENT_CERTIFICATES, ENDED_EARLY];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let [mut open, mut opened, mut handshakes, mut ended_early] = [const { Vec::new() }; 4];
+        let [mut open, mut opened, mut handshakes, mut certificates, mut ended_early] =
+            [const { Vec::new() }; 5];
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, ListenerSeries(cells)) in listeners.iter().map(|(name, series)| (name, &**series)) {
             // Closed first: a connection that comes in between counts as open.
@@ -154,12 +163,16 @@ impl Scrape for Connections {
             open.push(OPEN.value(&[name], seen.saturating_sub(closed) as f64));
             opened.push(OPENED.count(&[name], seen));
             handshakes.extend(scrape_handshakes(name, cells));
+            certificates.extend(CERTIFICATES.iter().enumerate().map(|(nth, result)| {
+                let seen = cells.sum(|c| c.certificates.get(nth));
+                CLIENT_CERTIFICATES.count(&[name, result], seen)
+            }));
             ended_early.extend(EarlyEnd::ALL.map(|reason| {
                 let ended = cells.sum(|c| c.ended_early.get(reason as usize));
                 ENDED_EARLY.count(&[name, reason.word()], ended)
             }));
         }
-        vec![open, opened, handshakes, ended_early]
+        vec![open, opened, handshakes, certificates, ended_early]
     }
 }
 
@@ -182,6 +195,21 @@ const VERSIONS: [&str; 3] = ["TLSv1.2", "TLSv1.3", "other"];
 const RESUMED: [&str; 2] = ["false", "true"];
 const CURVES: [&str; 5] = ["X25519MLKEM768", "X25519", "P-256", "P-384", "other"];
 
+/// What becomes of client certificates; the tests of `server` hold it against `tls`.
+pub const CERTIFICATES: [&str; 11] = [
+    "accepted",
+    "none",
+    "unknown_authority",
+    "expired",
+    "not_yet_valid",
+    "wrong_name",
+    "revoked",
+    "revocation_unknown",
+    "wrong_usage",
+    "malformed",
+    "other",
+];
+
 const OPEN: Family = Family {
     name: "tollgate_connections_open",
     help: "Connections that are open now.",
@@ -198,6 +226,12 @@ const HANDSHAKES: Family = Family {
     name: "tollgate_handshakes_total",
     help: "Finished TLS handshakes, by version, resumption and key exchange group.",
     labels: &["listener", "version", "resumed", "curve"],
+    kind: MetricType::COUNTER,
+};
+const CLIENT_CERTIFICATES: Family = Family {
+    name: "tollgate_client_certificates_total",
+    help: "Handshakes of hosts that ask for a client certificate, by what became of it.",
+    labels: &["listener", "result"],
     kind: MetricType::COUNTER,
 };
 const ENDED_EARLY: Family = Family {

@@ -6,6 +6,7 @@
 //! looks a label up: a snapshot asks for its series when it is built and keeps
 //! them. A series shows from its first use on.
 
+mod authentication;
 mod certificates;
 mod closed_set;
 mod configuration;
@@ -16,6 +17,7 @@ mod discovery;
 mod family;
 mod health;
 mod histogram;
+mod key_sets;
 mod keys;
 mod latency;
 mod limits;
@@ -27,13 +29,15 @@ mod tenants;
 mod traffic;
 mod zones;
 
+pub use authentication::AuthenticatorSeries;
 pub use certificates::CertificateExpiry;
 pub use configuration::{CertificateReload, Configuration, Rollback};
-pub use connections::{EarlyEnd, ListenerSeries, OpenConnection};
+pub use connections::{CERTIFICATES, EarlyEnd, ListenerSeries, OpenConnection};
 pub use counts::{AttemptCounts, ByWord, RouteCounts};
 pub use cross_zone::{CrossZoneSeries, OwnZone};
 pub use discovery::{LookupResult, SourceGauges};
 pub use health::{EndpointState, HealthSeries, ProbeResult};
+pub use key_sets::{KeyFetchResult, KeySetGauges};
 pub use keys::KeyGauges;
 pub use latency::Latencies;
 pub use limits::{LimitDecision, LimitGauges, LimitSeries};
@@ -57,12 +61,14 @@ use prometheus::{
 };
 
 use self::{
+    authentication::Authentication,
     certificates::Certificates,
     connections::Connections,
     cross_zone::CrossZone,
     discovery::Sources,
     family::{Families, Scraped},
     health::HealthFamilies,
+    key_sets::KeySets,
     keys::Keys,
     limits::Limits,
     process::Process,
@@ -80,12 +86,14 @@ pub struct Metrics {
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
     signing: Arc<Signing>,
+    authentication: Arc<Authentication>,
     keys: Arc<Keys>,
     zones: Arc<Zones>,
     cross_zone: Arc<CrossZone>,
     connections: Arc<Connections>,
     certificates: Arc<Certificates>,
     sources: Arc<Sources>,
+    key_sets: Arc<KeySets>,
     store: Arc<StoreSeries>,
     health: HealthFamilies,
     rejections: IntCounterVec,
@@ -106,6 +114,7 @@ impl Metrics {
         let tenants = Arc::new(Tenants::new(shards));
         let limits = Arc::new(Limits::new(shards));
         let signing = Arc::new(Signing::new(shards));
+        let authentication = Arc::new(Authentication::new(shards));
         let keys = Arc::<Keys>::default();
         let zones = Arc::new(Zones::new(shards));
         let cross_zone = Arc::new(CrossZone::new(shards));
@@ -113,11 +122,13 @@ impl Metrics {
         let certificates = Arc::new(Certificates::default());
         let configuration = Arc::<Configuration>::default();
         let sources = Arc::new(Sources::default());
+        let key_sets = Arc::<KeySets>::default();
         let store = Arc::<StoreSeries>::default();
         Scraped::register(&registry, traffic.clone())?;
         Scraped::register(&registry, tenants.clone())?;
         Scraped::register(&registry, limits.clone())?;
         Scraped::register(&registry, signing.clone())?;
+        Scraped::register(&registry, authentication.clone())?;
         Scraped::register(&registry, keys.clone())?;
         Scraped::register(&registry, zones.clone())?;
         Scraped::register(&registry, cross_zone.clone())?;
@@ -125,6 +136,7 @@ impl Metrics {
         Scraped::register(&registry, certificates.clone())?;
         Scraped::register(&registry, configuration.clone())?;
         Scraped::register(&registry, sources.clone())?;
+        Scraped::register(&registry, key_sets.clone())?;
         Scraped::register(&registry, Arc::new(store::Store(store.clone())))?;
         Scraped::register(&registry, Arc::new(Process::new()))?;
         let build = IntGaugeVec::new(opts(BUILD_INFO), &["version"])?;
@@ -143,6 +155,7 @@ impl Metrics {
             tenants,
             limits,
             signing,
+            authentication,
             keys,
             zones,
             cross_zone,
@@ -150,6 +163,7 @@ impl Metrics {
             certificates,
             configuration,
             sources,
+            key_sets,
             store,
         }))
     }
@@ -200,6 +214,12 @@ impl Metrics {
         self.limits.watch(Box::new(look));
     }
 
+    /// What this way of authentication says is counted in, by these words; the same for
+    /// the same name.
+    pub fn authenticator(&self, name: &str, words: &[&'static str]) -> Arc<AuthenticatorSeries> {
+        self.authentication.series(name, words)
+    }
+
     /// How the keys of signers are looked at at each scrape; the first one stays.
     pub fn watch_keys(&self, look: impl Fn() -> Vec<KeyGauges> + Send + Sync + 'static) {
         self.keys.watch(Box::new(look));
@@ -213,6 +233,11 @@ impl Metrics {
     /// How names and files are looked at at each scrape; the first one stays.
     pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
         self.sources.watch(Box::new(look));
+    }
+
+    /// How key sets of identity providers are looked at at each scrape; the first one stays.
+    pub fn watch_key_sets(&self, look: impl Fn() -> Vec<KeySetGauges> + Send + Sync + 'static) {
+        self.key_sets.watch(Box::new(look));
     }
 
     /// Forgets the series of every (upstream, zone) but these, as
@@ -230,6 +255,11 @@ impl Metrics {
     /// Forgets the series of every limit but these, as [`retain`](Self::retain).
     pub fn retain_limits(&self, names: &HashSet<&str>) {
         self.limits.retain(names);
+    }
+
+    /// Forgets the series of every way of authentication but these.
+    pub fn retain_authenticators(&self, names: &HashSet<&str>) {
+        self.authentication.retain(names);
     }
 
     /// Forgets the series of every signer but these, as [`retain`](Self::retain).
@@ -282,7 +312,7 @@ impl Metrics {
     }
 
     /// The certificates that listeners show, instead of those told before.
-    pub fn certificates(&self, shown: Vec<CertificateExpiry>) {
+    pub fn certificates(&self, shown: [Vec<CertificateExpiry>; 3]) {
         self.certificates.replace(shown);
     }
 

@@ -25,7 +25,9 @@ fn used() -> Arc<Metrics> {
     metrics.rejection("rate_limited").inc();
     metrics.configuration().taken(1, "0123", now);
     let certificate = "tls/\"api\".pem".to_owned();
-    metrics.certificates(vec![CertificateExpiry { listener: "public".into(), certificate, at: now }]);
+    let expiry = |of: &str| vec![CertificateExpiry { of: of.into(), file: certificate.clone(), at: now }];
+    metrics.certificates([expiry("public"), expiry("orders-v1"), expiry("public")]);
+    metrics.listener("public").client_certificate("revoked");
     metrics
 }
 
@@ -78,6 +80,9 @@ fn every_sample_belongs_to_a_family_with_help_and_type_and_comes_once() {
         "tollgate_config_unconfirmed",
         "tollgate_certificate_reloads_total",
         "tollgate_certificate_expiry_timestamp_seconds",
+        "tollgate_upstream_certificate_expiry_timestamp_seconds",
+        "tollgate_revocation_list_expiry_timestamp_seconds",
+        "tollgate_client_certificates_total",
         "tollgate_access_log_dropped_total",
         "tollgate_panics_total",
         "tollgate_build_info",
@@ -250,13 +255,13 @@ fn a_refused_reload_shows_while_the_generation_stays() {
 fn certificates_are_replaced_as_a_whole() {
     let metrics = Metrics::new().unwrap();
     let expiry = |certificate: &str, s| CertificateExpiry {
-        listener: "public".into(),
-        certificate: certificate.into(),
+        of: "public".into(),
+        file: certificate.into(),
         at: UNIX_EPOCH + Duration::from_secs(s),
     };
 
-    metrics.certificates(vec![expiry("old.pem", 1)]);
-    metrics.certificates(vec![expiry("new.pem", 9), expiry("new.pem", 5)]);
+    metrics.certificates([vec![expiry("old.pem", 1)], vec![], vec![]]);
+    metrics.certificates([vec![expiry("new.pem", 9), expiry("new.pem", 5)], vec![], vec![]]);
     let text = metrics.render();
 
     assert!(!text.contains("old.pem"));

@@ -70,6 +70,8 @@ impl RequestSpans<'_> {
         attributes.bytes("tollgate.request_id", line.request_id.as_bytes());
         attributes.some("tollgate.upstream", line.upstream);
         attributes.some("tollgate.tenant", line.tenant);
+        attributes.some("enduser.id", line.consumer);
+        attributes.some("tollgate.authenticator", line.authenticator);
         attributes.some("tollgate.limit", line.limit);
         attributes.end();
         end(out, failed);
@@ -80,6 +82,15 @@ impl RequestSpans<'_> {
         number(out, r#""flags":"#, FLAGS);
         let (begun, ended) = (self.wall(part.begun), part.ended.map_or(self.line.time, |at| self.wall(at)));
         match &part.kind {
+            Kind::Authentication => {
+                text(out, r#","name":""#, b"authenticate");
+                out.push(b'"');
+                times(out, INTERNAL, begun, ended);
+                let mut attributes = Attributes::begin(out);
+                attributes.some("tollgate.authenticator", self.line.authenticator);
+                attributes.end();
+                end(out, false);
+            }
             Kind::Wait => {
                 text(out, r#","name":""#, b"wait for room");
                 out.push(b'"');
@@ -264,6 +275,10 @@ mod tests {
             status,
             flag,
             limit: None,
+            consumer: None,
+            authenticator: None,
+            credential: None,
+            rule: None,
             would_refuse: &[],
             error: None,
             bytes_in: 0,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::config::types::CollectorUrl;
+use crate::{config::types::CollectorUrl, telemetry::dechunk::dechunked};
 
 /// What became of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -128,20 +128,6 @@ fn partial_success(body: &[u8]) -> (u64, String) {
     let lost = lost.and_then(|lost| lost.as_u64().or_else(|| lost.as_str()?.parse().ok()));
     let why = partial.and_then(|partial| partial.get("errorMessage")?.as_str());
     (lost.unwrap_or_default(), why.unwrap_or_default().chars().take(200).collect())
-}
-
-/// All chunks in one; `None` while the last one is missing.
-fn dechunked(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut whole = Vec::new();
-    while let Ok(httparse::Status::Complete((begin, length))) = httparse::parse_chunk_size(body) {
-        if length == 0 {
-            return Some(whole);
-        }
-        let end = begin.checked_add(usize::try_from(length).ok()?)?;
-        whole.extend_from_slice(body.get(begin..end)?);
-        body = body.get(end..)?.strip_prefix(b"\r\n")?;
-    }
-    None
 }
 
 /// Seconds, or a date.

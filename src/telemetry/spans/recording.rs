@@ -19,7 +19,7 @@ pub struct Recording {
     pub(super) parts: SmallVec<[Part; 2]>,
 }
 
-/// A part of a request. Authentication will be one more [`Kind`].
+/// A part of a request.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) span: [u8; 16],
@@ -31,6 +31,8 @@ pub(super) struct Part {
 
 #[derive(Debug)]
 pub(super) enum Kind {
+    /// The request waited for a key, to know who asks.
+    Authentication,
     /// The request waited for room at its upstream.
     Wait,
     Attempt(Attempt),
@@ -67,6 +69,11 @@ impl Recording {
     /// The request waited from one instant to the other.
     pub fn waited(&mut self, begun: Instant, ended: Instant) {
         self.parts.push(Part { span: new_span(), kind: Kind::Wait, begun, ended: Some(ended) });
+    }
+
+    /// The request waited from one instant to the other until it was known who asks.
+    pub fn authenticated(&mut self, begun: Instant, ended: Instant) {
+        self.parts.push(Part { span: new_span(), kind: Kind::Authentication, begun, ended: Some(ended) });
     }
 
     /// An attempt begins; the one before it is over.
@@ -159,7 +166,8 @@ mod tests {
         let at = |ms| begun + Duration::from_millis(ms);
         let mut recording = Recording::new(Caller::default(), begun);
 
-        recording.waited(begun, at(5));
+        recording.authenticated(begun, at(1));
+        recording.waited(at(1), at(5));
         recording.attempt(target(), at(5));
         recording.failed("reset", at(7));
         recording.answered(200);
@@ -169,13 +177,13 @@ mod tests {
         recording.answered(200);
 
         let ends: Vec<_> = recording.parts.iter().map(|part| part.ended).collect();
-        assert_eq!(ends, [Some(at(5)), Some(at(7)), Some(at(12)), None]);
+        assert_eq!(ends, [Some(at(1)), Some(at(5)), Some(at(7)), Some(at(12)), None]);
         let told = |part: &Part| match &part.kind {
-            Kind::Wait => None,
+            Kind::Wait | Kind::Authentication => None,
             Kind::Attempt(attempt) => Some((attempt.status, attempt.error)),
         };
         let told: Vec<_> = recording.parts.iter().map(told).collect();
-        assert_eq!(told, [None, Some((0, Some("reset"))), Some((503, None)), Some((200, None))]);
+        assert_eq!(told, [None, None, Some((0, Some("reset"))), Some((503, None)), Some((200, None))]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who is asked for a certificate, and what becomes of it.
 
 use super::*;
-use crate::tls::{HandshakeFailure, PolicyId};
+use crate::tls::{CertificateFault, HandshakeFailure, HandshakeFailure::ClientCertificateBad, PolicyId};
 
 const POLICIES: &str = "
 client_auth:
@@ -40,6 +40,7 @@ async fn a_good_certificate_is_told_with_all_its_names() {
         assert_eq!(&*certificate.subject, "O=Tollgate tests,CN=billing\\,O\\=\\0ax");
         assert_eq!(certificate.fingerprint, print.as_ref());
         assert_eq!(*certificate.uris, [Box::<str>::from(uri)]);
+        assert_eq!(certificate.spiffe_id(), Some(uri));
         assert_eq!(certificate.serial.len(), 30);
     }
 }
@@ -71,9 +72,13 @@ async fn a_host_that_asks_politely_serves_clients_without_one_and_refuses_bad_on
     for version in BOTH_VERSIONS {
         let without = gateway.meet(&Client::of_version(version), Some("x.plat.test"), None).await;
         assert_eq!(without.both().0.client_certificate, None);
-        for bad in [&foreign, &expired, &server] {
+        for (bad, fault) in [
+            (&foreign, CertificateFault::UnknownAuthority),
+            (&expired, CertificateFault::Expired),
+            (&server, CertificateFault::WrongUsage),
+        ] {
             let meeting = gateway.meet(&client(version, bad), Some("x.plat.test"), None).await;
-            assert_eq!(meeting.server.unwrap_err().failure, HandshakeFailure::ClientCertificateBad);
+            assert_eq!(meeting.server.unwrap_err().failure, ClientCertificateBad(fault));
         }
     }
 }
@@ -104,7 +109,8 @@ async fn an_issuing_authority_alone_is_enough_and_narrows() {
     };
 
     assert!(meet(&ours).await.server.is_ok());
-    assert_eq!(meet(&theirs).await.server.unwrap_err().failure, HandshakeFailure::ClientCertificateBad);
+    let unknown = ClientCertificateBad(CertificateFault::UnknownAuthority);
+    assert_eq!(meet(&theirs).await.server.unwrap_err().failure, unknown);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::tls::HandshakeFailure;
+use crate::tls::{CertificateFault, HandshakeFailure};
 
 async fn after(sent: &[u8]) -> HandshakeError {
     let folder = Folder::with(&["a.test"]);
@@ -101,8 +101,8 @@ async fn a_handshake_that_nobody_waits_for_any_more_can_be_dropped() {
 }
 
 #[test]
-fn every_kind_has_its_own_word() {
-    let words: std::collections::HashSet<_> = HandshakeFailure::ALL.map(HandshakeFailure::as_str).into();
+fn every_fault_of_a_certificate_has_its_own_word() {
+    let words: std::collections::HashSet<_> = CertificateFault::ALL.map(CertificateFault::word).into();
 
-    assert_eq!(words.len(), HandshakeFailure::ALL.len());
+    assert_eq!(words.len(), CertificateFault::ALL.len());
 }

@@ -4,6 +4,7 @@ mod choice;
 mod client_auth;
 mod failures;
 mod problems;
+mod revocation;
 mod sessions;
 mod tickets;
 

@@ -156,11 +156,14 @@ fn what_is_expired_or_soon_or_not_yet_valid_loads_with_a_warning() {
         folder.pair(name, &testing::leaf(&CA, &[&format!("{name}.test")], Kind::Ecdsa, valid).unwrap());
     };
     put("past", -2 * day..-day);
-    put("soon", -day..13 * day + 60);
+    put("soon", -30 * day..13 * day + 60);
+    // What lives for hours is always about to end: only its last third is soon.
+    put("brief", -60..7_200);
+    put("last-third", -7_200..3_500);
     put("later", -day..15 * day);
     put("future", day..30 * day);
 
-    let (table, problems) = folder.build(&listing(&["past", "soon", "later", "future"], ""));
+    let (table, problems) = folder.build(&listing(&["past", "soon", "later", "future", "brief", "last-third"], ""));
 
     let date = |days: i64| (time::OffsetDateTime::now_utc() + time::Duration::days(days)).date();
     let path = |name| folder.path().join(name).display().to_string();
@@ -172,7 +175,9 @@ fn what_is_expired_or_soon_or_not_yet_valid_loads_with_a_warning() {
     assert_eq!(texts[1], format!("`{}` expires on {soon} (days left: 13); renew it", path("soon.pem")));
     let future = path("future.pem");
     assert_eq!(texts[2], format!("`{future}` is not valid before {}; until then it is refused", date(1)));
-    assert_eq!(texts.len(), 3);
+    let last = format!("`{}` expires on", path("last-third.pem"));
+    assert!(texts[3].starts_with(&last), "{}", texts[3]);
+    assert_eq!(texts.len(), 4);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! the session-id context.
 
 use super::*;
-use crate::tls::HandshakeFailure;
+use crate::tls::{CertificateFault, HandshakeFailure, HandshakeFailure::ClientCertificateBad};
 
 const POLICIES: &str = "client_auth: [{ hosts: [mtls.test, mtls2.test], mode: required, ca: ca.pem }]";
 
@@ -113,7 +113,8 @@ async fn a_change_of_authorities_or_mode_ends_the_sessions_made_before() {
         let optional = gateway.meet(&client, Some("mtls.test"), Some(closed.session())).await;
 
         assert!(!both_trusted.resumed());
-        assert_eq!(not_trusted.server.unwrap_err().failure, HandshakeFailure::ClientCertificateBad);
+        let unknown = ClientCertificateBad(CertificateFault::UnknownAuthority);
+        assert_eq!(not_trusted.server.unwrap_err().failure, unknown);
         assert!(!optional.resumed());
         assert!(gateway.meet(&client, Some("a.test"), Some(public.session())).await.resumed());
     }
@@ -139,20 +140,41 @@ async fn without_tickets_nothing_resumes() {
 
 #[tokio::test]
 async fn a_session_ends_with_the_certificate_it_was_made_with() {
-    let (_folder, gateway, _) = gateway();
-    let brief = testing::client(&CA, "brief", None, -60..3).unwrap();
-    let client = Client::new(|builder| show(builder, &brief));
-    let first = gateway.meet(&client, Some("mtls.test"), None).await;
-    assert!(gateway.meet(&client, Some("mtls.test"), Some(first.session())).await.resumed());
+    for version in BOTH_VERSIONS {
+        let (_folder, gateway, _) = gateway();
+        let client_with = |valid| {
+            let issued = testing::client(&CA, "brief", None, valid).unwrap();
+            Client::new(|builder| {
+                only(builder, version);
+                show(builder, &issued);
+            })
+        };
+        let brief = client_with(-60..3);
+        let first = gateway.meet(&brief, Some("mtls.test"), None).await;
+        assert!(gateway.meet(&brief, Some("mtls.test"), Some(first.session())).await.resumed());
+        // A session that was made of another is over when the first one is.
+        let second = gateway.meet(&brief, Some("mtls.test"), Some(first.session())).await;
+        // TLS 1.2 gives no other one.
+        let session = second.both().1.session.as_ref().unwrap_or(first.session());
 
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    let refused = loop {
-        let meeting = gateway.meet(&client, Some("mtls.test"), Some(first.session())).await;
-        let Ok(facts) = meeting.server else { break meeting };
-        assert!(facts.resumed && tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        let refused = loop {
+            let meeting = gateway.meet(&brief, Some("mtls.test"), Some(session)).await;
+            if meeting.server.is_err() {
+                break meeting;
+            }
+            assert!(tokio::time::Instant::now() < deadline);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
 
-    assert_eq!(refused.server.unwrap_err().failure, HandshakeFailure::ClientCertificateBad);
-    assert!(refused.client.is_err());
+        // Asked for its certificate anew, and refused with that one's reason.
+        let error = refused.server.unwrap_err();
+        assert_eq!(error.failure, ClientCertificateBad(CertificateFault::Expired));
+        assert!(error.detail.contains("CN=brief"), "{error}");
+        assert_eq!(refused.client.unwrap_err(), "[SSLV3_ALERT_CERTIFICATE_EXPIRED]");
+        // Who has a new one by then only shakes hands in full.
+        let renewed = client_with(VALID);
+        let meeting = gateway.meet(&renewed, Some("mtls.test"), Some(session)).await;
+        assert!(!meeting.resumed());
+    }
 }

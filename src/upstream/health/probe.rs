@@ -19,6 +19,7 @@ use pingora::{
 };
 
 use super::{
+    super::peer,
     check::{Check, Question},
     grpc,
 };
@@ -86,7 +87,8 @@ impl Prober {
     async fn ask(&self, peer: &HttpPeer, question: &Question) -> pingora::Result<Outcome> {
         match question {
             Question::Tcp => {
-                self.transport.new_stream(peer).await?;
+                let stream = self.transport.new_stream(peer).await?;
+                peer::fit(stream.get_ssl_digest().as_deref())?;
                 Ok(ProbeResult::Passed.into())
             }
             Question::Http { path, host, expect } => {
@@ -98,12 +100,18 @@ impl Prober {
                 let mut request = request(Method::POST, grpc::PATH, host.as_deref(), peer)?;
                 request.insert_header(header::CONTENT_TYPE, "application/grpc")?;
                 request.insert_header(header::TE, "trailers")?;
-                let (mut session, _) = self.http.get_http_session(peer).await?;
+                let mut session = self.connect(peer).await?;
                 session.write_request_header(Box::new(request)).await?;
                 session.write_request_body(grpc::request(service), true).await?;
                 call(&mut session).await
             }
         }
+    }
+
+    async fn connect(&self, peer: &HttpPeer) -> pingora::Result<HttpSession> {
+        let (session, _) = self.http.get_http_session(peer).await?;
+        peer::fit(session.digest().and_then(|digest| digest.ssl_digest.as_deref()))?;
+        Ok(session)
     }
 
     /// The status, if it does not pass.
@@ -115,7 +123,7 @@ impl Prober {
         expect: &[StatusRange],
     ) -> pingora::Result<Option<u16>> {
         let mut request = request(Method::GET, path, host, peer)?;
-        let (mut session, _) = self.http.get_http_session(peer).await?;
+        let mut session = self.connect(peer).await?;
         if matches!(session, HttpSession::H1(_)) {
             // Who closes first keeps the port for a minute: better each endpoint
             // its own than the gateway all of them.

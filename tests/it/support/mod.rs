@@ -14,6 +14,7 @@ pub mod dns;
 pub mod frames;
 pub mod gateway;
 pub mod http2;
+pub mod issuer;
 pub mod link;
 pub mod load;
 pub mod metrics;
@@ -32,8 +33,8 @@ pub mod vanish;
 pub mod websocket;
 
 pub use self::{
-    client::Http1, collector::Collector, frames::Frames, gateway::Gateway, http2::Http2, origin::Origin,
-    puppet::Puppet, request::Request, response::Response, tls::Tls, websocket::WebSocket,
+    client::Http1, collector::Collector, frames::Frames, gateway::Gateway, http2::Http2, issuer::Issuer,
+    origin::Origin, puppet::Puppet, request::Request, response::Response, tls::Tls, websocket::WebSocket,
 };
 
 use std::{future::Future, panic::Location, time::Duration};

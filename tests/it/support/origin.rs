@@ -38,7 +38,7 @@ pub struct Origin {
 }
 
 enum Running {
-    Process { process: Process, _files: Option<tempfile::TempDir> },
+    Process { process: Process, files: Option<tempfile::TempDir> },
     Nothing { _port: Port },
     FullQueue { _sockets: Vec<Socket> },
     Task { _task: JoinSet<()> },
@@ -171,6 +171,17 @@ impl Origin {
         }
     }
 
+    /// Shows another certificate from now on.
+    pub fn renew(&self, certificate: &Issued) {
+        let running = self.running.lock().unwrap();
+        let Running::Process { files: Some(files), .. } = &*running else { panic!("no TLS") };
+        for (name, text) in [("cert", &certificate.chain), ("key", &certificate.key)] {
+            // Never half of a file.
+            std::fs::write(files.path().join("next"), text).unwrap();
+            std::fs::rename(files.path().join("next"), files.path().join(name)).unwrap();
+        }
+    }
+
     async fn control(&self, request: &Request) -> Response {
         let answer = Http1::open(self.address).await.send(request).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -212,6 +223,12 @@ impl OriginBuilder {
             .file("--key", &certificate.key)
     }
 
+    /// It speaks TLS 1.1 at most.
+    pub fn old_tls(mut self) -> Self {
+        self.command.arg("--old-tls");
+        self
+    }
+
     /// Over TLS it agrees on HTTP/1 alone.
     pub fn http1_only(mut self) -> Self {
         self.command.arg("--http1-only");
@@ -241,7 +258,7 @@ impl OriginBuilder {
             true => Some(listening("listening-tls: ").await),
             false => None,
         };
-        Origin { address, tls_address, running: shared(Running::Process { process, _files: self.files }) }
+        Origin { address, tls_address, running: shared(Running::Process { process, files: self.files }) }
     }
 
     fn argument(mut self, name: &str, value: &str) -> Self {
