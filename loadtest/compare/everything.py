@@ -61,6 +61,7 @@ def arguments():
     add("--quick", action="store_true", help="one block and few connections: says that it works, not what it costs")
     add("--blocks", type=int, help="how many blocks of each suite (default: the suite's own)")
     add("--json", default=str(peers.HERE / "everything.json"), metavar="FILE", help="where the figures are kept")
+    add("--note", default="", help="what a reader has to know of this run; stands with its figures")
     add("--draw", action="store_true", help="measure nothing: make table and chart of the JSON anew")
     add("--print", action="store_true", help="print the table and leave README.md and the chart as they are")
     add("--tollgate", default=str(target / "release" / "tollgate"), metavar="PATH")
@@ -97,7 +98,7 @@ def measured(args):
                 report.setdefault(key, {}).update(value)
             report["skipped"] = {**SKIPPED, **{peer: why for peer in binaries if (why := missing(bench, peer))}}
             report["versions"] = versions(bench)
-            report.setdefault("measured", {})[name] = {**measure.machine(), "commit": commit()}
+            report.setdefault("measured", {})[name] = {**measure.machine(), "commit": commit(), "note": args.note}
             write(args.json, report)
             bench.stop_all()
 

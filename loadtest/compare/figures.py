@@ -15,6 +15,7 @@ NAMES = {
     "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy", "pingap": "pingap",
     "stock": "Pingora, cargo's build", "bare": "Pingora, our build", "tollgate": "**Tollgate**",
 }
+RATES = ("rate", "rate-full")
 BASES = ("nginx", "lua", "envoy", "stock", "bare")
 BEGIN, END = "<!-- compare-all: made by loadtest/compare/everything.py -->", "<!-- compare-all: end -->"
 
@@ -65,7 +66,7 @@ def heading(report):
 
 def costs(report):
     """CPU per request: duties down, proxies across, and Tollgate by the others."""
-    duties = {name: report["duties"][name] for name in order() if name in report.get("duties", {})}
+    duties = {name: report["duties"][name] for name in order() if name in report.get("duties", {}) and name not in RATES}
     if not duties:
         return ""
     shown = [name for name in NAMES if any(name in what["peers"] for what in duties.values())]
@@ -86,7 +87,7 @@ def order():
 
 def rate(report):
     """Latency at the fixed rate."""
-    duties = {name: report["duties"][name]["peers"] for name in ("rate", "rate-full") if name in report.get("duties", {})}
+    duties = {name: report["duties"][name]["peers"] for name in RATES if name in report.get("duties", {})}
     if not duties:
         return ""
     rows = [["5,000 requests a second, TLS, open loop", "CPU µs per request", "p50 µs", "p99 µs", "sent late"]]
@@ -133,6 +134,7 @@ def notes(report):
     said = ["**Who is not there, and why**\n"]
     said += [f"- {what}: {why}." for what, why in suites.MISSING.items()]
     said += [f"- {NAMES.get(name, name).strip('*')}: {why}." for name, why in report.get("skipped", {}).items()]
+    said += [f"- Of `{suite}`: {run['note']}." for suite, run in report.get("measured", {}).items() if run.get("note")]
     loud = []
     for duty, what in report.get("duties", {}).items():
         foreign = median(figures["foreign_cpu"] for figures in what["peers"].values())

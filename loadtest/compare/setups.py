@@ -31,7 +31,10 @@ def endpoints(count):
         one, between = ENDPOINT[name]
         filled = between.join(one.replace("#", a).replace("%", str(n)).replace("^", a.split(":")[0]).replace("~", str(port))
                               for n, a in enumerate(addresses))
-        return {"ENDPOINTS": filled, "POOL": 10240, "GLOBAL": "tune.pool-low-fd-ratio 85\n    tune.pool-high-fd-ratio 90"}
+        return {
+            "ENDPOINTS": filled, "POOL": 10240, "KEPT": ", upstream_connections: 10240",
+            "GLOBAL": "tune.pool-low-fd-ratio 85\n    tune.pool-high-fd-ratio 90",
+        }
 
     return texts
 
@@ -64,7 +67,7 @@ PLAIN = {
     "bare": {"TICKETS": "off"},
     "stock": {"TICKETS": "off"},
     "tollgate": {
-        "LOG": "@HOME@/access.log", "LIMITS": "", "LIMITED": "", "TICKETS": "off",
+        "LOG": "@HOME@/access.log", "LIMITS": "", "LIMITED": "", "TICKETS": "off", "KEPT": "",
         "ENDPOINTS": "{ address: 127.0.0.1:@ORIGIN@ }",
     },
 }
