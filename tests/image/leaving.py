@@ -87,6 +87,4 @@ def group(fleet: Fleet) -> None:
                        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING")
 
 
-# `logs_are_where_the_agent_looks` does not hold in a container yet: journalctl follows by the
-# id of the boot, and the unit sees another one there.
-ALL = (auto_scaling_ends_the_machine,)
+ALL = (auto_scaling_ends_the_machine, logs_are_where_the_agent_looks)
