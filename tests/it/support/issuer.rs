@@ -13,7 +13,7 @@ use boring::ssl::{SslAcceptor, SslMethod};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
@@ -78,17 +78,7 @@ impl Issuer {
         let is_https = acceptor.is_some();
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (state, acceptor) = (shared.clone(), acceptor.clone());
-                tokio::spawn(async move {
-                    match acceptor {
-                        None => serve(connection, address, &state).await,
-                        Some(acceptor) => {
-                            if let Ok(stream) = tokio_boring::accept(&acceptor, connection).await {
-                                serve(stream, address, &state).await;
-                            }
-                        }
-                    }
-                });
+                tokio::spawn(accepted(connection, acceptor.clone(), address, shared.clone()));
             }
         });
         Self { address, state, task, is_https }
@@ -187,6 +177,18 @@ fn acceptor(certificate: &Issued) -> SslAcceptor {
     let key = boring::pkey::PKey::private_key_from_pem(certificate.key.as_bytes()).unwrap();
     builder.set_private_key(&key).unwrap();
     builder.build()
+}
+
+async fn accepted(
+    connection: TcpStream,
+    acceptor: Option<SslAcceptor>,
+    address: SocketAddr,
+    state: Arc<State>,
+) {
+    let Some(acceptor) = acceptor else { return serve(connection, address, &state).await };
+    if let Ok(stream) = tokio_boring::accept(&acceptor, connection).await {
+        serve(stream, address, &state).await;
+    }
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr, state: &State) {
