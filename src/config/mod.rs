@@ -47,6 +47,7 @@ mod shares;
 mod stamp;
 mod typed;
 mod unknown;
+mod usual;
 
 #[cfg(test)]
 mod golden;

@@ -235,10 +235,11 @@ def full_disk(fleet: Fleet) -> str:
         machine.run("systemctl", "start", "tollgate-config")
         must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "a full log keeps a configuration from being taken")
         # The tmpfs: there is no room for another generation.
-        machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=1M 2>&1 || true")
+        machine.run("mount", "-o", "remount,size=32m", "/run")
+        machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k 2>&1 || true")
         fleet.put(SMALL.replace("first", "third"))
         refused = machine.run("systemctl", "start", "tollgate-config", check=False)
-        must(refused.returncode != 0 and "No space left" in machine.journal("tollgate-config"), "a full tmpfs is not told")
+        must(refused.returncode != 0 and "/run/tollgate-box: No space left" in machine.journal("tollgate-config"), "a full tmpfs is not told")
         must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "the last good does not serve")
         machine.run("rm", "/run/full")
         machine.run("systemctl", "reset-failed", "tollgate-config", check=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import boot
 import build
+import leaving
 from instance import HOME, ROOT, Failed, NotHere
 import packages
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             return failed
     boot.settled(build.FOLDER)
     words = args.only.split(",")
-    for scenario in boot.ALL:
+    for scenario in (*boot.ALL, *leaving.ALL):
         if any(word in scenario.__name__ for word in words):
             failed += not told(scenario.__name__.replace("_", " "), lambda one=scenario: boot.run(one, build.FOLDER))
     print(SKIPPED)
