@@ -48,7 +48,7 @@ def errors(report):
 
 
 def markdown(report):
-    parts = [heading(report), costs(report), rate(report), memory(report), instructions(report), judged(report), notes(report)]
+    parts = [heading(report), conditions(report), costs(report), rate(report), memory(report), instructions(report), judged(report), notes(report)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -134,15 +134,20 @@ def notes(report):
     said = ["**Who is not there, and why**\n"]
     said += [f"- {what}: {why}." for what, why in suites.MISSING.items()]
     said += [f"- {NAMES.get(name, name).strip('*')}: {why}." for name, why in report.get("skipped", {}).items()]
-    said += [f"- Of `{suite}`: {run['note']}." for suite, run in report.get("measured", {}).items() if run.get("note")]
+    return "\n".join(said + [f"- {line}." for line in errors(report)])
+
+
+def conditions(report):
+    """What was different from one suite to the next, and which of them neighbours disturbed."""
+    said = [f"- `{suite}`: {run['note']}." for suite, run in report.get("measured", {}).items() if run.get("note")]
     loud = []
     for duty, what in report.get("duties", {}).items():
         foreign = median(figures["foreign_cpu"] for figures in what["peers"].values())
         if foreign > table.QUIET:
             loud.append(f"`{duty}` ({foreign:.2f})")
     if loud:
-        said.append(f"\nNeighbours used more than {table.QUIET} of a core during {', '.join(loud)}: trust the ratios only.")
-    return "\n".join(said + [f"- {line}." for line in errors(report)])
+        said.append(f"- Neighbours used more than {table.QUIET} of a core during {', '.join(loud)}: trust the ratios only.")
+    return "\n".join(said)
 
 
 def put(path, text):

@@ -55,12 +55,12 @@ def late(slices, which):
 
 def judged(report):
     """`[number, duty, target, measured, verdict, command]` of each, with the header."""
-    rows = [["#", "duty", "target", "measured [95 %]", "", "`make compare-all FLAGS=…`"]]
+    rows = [["#", "duty", "target", "measured [95 %]", "", "bare Pingora, our build", "`make compare-all FLAGS=…`"]]
     rows += [instructions(report, "1", "user instructions, full by bare Pingora with the same flags", "bare", 1.10)]
     rows += [instructions(report, "2", "user instructions, full by bare Pingora as cargo builds it", "stock", 0.95)]
     for number, duty, pair, limit, form, suite in TARGETS:
         figure = report.get("ratios", {}).get(pair)
-        rows.append(row(number, duty, limit, figure, form, suite))
+        rows.append(row(number, duty, limit, figure, form, suite, bare(report, pair)))
     return rows + idle(report)
 
 
@@ -84,13 +84,20 @@ def idle(report):
     ]
 
 
-def row(number, duty, limit, figure, form, suite):
+def bare(report, pair):
+    """What the empty proxy itself stands at: no gateway on it can be below that for long."""
+    duty, base = PAIRS[pair][1] if pair in PAIRS else ("", "")
+    ratio = report.get("duties", {}).get(duty, {}).get("peers", {}).get("bare", {}).get("by", {}).get(base)
+    return f"{ratio['median']:.2f}" if ratio else ""
+
+
+def row(number, duty, limit, figure, form, suite, empty=""):
     command = f"`\"--only {suite}\"`"
     said = "≤ " + form.replace(".3f", ".2f").format(limit)
     if figure is None:
-        return [number, duty, said, "not measured", "", command]
+        return [number, duty, said, "not measured", "", empty, command]
     span = "" if figure["low"] == figure["high"] else f" [{form.format(figure['low'])} {form.format(figure['high'])}]"
-    return [number, duty, said, f"**{form.format(figure['median'])}**{span}", verdict(figure, limit), command]
+    return [number, duty, said, f"**{form.format(figure['median'])}**{span}", verdict(figure, limit), empty, command]
 
 
 def verdict(figure, limit):
