@@ -331,6 +331,6 @@ mod tests {
         }
         let keys = build("[]").unwrap();
         assert_eq!(keys.find(&key.as_bytes()[..49], SystemTime::now()).unwrap_err(), Flaw::Malformed);
-        assert!(keys.is_empty() && keys.len() == 0);
+        assert!(keys.is_empty());
     }
 }

@@ -113,7 +113,7 @@ async fn a_list_or_bundle_that_comes_anew_costs_nobody_else_a_request() {
         // By themselves: no reload is asked for.
         house.write_list(&[&bad, &house.issue(ORDERS)]);
         eventually(PATIENCE, || async { house.http1(&refused).await.is_err() }).await;
-        let other = certs::authority().pem().unwrap();
+        let other = testing::ca("Another").unwrap().pem().unwrap();
         house.gateway.files.write("clients.pem", &format!("{}{other}", house.clients.pem().unwrap()));
         house.write_list(&[]);
         eventually(PATIENCE, || async { house.http1(&refused).await.is_ok() }).await;

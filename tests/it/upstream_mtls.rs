@@ -75,7 +75,8 @@ async fn nothing_is_sent_over_tls_1_1() {
 
 #[tokio::test]
 async fn a_pair_and_authorities_rotate_under_load_without_a_lost_request() {
-    let [first, second] = [certs::authority(), certs::authority()];
+    // Of one name they would need key identifiers to be told apart.
+    let [first, second] = ["First", "Second"].map(|name| testing::ca(name).unwrap());
     let clients = certs::authority();
     let origin =
         Origin::builder().tls(&certs::server(&first, &["orders.internal"])).client_ca(&clients).start().await;

@@ -165,7 +165,7 @@ routes:
     assert_eq!(told.code, Some(78), "{told:?}");
     for wanted in [
         "routes[0]: nothing says who has to vouch for callers; write `authenticate: anonymous`",
-        "routes[1].authenticate[0]: there is no authentication `partner`; write `partners`",
+        "routes[1].authenticate[0]: there is no authentication `partner`; write one of `authentication`",
         "routes[2].allow.consumers: nobody vouches for callers of this route, and nobody would get in",
         "none.yaml: there is no such file",
     ] {
