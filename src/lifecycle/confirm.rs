@@ -24,7 +24,8 @@ use serde::Serialize;
 
 use super::{
     plan::Plan,
-    reload::{Alone, Refused, Reloader},
+    refused::Refused,
+    reload::{Alone, Reloader},
 };
 use crate::{
     snapshot::Snapshot,

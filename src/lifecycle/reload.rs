@@ -4,7 +4,6 @@
 //! that is wrong. A dry run goes the same way and ends before the swap.
 
 use std::{
-    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant, SystemTime},
@@ -18,11 +17,12 @@ use super::{
     frozen::frozen,
     imds,
     plan::{Plan, What},
+    refused::Refused,
     renewal::Renewals,
     systemd::serving,
 };
 use crate::{
-    config::{Config, Problems},
+    config::Config,
     jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
@@ -85,52 +85,6 @@ pub struct Reloaded {
     /// The one before is called back unless someone confirms within so long.
     pub confirm_within_seconds: Option<u64>,
 }
-
-/// Why a reload, or a rollback, did nothing.
-#[derive(Debug)]
-pub enum Refused {
-    /// The configuration cannot be used.
-    Problems(Problems),
-    /// Another reload is under way.
-    Busy,
-    /// Somebody has to confirm the one that serves, for so long still.
-    Unconfirmed(Duration),
-    /// Another process serves by now.
-    Elsewhere(u32),
-    /// Nothing waits to be confirmed.
-    NothingToConfirm,
-    /// There is none before the one that serves.
-    NoneBefore,
-    /// The system gives no thread to wait in.
-    NoTimer(std::io::Error),
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Problems(problems) => problems.fmt(f),
-            Self::Busy => writeln!(f, "error: another reload is under way; try again when it is done"),
-            Self::Unconfirmed(left) => writeln!(
-                f,
-                "error: the configuration that serves is not confirmed and goes back in {} s; \
-                 `tollgate confirm` or `tollgate rollback` first",
-                left.as_secs()
-            ),
-            Self::Elsewhere(pid) => writeln!(f, "error: process {pid} serves by now; ask it"),
-            Self::NothingToConfirm => writeln!(
-                f,
-                "error: nothing waits to be confirmed: no reload was made with --confirm, \
-                 or its time is over and the configuration before it is back"
-            ),
-            Self::NoneBefore => {
-                writeln!(f, "error: there is no configuration before this one: nothing was reloaded yet")
-            }
-            Self::NoTimer(why) => writeln!(f, "error: no thread to wait for the confirmation in: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// No other reload, confirmation's end or rollback meanwhile.
 pub(super) type Alone<'a> = MutexGuard<'a, ()>;
