@@ -163,7 +163,8 @@ fn what_is_expired_or_soon_or_not_yet_valid_loads_with_a_warning() {
     put("later", -day..15 * day);
     put("future", day..30 * day);
 
-    let (table, problems) = folder.build(&listing(&["past", "soon", "later", "future", "brief", "last-third"], ""));
+    let (table, problems) =
+        folder.build(&listing(&["past", "soon", "later", "future", "brief", "last-third"], ""));
 
     let date = |days: i64| (time::OffsetDateTime::now_utc() + time::Duration::days(days)).date();
     let path = |name| folder.path().join(name).display().to_string();

@@ -19,7 +19,9 @@ async fn a_program_that_cannot_be_started_leaves_the_old_process() {
             install_text(&program, b"#!/bin/sh\n");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o600)).unwrap();
         }),
-        ("ended before it could serve: exit status: 3", "ended", &|| install_text(&program, b"#!/bin/sh\nexit 3\n")),
+        ("ended before it could serve: exit status: 3", "ended", &|| {
+            install_text(&program, b"#!/bin/sh\nexit 3\n")
+        }),
     ];
 
     for (words, result, break_it) in cases {
