@@ -13,8 +13,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    Systemd,
     confirm::{Past, Timer},
-    followers::Followers,
     frozen::frozen,
     imds,
     plan::{Plan, What},
@@ -23,9 +23,12 @@ use super::{
 };
 use crate::{
     config::{Config, Problems},
+    jwt::trust::KeyFetcher,
+    limit::store::Store,
     live::LiveState,
     snapshot::{Current, Snapshot},
-    telemetry::{Metrics, short_hash},
+    telemetry::{Metrics, SpanExporter, short_hash},
+    upstream::{discovery::Discovery, health::HealthChecks},
 };
 
 /// Reloads this process from its main file.
@@ -46,6 +49,23 @@ pub struct Reloader {
     pub(super) successor: OnceLock<u32>,
     /// What certificates wait to be taken.
     pub(super) renewals: Mutex<Renewals>,
+}
+
+/// Who follows the snapshot that serves.
+#[derive(Clone)]
+pub struct Followers {
+    /// Asks their endpoints whether they can serve.
+    pub health: Arc<HealthChecks>,
+    /// Finds their endpoints.
+    pub discovery: Arc<Discovery>,
+    /// Fetches the keys that verify its clients' tokens.
+    pub key_sets: Arc<KeyFetcher>,
+    /// Settles its leases up.
+    pub store: Arc<Store>,
+    /// Sends what it records.
+    pub spans: Arc<SpanExporter>,
+    /// Is told what serves.
+    pub systemd: Arc<Systemd>,
 }
 
 /// What a reload did, or a dry run says that it would do.
@@ -336,13 +356,7 @@ impl Reloader {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{
-        jwt::trust::KeyFetcher,
-        lifecycle::Systemd,
-        limit::{LimitLive, store::Store},
-        telemetry::SpanExporter,
-        upstream::{discovery::Discovery, health::HealthChecks},
-    };
+    use crate::limit::LimitLive;
 
     /// In the folder, with what is in its `tollgate.yaml`.
     pub fn reloader(folder: &tempfile::TempDir) -> Arc<Reloader> {
