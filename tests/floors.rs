@@ -71,7 +71,7 @@ fn the_carried_crate_is_the_published_one_and_its_patch() {
     let published = Path::new(manifest).parent().unwrap().join("src");
 
     let found = Command::new("diff")
-        .arg("-ru")
+        .arg("-ruN")
         .args([published.as_path(), Path::new("vendor/pingora-proxy/src")])
         .output()
         .unwrap();

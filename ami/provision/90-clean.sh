@@ -6,8 +6,10 @@ set -euo pipefail
 systemctl stop tollgate-config.timer tollgate-certificates.timer tollgate-endpoints.timer 2>/dev/null || true
 
 cloud-init clean --logs --seed
-# `uninitialized`, not empty: the first boot is one (ConditionFirstBoot=) and makes its own.
-echo uninitialized >/etc/machine-id
+# Empty, and not `uninitialized` or missing: the machine makes its own, and systemd does
+# not take the boot for a first one. Then it would go by presets for every unit, and
+# Debian's say: enable all.
+: >/etc/machine-id
 rm -f /var/lib/dbus/machine-id
 rm -f /etc/ssh/ssh_host_*
 rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys

@@ -34,15 +34,15 @@ def measure_instructions(bench, names, kinds, progress):
     return found
 
 
-def one_run(bench, name, duty, count):
+def one_run(bench, name, duty, count, send=duties.exactly, texts=None):
     """Starts the proxy under callgrind, sends exactly `count` requests, ends it; the file it dumped."""
     out = bench.dir / f"callgrind.{name}.{duty}.{count}"
     wrapper = [
         "valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--dump-instr=no",
         "--separate-threads=no", "--fair-sched=yes", "--quiet",
     ]
-    running = bench.start(name, wrapper, patience=90)
-    duties.exactly(count, duty, bench, running)
+    running = bench.start(name, wrapper, patience=90, texts=texts)
+    send(count, duty, bench, running)
     if not bench.stop(running, patience=60):
         raise PeerFailed(f"{name} did not end on SIGINT, so callgrind dumped nothing")
     if not out.exists():

@@ -90,7 +90,7 @@ def keys(duty, running, seconds, count=0, begin=None):
     begin = random.randrange(limits.KEYS) if begin is None else begin
     wanted = "429" if duty == "refused" else "200"
     return ["wrk", "-t1", "-c64", f"-d{seconds}s", "-s", str(HERE / "wrk_keys.lua"), url(duty, running),
-            "--", str(begin), str(count), wanted]
+            "--", str(begin), str(count), wanted, "0"]
 
 
 def full_handshakes(running):

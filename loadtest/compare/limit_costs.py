@@ -3,8 +3,6 @@
 Owns those tables, of CPU time and of instructions. Runs no slices.
 """
 
-from statistics import median
-
 import callgrind
 import limits
 import table
@@ -17,19 +15,8 @@ def costs(duties):
         if duty == BASE or duty not in limits.DUTIES:
             continue
         for name, of_name in figures.items():
-            rows.append([f"{duty}: {name}", *over(duties[BASE][name]["blocks"], of_name["blocks"])])
+            rows.append([f"{duty}: {name}", *table.over(duties[BASE][name]["blocks"], of_name["blocks"])])
     return table.align(rows)
-
-
-def over(base, blocks):
-    pairs = [(table.cost(with_it), table.cost(without)) for with_it, without in zip(blocks, base)]
-    more, by = [a - b for a, b in pairs], [a / b for a, b in pairs]
-    spans = [table.bootstrap(more), table.bootstrap(by)]
-    return [
-        f"{median(without for _, without in pairs):.2f}",
-        f"{median(more):+.2f} [{spans[0][0]:+.2f} {spans[0][1]:+.2f}]",
-        f"{median(by):.3f} [{spans[1][0]:.3f} {spans[1][1]:.3f}]",
-    ]
 
 
 def instructions(found):

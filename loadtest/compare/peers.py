@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import limits
+import setups
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = ("nginx", "haproxy", "envoy", "bare", "tollgate")
+# Who else takes part when everything is compared (everything.py).
+ALL = ("nginx", "lua", "haproxy", "envoy", "pingap", "stock", "bare", "tollgate")
 PROXY_CPU = "1"
 GENERATOR_CPU = "0"
 
@@ -53,12 +56,13 @@ class Bench:
         # What stands in a proxy's configuration beside the usual, by its name and this folder.
         self.texts = texts
         self.children = []
+        self.homes = 0
 
     def __enter__(self):
         self.dir = Path(tempfile.mkdtemp(prefix="tollgate-compare-"))
         try:
             self.certificate()
-            self.openssl_conf = self.write("openssl.cnf.in", "openssl.cnf", {})
+            self.openssl_conf = self.write("openssl.cnf.in", "openssl.cnf", {"GROUPS": "X25519"})
             self.origin_port = free_ports(1)[0]
             self.origin = self.start_origin()
         except BaseException:
@@ -76,53 +80,66 @@ class Bench:
         binary = self.binaries[name]
         return None if shutil.which(binary) else f"{binary} is not there"
 
-    def start(self, name, wrapper=(), patience=15):
-        """Starts a proxy on CPU 1, under `wrapper` if given (valgrind and its options)."""
+    def start(self, name, wrapper=(), patience=15, texts=None):
+        """Starts a proxy on CPU 1, in a folder of its own, under `wrapper` if given (valgrind and its options)."""
         plain, tls, ready, metrics = free_ports(4)
+        self.homes += 1
+        home = self.dir / f"{name}-{self.homes}"
+        home.mkdir()
         values = {
-            "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics,
-            "MASTER": "off" if wrapper else "on", **self.texts(name, self.dir),
+            **setups.plain(name), **(self.texts(name, self.dir) if texts is None else texts), "HOME": home,
+            "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics, "MASTER": "off" if wrapper else "on",
         }
         command = [*wrapper, self.binaries[name], *self.arguments(name, values)]
-        running = Running(name, self.spawn(name, PROXY_CPU, command), plain, tls)
+        process = self.spawn(name, PROXY_CPU, command, values)
+        running = Running(name, process, plain, tls)
         for port, secure in ((plain, False), (tls, True)):
             self.await_answer(running.process, name, port, secure, patience)
         return running
 
     def arguments(self, name, values):
-        if name == "nginx":
-            return ["-e", f"{self.dir}/nginx.err", "-c", self.write("nginx.conf.in", "nginx.conf", values)]
+        home = values["HOME"]
+        if name in ("nginx", "lua"):
+            return ["-e", f"{home}/nginx.err", "-c", self.write("nginx.conf.in", home / "nginx.conf", values)]
         if name == "haproxy":
-            return ["-db", "-f", self.write("haproxy.cfg.in", "haproxy.cfg", values)]
+            return ["-db", "-f", self.write("haproxy.cfg.in", home / "haproxy.cfg", values)]
         if name == "envoy":
-            conf = self.write("envoy.yaml.in", "envoy.yaml", values)
+            conf = self.write("envoy.yaml.in", home / "envoy.yaml", values)
             return ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c", conf]
+        if name == "pingap":
+            return ["-c", self.write("pingap.toml.in", home / "pingap.toml", values)]
         if name == "tollgate":
-            return ["run", "--config", self.write("tollgate.yaml.in", "tollgate.yaml", values)]
+            return ["run", "--config", self.write("tollgate.yaml.in", home / "tollgate.yaml", values)]
+        cert, key = self.pair(values)
         return [
             "--listen", f"127.0.0.1:{values['PLAIN']}", "--listen-tls", f"127.0.0.1:{values['TLS']}",
-            "--cert", f"{self.dir}/cert.pem", "--key", f"{self.dir}/key.pem",
+            "--cert", str(cert), "--key", str(key), "--tickets", values["TICKETS"],
             "--upstream", f"127.0.0.1:{self.origin_port}",
         ]
 
+    def pair(self, values):
+        """Certificate and key that a setup names: the usual ones are ECDSA."""
+        return [self.dir / f"{values.get('PAIR', '')}{what}.pem" for what in ("cert", "key")]
+
     def start_origin(self):
-        conf = self.write("origin.conf.in", "origin.conf", {"BODY": BODY})
+        values = {"BODY": BODY, "LISTEN": "127.0.0.1", "ONLY": ""}
+        conf = self.write("origin.conf.in", "origin.conf", values)
         command = [self.binaries["nginx"], "-e", f"{self.dir}/origin.err", "-c", conf]
         process = self.spawn("origin", GENERATOR_CPU, command)
         self.await_answer(process, "origin", self.origin_port, False, 10)
         return process
 
-    def spawn(self, name, cpu, command):
+    def spawn(self, name, cpu, command, values=None):
         with open(self.dir / f"{name}.out", "ab") as out:
             process = subprocess.Popen(
                 ["taskset", "-c", cpu, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                cwd=self.dir, start_new_session=True, env=self.environment(name),
+                cwd=self.dir, start_new_session=True, env=self.environment(name, values),
             )
         self.children.append(process)
         return process
 
-    def environment(self, name):
-        if name != "haproxy":
+    def environment(self, name, values):
+        if name != "haproxy" or (values and "no-tls-tickets" not in values["TICKETS"]):
             return None
         return {**os.environ, "OPENSSL_CONF": self.write("haproxy-openssl.cnf.in", "haproxy-openssl.cnf", {})}
 
@@ -133,28 +150,29 @@ class Bench:
 
     def write(self, template, name, values):
         """Fills a template into the temporary folder; returns the path of the result."""
+        cert, key = self.pair(values)
         known = {
-            "DIR": self.dir, "CERT": self.dir / "cert.pem", "KEY": self.dir / "key.pem",
-            "BUNDLE": self.dir / "bundle.pem", "ORIGIN": getattr(self, "origin_port", 0),
+            "DIR": self.dir, "HOME": self.dir, "HERE": HERE, "CERT": cert, "KEY": key,
+            "BUNDLE": self.dir / f"{values.get('PAIR', '')}bundle.pem", "ORIGIN": getattr(self, "origin_port", 0),
             # Workers of a root nginx become `nobody`, who may not enter our folder.
-            "USER": "user root;" if os.geteuid() == 0 else "", **values,
+            "USER": "user root;" if os.geteuid() == 0 else "",
         }
         text = (HERE / template).read_text()
-        for key, value in known.items():
+        # What a setup says may itself name what is known.
+        for key, value in {**values, **{key: value for key, value in known.items() if key not in values}}.items():
             text = text.replace(f"@{key}@", str(value))
         (self.dir / name).write_text(text)
         return str(self.dir / name)
 
-    def certificate(self):
+    def certificate(self, prefix="", kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
         """A certificate of our own for one day: ECDSA P-256, as the design asks."""
-        cert, key = self.dir / "cert.pem", self.dir / "key.pem"
+        cert, key = self.pair({"PAIR": prefix})
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-             "-keyout", key, "-out", cert],
+            ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
             check=True, capture_output=True,
         )
-        (self.dir / "bundle.pem").write_text(cert.read_text() + key.read_text())
+        (self.dir / f"{prefix}bundle.pem").write_text(cert.read_text() + key.read_text())
 
     def await_answer(self, process, name, port, secure, patience):
         """Returns after exactly one good answer; refused connections cost the peer nothing."""

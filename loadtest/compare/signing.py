@@ -8,7 +8,6 @@ the same requests and passes them on, which is what whole requests are held agai
 import os
 import subprocess
 
-import limit_costs
 import limits
 import table
 
@@ -51,7 +50,7 @@ def costs(duties):
     names = list(DUTIES)
     for before, duty in zip(names, names[1:]):
         blocks = [duties[one]["tollgate"]["blocks"] for one in (before, duty)]
-        rows.append([f"{duty}, over {before}", *limit_costs.over(*blocks)])
+        rows.append([f"{duty}, over {before}", *table.over(*blocks)])
     return table.align(rows)
 
 

@@ -57,6 +57,18 @@ def bootstrap(values, rounds=2000):
     return medians[int(rounds * 0.025)], medians[int(rounds * 0.975)]
 
 
+def over(base, blocks):
+    """Cells of a table: what the base costs, and what the blocks cost more, in µs and by the base."""
+    pairs = [(cost(with_it), cost(without)) for with_it, without in zip(blocks, base)]
+    more, by = [a - b for a, b in pairs], [a / b for a, b in pairs]
+    spans = [bootstrap(more), bootstrap(by)]
+    return [
+        f"{median(without for _, without in pairs):.2f}",
+        f"{median(more):+.2f} [{spans[0][0]:+.2f} {spans[0][1]:+.2f}]",
+        f"{median(by):.3f} [{spans[1][0]:.3f} {spans[1][1]:.3f}]",
+    ]
+
+
 def comparison(report):
     """The table of a comparison, as text."""
     parts = [heading(report)]

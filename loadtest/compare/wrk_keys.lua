@@ -2,7 +2,8 @@
 -- order that nobody guesses, and prints what wrk measured as one line of JSON.
 --
 -- After `--`: the key to begin with; how many requests have a key (0: all, as long as
--- wrk says); the status that every answer to those must have.
+-- wrk says); the status that every answer to those must have; how many routes they go
+-- through (0: the path is as the URL has it).
 
 local KEYS = 1048576
 -- Requests without a key after the last with one, so that all of those are answered.
@@ -10,12 +11,14 @@ local REST = 2000
 
 function init(arguments)
   key, left, wanted = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
+  routes = tonumber(arguments[4])
   if left > 0 then response = counted end
   bare = wrk.format("GET")
   -- wrk calls `request` once before it starts, to look at it.
   made = -1
   local head, tail = wrk.format("GET", nil, { ["x-consumer"] = "#" }):match("^(.*)#(.*)$")
   form = head:gsub("%%", "%%%%") .. "consumer-%08d" .. tail:gsub("%%", "%%%%")
+  if routes > 0 then form = form:gsub("^(%S+) %S+", "%1 /r%%05d/orders") end
 end
 
 function setup(thread)
@@ -28,7 +31,9 @@ function request()
   if made == 0 then return bare end
   if left > 0 and made > left then return bare end
   key = (key * 1664525 + 1013904223) % KEYS
-  return form:format(key)
+  if routes == 0 then return form:format(key) end
+  -- Not the key's last digits: those of such a sequence repeat.
+  return form:format(math.floor(key / KEYS * routes), key)
 end
 
 -- Those without a key pass. wrk itself would sleep on to the end of its time.

@@ -5,7 +5,8 @@ Owns the latencies of one kind of client: all on one connection, or each on a ne
 one. A request that is late because the one before it was not answered counts from
 when it was due; one that is late because this process was not woken counts from
 when it was sent: that is the machine, not the gateway. At the end prints one line
-of JSON: `samples` are (instant, µs).
+of JSON: `samples` are (instant, µs). Not `load` (src/bin/load): that tells of a run as
+a whole, and here phases and windows of 5 s are cut out of one afterwards.
 """
 
 import argparse

@@ -83,11 +83,11 @@ export function allGood(scenario, requests) {
   return { [`good{scenario:${scenario}}`]: [`count>=${requests}`], [`strange{scenario:${scenario}}`]: ['count==0'] };
 }
 
-/** Fields of every request, and these.
+/** Fields of every request, and these. One name for all of them: k6 would keep a series for each address.
  * @param {Record<string, string>} [more]
  */
 export function params(more) {
-  return { headers: { 'Content-Type': 'application/json', ...JSON.parse(__ENV.HEADERS || '{}'), ...more } };
+  return { headers: { 'Content-Type': 'application/json', ...JSON.parse(__ENV.HEADERS || '{}'), ...more }, tags: { name: TARGET } };
 }
 
 /** Counts an answer; whether it is a good one.

@@ -154,6 +154,11 @@ class Memory(account.Most):
         quarter = max(1, len(self.samples) // 4)
         return max(self.samples[quarter : 2 * quarter]), max(self.samples[-quarter:])
 
+    def curve(self) -> list[float]:
+        """MiB: the most of each twelfth."""
+        ends = [len(self.samples) * nth // 12 for nth in range(13)]
+        return [round(max(self.samples[begin:end]), 1) for begin, end in zip(ends, ends[1:]) if end > begin]
+
 
 EVERY_CPU = f"0-{(os.cpu_count() or 1) - 1}"
 # Seconds for the access log's writer to catch up.

@@ -142,7 +142,7 @@ def soak(run: Run) -> list[str]:
     if len(memory.samples) < 8:
         return [*wrong, "too short for its memory to be judged"]
     warm, last = memory.told()
-    print(f"soak: {warm:.1f} MiB in its second quarter, {last:.1f} in the last", flush=True)
+    print(f"soak: {warm:.1f} MiB in its second quarter, {last:.1f} in the last; each twelfth: {memory.curve()}", flush=True)
     grown = last > warm * 1.05 + 5
     return [*wrong, f"memory grew from {warm:.1f} to {last:.1f} MiB"] if grown else wrong
 

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::{
     fleet,
+    latency::{LatencyStatus, Looks},
     limits::{self, LimitStatus},
     pages::text,
     traffic::Traffic,
@@ -63,6 +64,9 @@ pub struct Overview {
     pub store: Option<&'static str>,
     pub limits: Vec<LimitStatus>,
     pub traffic: Traffic,
+    /// Of the last minute, or of longer where nobody looked so lately; none where no
+    /// request came.
+    pub latency: Option<LatencyStatus>,
 }
 
 /// Makes overviews.
@@ -77,6 +81,7 @@ pub struct Board {
     kept: Mutex<Kept<Arc<[u8]>>>,
     /// Of this generation.
     limits: Mutex<Kept<(u64, Vec<LimitStatus>)>>,
+    looks: Mutex<Looks>,
 }
 
 impl Board {
@@ -90,7 +95,8 @@ impl Board {
     ) -> Self {
         let (kept, limits) = (Mutex::default(), Mutex::default());
         let started = Instant::now();
-        Self { current, metrics, reloader, discovery, store, shutdown, started, kept, limits }
+        let looks = Mutex::new(Looks::since(started));
+        Self { current, metrics, reloader, discovery, store, shutdown, started, kept, limits, looks }
     }
 
     /// The overview as JSON.
@@ -139,6 +145,11 @@ impl Board {
             store: store.map(|store| store.state),
             limits: self.limits(&now),
             traffic: Traffic::of(&self.metrics, &now),
+            latency: self
+                .looks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .look(at, self.metrics.latencies()),
         }
     }
 

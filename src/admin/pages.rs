@@ -57,7 +57,7 @@ impl ServeHttp for MetricsPage {
             "/overview.json" => return page::overview(session, &self.board).await,
             _ => return text(session, StatusCode::NOT_FOUND, "write /, /metrics or /jwks.json\n"),
         }
-        let mut page = text(session, StatusCode::OK, &self.metrics.render());
+        let mut page = whole_text(session, StatusCode::OK, self.metrics.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         page.headers_mut().insert(header::CONTENT_TYPE, kind);
         page
@@ -66,12 +66,16 @@ impl ServeHttp for MetricsPage {
 
 /// A page of text; to a `HEAD` without the text.
 pub(super) fn text(session: &mut ServerSession, status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    whole_text(session, status, body.to_owned())
+}
+
+fn whole_text(session: &mut ServerSession, status: StatusCode, body: String) -> Response<Vec<u8>> {
     if session.req_header().version == Version::HTTP_10 {
         // It may read to the end; Pingora would keep it open for a minute.
         session.set_keepalive(None);
     }
     let length = HeaderValue::from(body.len());
-    let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body.into() };
+    let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body.into_bytes() };
     let mut page = Response::new(body);
     *page.status_mut() = status;
     let headers = page.headers_mut();

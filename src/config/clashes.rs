@@ -42,7 +42,7 @@ struct Clash<'a> {
 }
 
 fn twice<'a>(named: impl Iterator<Item = (&'a Name, &'a Source)>, kind: &'static str) -> Vec<Clash<'a>> {
-    let mut seen = HashMap::new();
+    let mut seen: HashMap<_, _, ahash::RandomState> = HashMap::default();
     let mut clashes = Vec::new();
     for (name, source) in named {
         let first = *seen.entry(name).or_insert(source);

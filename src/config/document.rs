@@ -14,7 +14,7 @@ use serde::{
     ser::SerializeMap,
 };
 
-use super::depth::is_too_deep;
+use super::{depth::is_too_deep, usual};
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +52,11 @@ pub(super) struct Syntax {
 
 /// Reads the one document of a text.
 pub(super) fn parse(text: &str) -> Result<Node, Syntax> {
+    usual::read(text).map_or_else(|| any(text), Ok)
+}
+
+/// As [`parse`], whatever is in the text.
+pub(super) fn any(text: &str) -> Result<Node, Syntax> {
     if is_too_deep(text) {
         return Err(Syntax { line: None, text: TOO_DEEP.to_owned() });
     }
@@ -70,6 +75,12 @@ pub(super) fn parse(text: &str) -> Result<Node, Syntax> {
         None => Ok(root),
         Some(_) => Err(Syntax { line: None, text: SEVERAL.to_owned() }),
     }
+}
+
+/// What a plain scalar stands for that is the whole of a text.
+pub(super) fn scalar(text: &str) -> Option<Node> {
+    let budget = Budget(Cell::new(Some(MOST_UNITS)));
+    Seed(&budget).deserialize(serde_yaml::Deserializer::from_str(text)).ok()
 }
 
 /// A value as a tree, in the order of its fields, without those that are none.
@@ -219,7 +230,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-fn entry(key: Node, value: Node) -> (String, Node) {
+/// A key as it was written, and its value.
+pub(super) fn entry(key: Node, value: Node) -> (String, Node) {
     let key = match key {
         Node::Text(key) => return (key, value),
         Node::Null => "~".to_owned(),

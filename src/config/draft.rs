@@ -81,6 +81,10 @@ struct Walk<'a, 'f> {
 impl Walk<'_, '_> {
     // No deeper than 128: the parser ends there.
     fn node(&mut self, node: &mut Node) {
+        // Of most there is nothing to tell, and then their paths are nobody's concern.
+        if is_clean(node) {
+            return;
+        }
         let told = match node {
             Node::Refused(why) => Some(std::mem::take(why)),
             Node::Text(text) if text.contains("${") => self.fill(text),
@@ -120,17 +124,7 @@ impl Walk<'_, '_> {
 
     fn entries(&mut self, entries: &mut Vec<(String, Node)>) {
         let length = self.path.len();
-        let mut seen = HashSet::with_capacity(entries.len());
-        let mut again = BTreeSet::new();
-        // The first counts from here on; that there are others is told.
-        entries.retain(|(key, _)| {
-            let first = seen.insert(key.clone());
-            if !first {
-                again.insert(key.clone());
-            }
-            first
-        });
-        for key in again {
+        for key in take_doubles(entries) {
             self.enter(&key);
             self.note_twice();
             self.path.truncate(length);
@@ -158,6 +152,43 @@ impl Walk<'_, '_> {
     fn here(&self) -> Source {
         Source { file: self.source.file.clone(), key: self.path.clone() }
     }
+}
+
+/// Whether nothing of it is refused, filled in or written twice.
+fn is_clean(node: &Node) -> bool {
+    match node {
+        Node::Refused(_) => false,
+        Node::Text(text) => !text.contains("${"),
+        Node::List(items) => items.iter().all(is_clean),
+        Node::Map(entries) => !has_doubles(entries) && entries.iter().all(|(_, value)| is_clean(value)),
+        _ => true,
+    }
+}
+
+fn has_doubles(entries: &[(String, Node)]) -> bool {
+    let keys = || entries.iter().map(|(key, _)| key);
+    // Of a few, comparing each with all before costs less than hashing.
+    if entries.len() <= 16 {
+        return keys().enumerate().any(|(nth, key)| keys().take(nth).any(|before| before == key));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    !keys().all(|key| seen.insert(key))
+}
+
+/// The keys that are written more than once; the first of each counts from here on.
+fn take_doubles(entries: &mut Vec<(String, Node)>) -> BTreeSet<String> {
+    let mut again = BTreeSet::new();
+    if has_doubles(entries) {
+        let mut seen = HashSet::with_capacity(entries.len());
+        entries.retain(|(key, _)| {
+            let first = seen.insert(key.clone());
+            if !first {
+                again.insert(key.clone());
+            }
+            first
+        });
+    }
+    again
 }
 
 const NO_REFERENCES: &str =

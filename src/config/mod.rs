@@ -53,6 +53,7 @@ mod shares;
 mod stamp;
 mod typed;
 mod unknown;
+mod usual;
 
 #[cfg(test)]
 mod golden;

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     caps::{Caps, Full},
+    clock::Clock,
     connection::{Caller, Connection},
     drain::{ConnectionGuard, Drain},
     head::HeadLimits,
@@ -57,6 +58,8 @@ pub struct Edge<A> {
     pub caps: Caps,
     /// When to end.
     pub drain: Arc<Drain>,
+    /// Ticks while it serves.
+    pub clock: Clock,
 }
 
 /// A listener as the edge knows it.
@@ -95,6 +98,7 @@ pub struct Limits {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.clock.keep();
         let mut stream = *stream.into_any().downcast::<L4Stream>().ok()?;
         let (index, peer) = self.listener_of(&stream)?;
         let listener = self.listeners.get(index)?;
@@ -179,7 +183,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Edge<A> {
         connection: &Arc<Connection>,
         limits: &Limits,
     ) {
-        let Ok(header) = ResponseHeader::build(200, Some(0)) else { return };
+        let Ok(header) = ResponseHeader::build_no_case(200, Some(0)) else { return };
         let shared: Box<dyn std::any::Any + Send + Sync> = Box::new(connection.clone());
         stream.set_proxy_digest(ProxyDigest::new(Box::new(header), Some(shared)));
         let Some(handshake) = &listener.handshake else {

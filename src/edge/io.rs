@@ -6,8 +6,9 @@
 //! after Pingora lets go: a lingering close, since a close with unread input
 //! makes the kernel throw away the end of the last answer (EDGE.md, 3).
 
+mod passed_on;
+
 use std::{
-    fmt,
     io::{Error, ErrorKind, IoSlice, Result},
     pin::Pin,
     sync::Arc,
@@ -15,21 +16,19 @@ use std::{
     time::Instant,
 };
 
-use async_trait::async_trait;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
-};
+use pingora::protocols::IO;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     connection::Connection,
     drain::ConnectionGuard,
     frames::FrameWatch,
+    gather::Gather,
     head::{HeadLimits, HeadVerdict, HeadWatch},
     linger::{close, linger},
+    nudge::Doze,
     pace::Patience,
+    refusal::{Answer, Refusal},
     websocket::{GOING_AWAY, SocketFrames},
 };
 use crate::telemetry::metrics::EarlyEnd;
@@ -41,6 +40,9 @@ pub struct EdgeIo<S: IO + 'static> {
     connection: Arc<Connection>,
     /// Given back last, when the socket is closed.
     guard: Option<ConnectionGuard>,
+    /// Sleeps while the client says nothing.
+    hears: Doze,
+    gather: Gather,
     head: HeadWatch,
     /// HTTP/2's.
     frames: Option<Box<FrameWatch>>,
@@ -53,15 +55,12 @@ pub struct EdgeIo<S: IO + 'static> {
     half_closed: bool,
 }
 
-struct Refusal {
-    answer: &'static [u8],
-    sent: usize,
-}
-
 impl<S: IO + 'static> EdgeIo<S> {
     /// Wraps a connection whose handshake is done.
     pub fn new(inner: S, connection: Arc<Connection>, guard: ConnectionGuard, limits: HeadLimits) -> Self {
         Self {
+            hears: Doze::default(),
+            gather: Gather::default(),
             inner: Some(inner),
             connection,
             guard: Some(guard),
@@ -79,7 +78,7 @@ impl<S: IO + 'static> EdgeIo<S> {
         self.connection.head_bytes(self.head.bytes() + new.len());
         let refuse = |why, answer| {
             self.connection.end(why);
-            Some(Refusal { answer, sent: 0 })
+            Some(Refusal::new(answer))
         };
         match self.head.see(new) {
             HeadVerdict::Good { chunks: true } => None,
@@ -87,9 +86,9 @@ impl<S: IO + 'static> EdgeIo<S> {
                 self.connection.note_bad_chunks();
                 None
             }
-            HeadVerdict::TooLarge => refuse(EarlyEnd::HeaderTooLarge, ANSWER_431),
-            HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, ANSWER_400),
-            HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, ANSWER_414),
+            HeadVerdict::TooLarge => refuse(EarlyEnd::HeaderTooLarge, Answer::HeaderTooLarge),
+            HeadVerdict::BadLine => refuse(EarlyEnd::BadRequestLine, Answer::BadRequest),
+            HeadVerdict::TargetTooLong => refuse(EarlyEnd::HeaderTooLarge, Answer::TargetTooLong),
         }
     }
 
@@ -98,11 +97,11 @@ impl<S: IO + 'static> EdgeIo<S> {
     fn refuse_for_parser(&mut self) {
         let too_many = self.head.lines() > PINGORA_MAX_FIELDS;
         let (why, answer) = match too_many {
-            true => (EarlyEnd::HeaderTooLarge, ANSWER_431),
-            false => (EarlyEnd::BadRequest, ANSWER_400),
+            true => (EarlyEnd::HeaderTooLarge, Answer::HeaderTooLarge),
+            false => (EarlyEnd::BadRequest, Answer::BadRequest),
         };
         self.connection.end(why);
-        self.refusal = Some(Refusal { answer, sent: 0 });
+        self.refusal = Some(Refusal::new(answer));
     }
 
     /// Writes the refusal, then fails every read.
@@ -111,14 +110,17 @@ impl<S: IO + 'static> EdgeIo<S> {
         let (Some(refusal), Some(inner)) = (self.refusal.as_mut(), self.inner.as_mut()) else {
             return Poll::Ready(Err(closed));
         };
-        while let Some(rest) = refusal.answer.get(refusal.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut *inner).poll_write(cx, rest)) {
-                Ok(written) if written > 0 => refusal.sent += written,
-                _ => return Poll::Ready(Err(closed)),
-            }
-        }
-        let _ = ready!(Pin::new(inner).poll_flush(cx));
+        let _ = ready!(refusal.poll_say(inner, cx));
         Poll::Ready(Err(closed))
+    }
+
+    fn note_room(&mut self, unsent: bool) {
+        self.connection.pace().note_unsent(unsent);
+        if unsent {
+            // A read of TLS may have waited for room too, and it is the write now that
+            // the socket wakes.
+            self.hears.disturb();
+        }
     }
 
     fn note_written(&mut self, written: &Result<usize>, bufs: &[IoSlice<'_>]) {
@@ -135,6 +137,35 @@ impl<S: IO + 'static> EdgeIo<S> {
                 }
             }
             (None, _) => {}
+        }
+    }
+
+    fn poll_heard(&mut self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.hears.lasts(cx) {
+            return Poll::Pending;
+        }
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        self.hears.ask(cx, |cx| Pin::new(inner).poll_read(cx, buf))
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        let written = self.gather.poll_write(inner, cx, bufs);
+        self.note_room(self.gather.is_stuck() || written.is_pending());
+        let written = ready!(written);
+        self.note_written(&written, bufs);
+        Poll::Ready(written)
+    }
+
+    /// What was accepted before goes first.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self.inner.as_mut() {
+            Some(inner) => self.gather.poll_out(inner, cx),
+            None => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
 
@@ -166,8 +197,13 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         if this.connection.is_too_slow() {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
+        if this.gather.is_stuck() {
+            // Nobody else tries again until more is to be written. A write that fails
+            // will say so.
+            let _ = this.poll_gathered(cx);
+        }
         let before = buf.filled().len();
-        let Poll::Ready(read) = this.inner()?.poll_read(cx, buf) else {
+        let Poll::Ready(read) = this.poll_heard(cx, buf) else {
             this.patience.wait(this.connection.pace(), cx.waker(), Instant::now);
             return Poll::Pending;
         };
@@ -221,17 +257,16 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
             // An answer begins: the next bytes that come are another request's.
             this.head.reset();
         }
-        let written = this.inner()?.poll_write(cx, buf);
-        this.connection.pace().note_unsent(written.is_pending());
-        let written = ready!(written);
-        this.note_written(&written, &[IoSlice::new(buf)]);
-        Poll::Ready(written)
+        this.poll_accept(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
-        let flushed = this.inner()?.poll_flush(cx);
-        this.connection.pace().note_unsent(flushed.is_pending());
+        let flushed = match this.poll_gathered(cx) {
+            Poll::Ready(Ok(())) => this.inner()?.poll_flush(cx),
+            not_yet => not_yet,
+        };
+        this.note_room(flushed.is_pending());
         let flushed = ready!(flushed);
         if flushed.is_err() {
             this.note_gone();
@@ -241,6 +276,8 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
+        // An error too: then there is nobody to say it to.
+        let _ = ready!(this.poll_gathered(cx));
         let done = ready!(this.inner()?.poll_shutdown(cx));
         this.half_closed = true;
         Poll::Ready(done)
@@ -251,23 +288,19 @@ impl<S: IO + 'static> AsyncWrite for EdgeIo<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let this = self.get_mut();
-        let written = this.inner()?.poll_write_vectored(cx, bufs);
-        this.connection.pace().note_unsent(written.is_pending());
-        let written = ready!(written);
-        this.note_written(&written, bufs);
-        Poll::Ready(written)
+        self.get_mut().poll_accept(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        true
     }
 }
 
 impl<S: IO + 'static> Drop for EdgeIo<S> {
     fn drop(&mut self) {
         let (Some(io), guard) = (self.inner.take(), self.guard.take()) else { return };
-        let farewell = self.farewell();
+        let mut last = self.gather.take();
+        last.extend_from_slice(self.farewell());
         // Nothing is under way to who says too little: whoever drips would only
         // get more time.
         let late = matches!(
@@ -276,74 +309,12 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
         );
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !self.peer_closed && !late => {
-                drop(runtime.spawn(linger(io, guard, farewell, self.half_closed)))
+                drop(runtime.spawn(linger(io, guard, last, self.half_closed)))
             }
             _ => close(io, guard),
         }
     }
 }
 
-#[async_trait]
-impl<S: IO + 'static> Shutdown for EdgeIo<S> {
-    async fn shutdown(&mut self) {
-        if let Some(inner) = self.inner.as_mut() {
-            Shutdown::shutdown(inner).await;
-        }
-    }
-}
-
-impl<S: IO + 'static> UniqueID for EdgeIo<S> {
-    fn id(&self) -> UniqueIDType {
-        self.inner.as_ref().map_or(0, UniqueID::id)
-    }
-}
-
-impl<S: IO + 'static> Ssl for EdgeIo<S> {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.as_ref()?.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.as_ref()?.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.as_ref()?.selected_alpn_proto()
-    }
-}
-
-impl<S: IO + 'static> GetTimingDigest for EdgeIo<S> {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        // Nobody asks for it, and each request would allocate two lists.
-        Vec::new()
-    }
-}
-
-impl<S: IO + 'static> GetProxyDigest for EdgeIo<S> {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.as_ref()?.get_proxy_digest()
-    }
-}
-
-impl<S: IO + 'static> GetSocketDigest for EdgeIo<S> {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.as_ref()?.get_socket_digest()
-    }
-}
-
-impl<S: IO + 'static> Peek for EdgeIo<S> {}
-
-impl<S: IO + 'static> fmt::Debug for EdgeIo<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EdgeIo({})", self.connection.caller.client)
-    }
-}
-
 /// Its parser gives up at one more.
 const PINGORA_MAX_FIELDS: usize = 256;
-
-const ANSWER_400: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
-const ANSWER_414: &[u8] =
-    b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";
-const ANSWER_431: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n";

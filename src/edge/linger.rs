@@ -9,44 +9,45 @@ use std::time::Duration;
 use pingora::protocols::IO;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::drain::ConnectionGuard;
 
-/// Says `farewell`, half-closes, unless that is done, and reads on so that what was
+/// Writes what is `last`, half-closes, unless that is done, and reads on so that what was
 /// written last arrives.
 pub(super) async fn linger<S: IO + 'static>(
     mut io: S,
     guard: Option<ConnectionGuard>,
-    farewell: &'static [u8],
+    last: Vec<u8>,
     half_closed: bool,
 ) {
-    let _ = timeout(AT_MOST, async {
-        if !farewell.is_empty() && io.write_all(farewell).await.is_err() {
-            return;
-        }
+    let until = Instant::now() + AT_MOST;
+    let said = timeout_at(until, async {
+        let written = last.is_empty() || io.write_all(&last).await.is_ok();
         // Not twice: BoringSSL then calls the client's next bytes an error.
-        if half_closed || AsyncWriteExt::shutdown(&mut io).await.is_ok() {
-            read_on(&mut io).await;
-        }
-    })
-    .await;
+        written && (half_closed || AsyncWriteExt::shutdown(&mut io).await.is_ok())
+    });
+    if said.await == Ok(true) {
+        read_on(&mut io, until).await;
+    }
     close(io, guard);
 }
 
 /// Reads until the client closes, has everything and is silent, or says more
 /// than a client does that only takes its answer.
-async fn read_on<S: IO>(io: &mut S) {
+async fn read_on<S: IO>(io: &mut S, until: Instant) {
     let soon = Instant::now() + QUIET;
     let mut late = 0;
-    let mut sink = [0; 2048];
+    let mut sink = [0; 512];
     loop {
-        match timeout(QUIET, io.read(&mut sink)).await {
+        // One timer: each costs a connection that ends as usual more than its reads.
+        let quiet = until.min(Instant::now() + QUIET);
+        match timeout_at(quiet, io.read(&mut sink)).await {
             Ok(Ok(read @ 1..)) if Instant::now() > soon => late += read,
             Ok(Ok(1..)) => {}
             Ok(_) => return,
-            Err(_) if is_delivered(io) => return,
+            Err(_) if is_delivered(io) || Instant::now() >= until => return,
             Err(_) => {}
         }
         if late > LATE_BYTES {

@@ -8,15 +8,18 @@
 
 mod app;
 mod caps;
+mod clock;
 mod connection;
 mod drain;
 pub mod frames;
+mod gather;
 mod head;
 mod io;
 mod linger;
 mod nudge;
 mod pace;
 pub mod proxy_protocol;
+mod refusal;
 mod session;
 mod streams;
 mod taken;
@@ -24,6 +27,7 @@ mod websocket;
 
 pub use app::{Edge, EdgeListener, Handshake, Limits};
 pub use caps::Caps;
+pub use clock::Clock;
 pub use connection::{Caller, Connection, Upload};
 pub use drain::{ConnectionGuard, Drain};
 pub use pace::MinRate;

@@ -142,24 +142,24 @@ fn named<T: PartialEq + Serialize>(
     name: impl Fn(&T) -> &str,
     changes: &mut Vec<Change>,
 ) {
-    let by_name = |list: &'_ [Sourced<T>]| -> BTreeMap<String, usize> {
-        list.iter().enumerate().map(|(i, entry)| (name(&entry.spec).to_owned(), i)).collect()
-    };
-    let (before, after) = (by_name(old), by_name(new));
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    for key in names {
-        let was = before.get(key).and_then(|i| old.get(*i));
-        let is = after.get(key).and_then(|i| new.get(*i));
-        match (was, is) {
-            (None, Some(_)) => changes.push(Change::new(What::Added, kind, key)),
-            (Some(_), None) => changes.push(Change::new(What::Removed, kind, key)),
-            (Some(was), Some(is)) if was.spec != is.spec => {
-                let keys = differing(&was.spec, &is.spec);
-                changes.push(Change { keys, ..Change::new(What::Changed, kind, key) });
+    // Not in order, which costs more than all the rest where there are many: what is
+    // different is put in order.
+    let mut left: HashMap<&str, &T, ahash::RandomState> =
+        old.iter().map(|entry| (name(&entry.spec), &entry.spec)).collect();
+    let mut found = Vec::new();
+    for is in new.iter().map(|entry| &entry.spec) {
+        match left.remove(name(is)) {
+            None => found.push(Change::new(What::Added, kind, name(is))),
+            Some(was) if was != is => {
+                let keys = differing(was, is);
+                found.push(Change { keys, ..Change::new(What::Changed, kind, name(is)) });
             }
-            _ => {}
+            Some(_) => {}
         }
     }
+    found.extend(left.into_keys().map(|gone| Change::new(What::Removed, kind, gone)));
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    changes.extend(found);
 }
 
 /// The keys in which two values of a kind differ.

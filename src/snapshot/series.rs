@@ -89,7 +89,7 @@ fn zones(at_work: &[Arc<Upstream>], metrics: &Metrics) -> Vec<Vec<Arc<ZoneSeries
 
 /// The places of upstreams by name: looked for in a list, they would make a reload of
 /// many routes and upstreams take as long as both together.
-struct Targets<'c>(HashMap<&'c Name, usize>);
+struct Targets<'c>(HashMap<&'c Name, usize, ahash::RandomState>);
 
 impl<'c> Targets<'c> {
     fn of(config: &'c Config) -> Self {

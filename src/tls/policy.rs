@@ -146,6 +146,9 @@ impl Policies {
     }
 
     fn longest_suffix(&self, host: &str) -> Option<Rule> {
+        if self.wildcard.is_empty() {
+            return None;
+        }
         let suffixes = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
         suffixes.filter_map(|suffix| self.wildcard.get(suffix)).next().copied()
     }

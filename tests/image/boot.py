@@ -74,7 +74,7 @@ class Fleet:
         for page in self.network.call("ec2", "describe_instances")["Reservations"]:
             for one in page["Instances"]:
                 # Where the endpoints will be is this machine's own loopback.
-                self.network.run("ip", "address", "add", f"{one['PrivateIpAddress']}/32", "dev", "lo", check=False)
+                self.network.run("ip", "address", "add", f"{one['PrivateIpAddress']}/32", "dev", "lo")
         return BOX % arn
 
 
@@ -102,7 +102,7 @@ def key() -> str:
 def get(network: Network, url: str) -> tuple[int, str]:
     done = network.run("curl", "-sSk", "--max-time", "5", "-w", "\n%{http_code}", url, capture_output=True)
     body, _, status = done.stdout.rpartition("\n")
-    return int(status or 0), body or done.stderr
+    return int(status or 0), body.strip() or done.stderr
 
 
 def ready(network: Network) -> bool:
@@ -138,7 +138,7 @@ def first_boot(fleet: Fleet) -> str:
         left = machine.run("grep", "-rlE", "--", "-----BEGIN ([A-Z]+ )?PRIVATE KEY", "/etc/tollgate", "/var/lib", "/var/log", "/root", check=False).stdout
         must(not left.strip(), f"keys are on the disk: {left}")
         must(machine.read("/etc/machine-id").strip() not in ("", "uninitialized"), "the machine has no identity of its own")
-        failed = machine.run("systemctl", "--failed", "--quiet", "--no-legend", "--plain", "tollgate*").stdout
+        failed = machine.run("systemctl", "list-units", "--failed", "--quiet", "--no-legend", "--plain", "tollgate*").stdout
         must(not failed.strip(), f"units failed: {failed}")
         boot = float(machine.run("systemctl", "show", "tollgate", "--property", "ActiveEnterTimestampMonotonic", "--value").stdout) / 1e6
         begun = float(machine.run("systemctl", "show", "--property", "UserspaceTimestampMonotonic", "--value").stdout) / 1e6
@@ -235,10 +235,11 @@ def full_disk(fleet: Fleet) -> str:
         machine.run("systemctl", "start", "tollgate-config")
         must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "a full log keeps a configuration from being taken")
         # The tmpfs: there is no room for another generation.
-        machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=1M 2>&1 || true")
+        machine.run("mount", "-o", "remount,size=32m", "/run")
+        machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k 2>&1 || true")
         fleet.put(SMALL.replace("first", "third"))
         refused = machine.run("systemctl", "start", "tollgate-config", check=False)
-        must(refused.returncode != 0 and "No space left" in machine.journal("tollgate-config"), "a full tmpfs is not told")
+        must(refused.returncode != 0 and "/run/tollgate-box: No space left" in machine.journal("tollgate-config"), "a full tmpfs is not told")
         must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "the last good does not serve")
         machine.run("rm", "/run/full")
         machine.run("systemctl", "reset-failed", "tollgate-config", check=False)
@@ -264,4 +265,5 @@ def settled(root: Path) -> None:
 
 def run(scenario, root: Path) -> str:
     with Network() as network:
+        network.do(spares_cloud_init=True)
         return scenario(Fleet(root, network))

@@ -106,7 +106,8 @@ class Box:
             "LOGS_DIRECTORY": str(self.logs),
             **self.more,
         }
-        return subprocess.run([sys.executable, "-B", str(PROGRAMS / f"tollgate-{name}")], env=environment,
+        # Its unit's umask.
+        return subprocess.run(["sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-B", str(PROGRAMS / f"tollgate-{name}")], env=environment,
                               capture_output=True, text=True, check=False, timeout=60, **more)
 
     def calls(self) -> list[str]:
@@ -168,7 +169,8 @@ class Config(BoxTest):
         self.assertIn("first", self.box.current())
         self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate.service"])
         self.assertEqual(os.readlink(self.box.run_folder / "current"), "generations/1")
-        self.assertEqual((self.box.run_folder / "current").stat().st_mode & 0o777, 0o750)
+        for folder in ("generations", "current"):
+            self.assertEqual((self.box.run_folder / folder).stat().st_mode & 0o777, 0o750, folder)
         self.assertEqual((self.box.run_folder / "current/tollgate.yaml").stat().st_mode & 0o777, 0o640)
 
     def test_it_comes_from_every_kind_of_place(self) -> None:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from instance import HOME, ROOT, Failed, Instance, NotHere, Network, base, tail, unpacked
+from instance import HOME, ROOT, Failed, Instance, Network, base, tail, unpacked
 from template import old
 
 FOLDER = HOME / "root"
@@ -20,9 +20,9 @@ AMIS = [{"ami_id": DEBIAN, "name": "debian-12-amd64-20261101-2000", "description
          "hypervisor": "xen", "root_device_name": "/dev/xvda", "root_device_type": "ebs", "sriov": "simple", "creation_date": "2026-11-01T20:00:00.000Z"}]
 
 
-def build(version: str, deb: Path) -> Path:
-    """The folder with the image's files, as the build left them. `Failed` with what
-    Packer says when it does not come to an end."""
+def build(version: str, deb: Path) -> str:
+    """Leaves the image's files in `FOLDER`. `Failed` with what Packer says when it does
+    not come to an end."""
     root = instance_root()
     (HOME / "amis.json").write_text(json.dumps(AMIS))
     (HOME / "target").mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def build(version: str, deb: Path) -> Path:
         made = network.call("ec2", "describe_images", Owners=["self"])["Images"]
         machine.power_off()
     check_image(made, version)
-    return root
+    return "the clean-up was asserted in the image, its tags in EC2"
 
 
 def instance_root() -> Path:
@@ -97,6 +97,15 @@ def check_image(made: list[dict], version: str) -> None:
         raise Failed(f"the image has the tags {tags}")
 
 
-def able() -> None:
-    if not shutil.which("packer"):
-        raise NotHere("there is no packer")
+def validate() -> str:
+    """Packer's own look at the template, and its form."""
+    shape = subprocess.run(["packer", "fmt", "-check", "-diff", str(ROOT / "ami")], capture_output=True, text=True, check=False)
+    if shape.returncode:
+        raise Failed(f"packer fmt would change it: {shape.stdout}")
+    template = old(HOME / "ami", DEBIAN)
+    for arch, holds in (("arm64", True), ("x86_64", True), ("mips", False)):
+        done = subprocess.run(["packer", "validate", "-var", f"arch={arch}", "-var", "version=1", "-var", "deb=/etc/hostname", str(template)],
+                              capture_output=True, text=True, check=False)
+        if (done.returncode == 0) is not holds:
+            raise Failed(f"packer validate of {arch} exits {done.returncode}: {tail(done.stdout)}")
+    return "arm64 and x86_64, and nothing else"

@@ -8,12 +8,14 @@ As a program it serves inside a network namespace, and does what it is told by l
 JSON on its standard input; its answers are lines too.
 """
 
+import io
 import json
 import re
 import socket
 import sys
 import threading
 import time
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
@@ -176,11 +178,39 @@ class Metadata(Handler):
     def do_GET(self) -> None:
         if self.broken(self.cloud.fault("imds", self.path), 200, b"half", {}):
             return
-        if self.headers.get("x-aws-ec2-metadata-token") != IMDS_TOKEN:
+        spared = self.cloud.spares_cloud_init and self.headers.get("user-agent", "").startswith(("Cloud-Init/", "python-requests/"))
+        if self.headers.get("x-aws-ec2-metadata-token") != IMDS_TOKEN and not spared:
             self.reply(401, b"")
             return
         found = self.cloud.metadata_at(self.path)
         self.reply(*((404, b"") if found is None else (200, found.encode())), {"content-type": "text/plain"})
+
+
+class LifecycleActions:
+    """Answers CompleteLifecycleAction of Auto Scaling, which moto lacks, by the hooks that
+    moto keeps; everything else is moto's."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self.cloud, self.app = cloud, cloud.app
+        # Whether hooks hold machines now; before, there is nothing to complete.
+        self.holds = True
+        self.completed: list[dict[str, str]] = []
+
+    def __call__(self, environ: dict, start):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        fields = dict(urllib.parse.parse_qsl(body.decode(errors="replace")))
+        if fields.get("Action") != "CompleteLifecycleAction":
+            return self.app(environ, start)
+        hooks = self.cloud.client("autoscaling").describe_lifecycle_hooks(
+            AutoScalingGroupName=fields["AutoScalingGroupName"])["LifecycleHooks"]
+        if not self.holds or fields["LifecycleHookName"] not in [hook["LifecycleHookName"] for hook in hooks]:
+            start("400 Bad Request", [("content-type", "text/xml")])
+            return [b"<ErrorResponse><Error><Code>ValidationError</Code><Message>No active Lifecycle Action found "
+                    b"with instance ID</Message></Error></ErrorResponse>"]
+        self.completed.append(fields)
+        start("200 OK", [("content-type", "text/xml")])
+        return [b"<CompleteLifecycleActionResponse/>"]
 
 
 class Cloud:
@@ -188,6 +218,7 @@ class Cloud:
 
     def __init__(self, services: tuple[str, int] = ("127.0.0.1", 0), metadata: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.app = DomainDispatcherApplication(create_backend_app)
+        self.app = self.lifecycle = LifecycleActions(self)
         # By service, or `service:Action`: the fault, and how often; -1 is always.
         self.faults: dict[str, tuple[str, int]] = {}
         # Each call: service, action, region, body.
@@ -209,6 +240,8 @@ class Cloud:
             "autoscaling/target-lifecycle-state": "InService",
         }
         self.user_data = ""
+        # In a container cloud-init cannot see that this is EC2, and asks without a token.
+        self.spares_cloud_init = False
         self.servers = []
         for address, handler in ((services, Services), (metadata, Metadata)):
             server = ThreadingHTTPServer(address, handler)
@@ -287,6 +320,9 @@ class Cloud:
             return self.metadata.update(told["metadata"])
         if "user_data" in told:
             self.user_data = told["user_data"]
+            return None
+        if "spares_cloud_init" in told:
+            self.spares_cloud_init = told["spares_cloud_init"]
             return None
         if "heard" in told:
             return [entry[:3] for entry in self.heard]

@@ -60,7 +60,7 @@ async fn each_fault_is_refused_by_both_protocols_and_counted_by_its_reason() {
 
 #[tokio::test]
 async fn no_session_and_no_connection_outlives_the_trust_that_it_was_made_in() {
-    let changes: [(&str, fn(&House, &Issued)); 3] = [
+    let changes: [(&str, Change); 3] = [
         ("revoked", |house, shown| house.write_list(&[shown])),
         ("unknown_authority", |house, _| {
             let other = certs::authority();
@@ -240,6 +240,9 @@ async fn when_a_list_has_to_be_renewed_is_in_metrics_and_status() {
     assert!((80_000..=86_400).contains(&left), "{status}");
     assert!(printed.contains("REVOKED CERTIFICATES") && printed.contains("crl.pem"), "{printed}");
 }
+
+/// What takes trust away from a certificate.
+type Change = fn(&House, &Issued);
 
 /// One host that asks for certificates, on a listener with one for all.
 struct House {

@@ -57,6 +57,7 @@ async fn rates_limits_and_refusals_are_on_it() {
     browser.shows("[data-flag=rate_limited]", "hello").await;
     browser.shows("[data-limit=one]", "100.0%").await;
     browser.shows("#routes", "hello").await;
+    browser.shows("#latency-more", "ms p99 · p50 ").await;
     let sparks = "return document.querySelectorAll('#spark path').length";
     eventually(PATIENCE, || async { browser.run(sparks).await == 3 }).await;
     let sent = browser.text("[data-flag=rate_limited]").await;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use tollgate::tls::testing::{self, Wish};
 
 use crate::support::{
-    Gateway, Origin, PATIENCE, Request, Tls,
+    Gateway, Http1, Origin, PATIENCE, Request, Tls,
     certs::{self, Authority, Issued, Kind, VALID},
     eventually,
     load::{Asks, Load},
@@ -29,31 +30,31 @@ async fn an_endpoint_is_taken_by_its_spiffe_id_alone_for_requests_and_probes() {
             ("[]".to_owned(), false),
         ] {
             let more = format!("names: {names} }}, protocol: {protocol}");
-            let gateway = start(&origin, &mesh, &more, "").await;
-            let before = origin.requests().await;
-
-            let answer = gateway.get("/").await;
-
-            let what = format!("{protocol} {names}");
-            assert_eq!(answer.status, if good { 200 } else { 502 }, "{what}");
-            assert_eq!(origin.requests().await - before, u64::from(good), "{what}");
-            if !good {
-                assert_eq!(answer.flag(), "upstream_tls", "{what}");
-            }
-            let probed = start(&origin, &mesh, &more, CHECK).await;
-            if !good {
-                let failed =
-                    async || probed.metric("tollgate_health_checks_total", &[("result", "tls")]).await;
-                eventually(PATIENCE, || async { failed().await > 0.0 }).await;
-            }
-            let state = if good { "healthy" } else { "unhealthy" };
-            let labels = [("upstream", "origin"), ("state", state)];
-            eventually(PATIENCE, || async {
-                probed.metric("tollgate_upstream_endpoints", &labels).await == 1.0
-            })
-            .await;
+            takes(&origin, &mesh, &more, good).await;
         }
     }
+}
+
+/// Asks and probes once; whether both find the right endpoint is as expected.
+async fn takes(origin: &Origin, mesh: &Authority, more: &str, good: bool) {
+    let gateway = start(origin, mesh, more, "").await;
+    let before = origin.requests().await;
+
+    let answer = gateway.get("/").await;
+
+    assert_eq!(answer.status, if good { 200 } else { 502 }, "{more}");
+    assert_eq!(origin.requests().await - before, u64::from(good), "{more}");
+    if !good {
+        assert_eq!(answer.flag(), "upstream_tls", "{more}");
+    }
+    let probed = start(origin, mesh, more, CHECK).await;
+    let result = if good { "passed" } else { "tls" };
+    let checked = async || probed.metric("tollgate_health_checks_total", &[("result", result)]).await;
+    eventually(PATIENCE, || async { checked().await > 0.0 }).await;
+    let state = if good { "healthy" } else { "unhealthy" };
+    let labels = [("upstream", "origin"), ("state", state)];
+    let counted = async || probed.metric("tollgate_upstream_endpoints", &labels).await;
+    eventually(PATIENCE, || async { counted().await == 1.0 }).await;
 }
 
 #[tokio::test]
@@ -92,11 +93,7 @@ async fn a_pair_and_authorities_rotate_under_load_without_a_lost_request() {
                 "",
             ));
         let gateway = builder.start().await;
-        let subject = async || {
-            let echo = gateway.get("/").await.json();
-            echo["tls"]["client_cert_subject"].as_str().unwrap_or_default().to_owned()
-        };
-        assert!(subject().await.ends_with("CN=gateway-0"));
+        assert!(subject(&gateway).await.ends_with("CN=gateway-0"));
         let load = Load::new();
         let asks = Asks::of(gateway.plain, Request::get("/")).pause(Duration::from_millis(1));
         let busy: Vec<_> = (0..4).map(|_| tokio::spawn(Arc::clone(&load).http1(asks.clone()))).collect();
@@ -104,21 +101,16 @@ async fn a_pair_and_authorities_rotate_under_load_without_a_lost_request() {
         for round in 1..4 {
             // New connections are made with the new pair, and the old ones are left alone.
             gateway.files.pair("gw", &pair(&format!("gateway-{round}")));
-            let name = format!("CN=gateway-{round}");
-            eventually(PATIENCE, || async { subject().await.ends_with(&name) }).await;
+            shows(&gateway, &format!("CN=gateway-{round}")).await;
             // Both authorities, then the endpoint, then only the new one.
             let (old, new) = if round % 2 == 1 { (&first, &second) } else { (&second, &first) };
             let both = format!("{}{}", old.pem().unwrap(), new.pem().unwrap());
-            let taken = async |count: i32| {
-                let ok = || gateway.metric("tollgate_certificate_reloads_total", &[("result", "ok")]);
-                eventually(PATIENCE, || async { ok().await >= f64::from(count) }).await;
-            };
-            taken(3 * round - 2).await;
+            taken(&gateway, 3 * round - 2).await;
             gateway.files.write("ca.pem", &both);
-            taken(3 * round - 1).await;
+            taken(&gateway, 3 * round - 1).await;
             origin.renew(&certs::server(new, &["orders.internal"]));
             gateway.files.write("ca.pem", &new.pem().unwrap());
-            taken(3 * round).await;
+            taken(&gateway, 3 * round).await;
             assert_eq!(gateway.get("/").await.status, 200);
         }
 
@@ -129,6 +121,22 @@ async fn a_pair_and_authorities_rotate_under_load_without_a_lost_request() {
         assert_eq!(load.lost(), Vec::<String>::new(), "{protocol}");
         assert_eq!(gateway.status().await["generation"], 1);
     }
+}
+
+/// Waits until files of certificates were taken so often.
+async fn taken(gateway: &Gateway, count: i32) {
+    let ok = async || gateway.metric("tollgate_certificate_reloads_total", &[("result", "ok")]).await;
+    eventually(PATIENCE, || async { ok().await >= f64::from(count) }).await;
+}
+
+/// Waits until the gateway shows the origin a certificate with this name.
+async fn shows(gateway: &Gateway, name: &str) {
+    eventually(PATIENCE, || async { subject(gateway).await.ends_with(name) }).await;
+}
+
+async fn subject(gateway: &Gateway) -> String {
+    let echo = gateway.get("/").await.json();
+    echo["tls"]["client_cert_subject"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -162,61 +170,23 @@ async fn when_the_gateways_own_certificate_ends_is_in_metrics_and_status() {
 async fn a_mesh_whose_certificates_live_for_seconds_loses_no_request() {
     let mesh = certs::authority();
     let origin = Origin::builder().tls(&workload(&mesh, "orders", BRIEF)).client_ca(&mesh).start().await;
-    let listener = |mesh: &Authority| testing::leaf(mesh, &["api.example.com"], Kind::Ecdsa, BRIEF).unwrap();
-    let builder = Gateway::builder()
-        .origin("origin", &origin)
-        .pair("web", &listener(&mesh))
-        .pair("gw", &workload(&mesh, "gateway-0", BRIEF))
-        .file("ca.pem", &mesh.pem().unwrap())
-        .yaml(&format!(
-            "
-listeners:
-  - {{ name: plain, address: \"{{plain}}\" }}
-  - name: public
-    address: \"{{tls}}\"
-    tls:
-      certificates: [{{ chain: web.pem, key: web.key }}]
-      client_auth: [{{ mode: required, ca: ca.pem, names: [\"{}\"] }}]
-{}",
-            id("*"),
-            upstream(
-                &format!("names: [\"{}\"], client: {{ chain: gw.pem, key: gw.key }} }}", id("orders")),
-                // So that connections to the service are made all the time.
-                ", timeouts: { idle: 50ms }"
-            )
-        ));
     let client = |nth: u32| {
         let shown = workload(&mesh, &format!("client-{nth}"), BRIEF);
         Tls::default().trusting(&mesh).certificate(&shown)
     };
     let current = Arc::new(Mutex::new(client(0)));
-    let gateway = builder.start().await;
-    let (address, over) = (gateway.tls, Load::new());
-    let ask = |pause| {
-        let (current, over) = (current.clone(), over.clone());
-        tokio::spawn(async move {
-            let (mut seen, mut answered) = (BTreeSet::new(), 0_u32);
-            while !over.is_over() {
-                let tls = current.lock().unwrap().clone();
-                let stream = tls.connect(address).await.unwrap_or_else(|why| panic!("handshake: {why:?}"));
-                let mut http = crate::support::Http1::over(stream);
-                let answer = http.try_send(&Request::get("/")).await.unwrap_or_else(|why| panic!("{why}"));
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                let echo = answer.json();
-                seen.insert(echo["tls"]["client_cert_subject"].as_str().unwrap().to_owned());
-                answered += 1;
-                tokio::time::sleep(pause).await;
-            }
-            (seen, answered)
-        })
-    };
+    let gateway = mesh_gateway(&origin, &mesh).await;
+    let over = Load::new();
     // Some leave the pool's connections time to end.
-    let busy = [5, 20, 70, 120].map(|pause| ask(Duration::from_millis(pause)));
+    let busy = [5, 20, 70, 120].map(|pause| {
+        let asking = keep_asking(gateway.tls, current.clone(), over.clone(), Duration::from_millis(pause));
+        tokio::spawn(asking)
+    });
 
     let mut rotations = tokio::time::interval(Duration::from_secs(2));
     for nth in 1..=10 {
         rotations.tick().await;
-        gateway.files.pair("web", &listener(&mesh));
+        gateway.files.pair("web", &web(&mesh));
         gateway.files.pair("gw", &workload(&mesh, &format!("gateway-{nth}"), BRIEF));
         origin.renew(&workload(&mesh, "orders", BRIEF));
         *current.lock().unwrap() = client(nth);
@@ -235,6 +205,57 @@ listeners:
     assert!(seen.len() >= 10, "{seen:?}");
     assert!(answered > 200, "{answered}");
     assert!(!gateway.stderr().contains("certificate not taken"), "{}", gateway.stderr());
+}
+
+/// In front of a service of the mesh, for clients of the mesh.
+async fn mesh_gateway(origin: &Origin, mesh: &Authority) -> Gateway {
+    let own = format!("names: [\"{}\"], client: {{ chain: gw.pem, key: gw.key }} }}", id("orders"));
+    // So that connections to the service are made all the time.
+    let upstream = upstream(&own, ", timeouts: { idle: 50ms }");
+    let listeners = format!(
+        "
+listeners:
+  - {{ name: plain, address: \"{{plain}}\" }}
+  - name: public
+    address: \"{{tls}}\"
+    tls:
+      certificates: [{{ chain: web.pem, key: web.key }}]
+      client_auth: [{{ mode: required, ca: ca.pem, names: [\"{}\"] }}]
+",
+        id("*")
+    );
+    let builder = Gateway::builder().origin("origin", origin).pair("web", &web(mesh));
+    let builder =
+        builder.pair("gw", &workload(mesh, "gateway-0", BRIEF)).file("ca.pem", &mesh.pem().unwrap());
+    builder.yaml(&format!("{listeners}{upstream}")).start().await
+}
+
+/// Asks on a connection of its own each time, with the certificate of the moment, until it
+/// is over. Which certificates the service saw, and how many requests that was.
+async fn keep_asking(
+    address: SocketAddr,
+    current: Arc<Mutex<Tls>>,
+    over: Arc<Load>,
+    pause: Duration,
+) -> (BTreeSet<String>, u32) {
+    let (mut seen, mut answered) = (BTreeSet::new(), 0);
+    while !over.is_over() {
+        let tls = current.lock().unwrap().clone();
+        let stream = tls.connect(address).await.unwrap_or_else(|why| panic!("handshake: {why:?}"));
+        let mut http = Http1::over(stream);
+        let answer = http.try_send(&Request::get("/")).await.unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let echo = answer.json();
+        seen.insert(echo["tls"]["client_cert_subject"].as_str().unwrap().to_owned());
+        answered += 1;
+        tokio::time::sleep(pause).await;
+    }
+    (seen, answered)
+}
+
+/// What a listener of the mesh shows.
+fn web(mesh: &Authority) -> Issued {
+    testing::leaf(mesh, &["api.example.com"], Kind::Ecdsa, BRIEF).unwrap()
 }
 
 fn id(name: &str) -> String {

@@ -30,6 +30,8 @@ async fn a_terminal_shows_what_changes_and_is_as_it_was_afterwards() {
     let picture = watch.shows("z1*").await;
     assert!(picture.len() <= 24 && picture.iter().all(|line| line.chars().count() <= 80), "{picture:#?}");
     assert!(picture[2].starts_with("requests ") && picture[2].contains("/s  refused "), "{picture:#?}");
+    let latency = watch.shows("latency p50 ").await;
+    assert!(latency[3].contains(" ms  p95 ") && latency[3].contains(" ms  p99 "), "{latency:#?}");
 
     assert_eq!(gateway.ask(&["zone", "drain", "z2"]).await.code, Some(0));
     watch.shows("zone z2 drained").await;
@@ -167,6 +169,10 @@ async fn status_counts_requests_and_kinds_of_refusals_and_no_client_is_in_them()
     assert_eq!(named("recent_refusals", "flag", "connect_failed")["upstream"], "gone");
 
     let overview = gateway.admin("GET", "/overview").await.text();
+    let latency = serde_json::from_str::<Value>(&overview).unwrap()["latency"].clone();
+    assert_eq!(latency["requests"], 9, "{latency}");
+    let of = |key: &str| latency[key].as_f64().unwrap();
+    assert!(of("p50_ms") > 0.0 && of("p50_ms") <= of("p95_ms") && of("p95_ms") <= of("p99_ms"), "{latency}");
     let page = page(&gateway, "/overview.json", "127.0.0.1").await.text();
     for told in [&overview, &page] {
         assert!(told.contains("\"rate_limited\"") && !told.contains("SECRET"), "{told}");

@@ -5,7 +5,6 @@ Scaling are `tests/image/cloud.py`.
 """
 
 import http.client
-import io
 import json
 import os
 import signal
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import threading
 import unittest
-import urllib.parse
 
 from tests.image.cloud import Cloud
 from tests.stack.running import BINARIES, ROOT, Gateway, eventually
@@ -29,34 +27,6 @@ connections: { max_drain: 20s, max_drain_streams: 20s }
 upstreams: [{ name: origin, endpoints: [{ address: "@origin@" }] }]
 routes: [{ name: all, match: { path: / }, to: [{ upstream: origin }] }]
 """
-
-
-class AutoScaling:
-    """Answers CompleteLifecycleAction, which moto lacks, by the hooks that moto keeps."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud, self.app = cloud, cloud.app
-        self.holds = True
-        self.completed: list[dict[str, str]] = []
-        cloud.app = self
-
-    def __call__(self, environ: dict, start):
-        if environ["REQUEST_METHOD"] != "POST":
-            return self.app(environ, start)
-        body = environ["wsgi.input"].read()
-        fields = dict(urllib.parse.parse_qsl(body.decode()))
-        if fields.get("Action") != "CompleteLifecycleAction":
-            environ["wsgi.input"] = io.BytesIO(body)
-            return self.app(environ, start)
-        hooks = self.cloud.client("autoscaling").describe_lifecycle_hooks(
-            AutoScalingGroupName=fields["AutoScalingGroupName"])["LifecycleHooks"]
-        if not self.holds or fields["LifecycleHookName"] not in [hook["LifecycleHookName"] for hook in hooks]:
-            start("400 Bad Request", [("content-type", "text/xml")])
-            return [b"<ErrorResponse><Error><Code>ValidationError</Code><Message>No active Lifecycle Action found "
-                    b"with instance ID</Message></Error></ErrorResponse>"]
-        self.completed.append(fields)
-        start("200 OK", [("content-type", "text/xml")])
-        return [b"<CompleteLifecycleActionResponse/>"]
 
 
 class Metadata(dict):
@@ -79,7 +49,7 @@ class Machine:
     def __enter__(self) -> "Machine":
         self.gateway.__enter__()
         self.cloud.__enter__()
-        self.auto_scaling = AutoScaling(self.cloud)
+        self.auto_scaling = self.cloud.lifecycle
         self.cloud.metadata = Metadata(self.cloud.metadata)
         client = self.cloud.client("autoscaling")
         client.create_launch_configuration(LaunchConfigurationName="l", ImageId="ami-1", InstanceType="t3.small")

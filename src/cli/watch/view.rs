@@ -21,6 +21,7 @@ pub fn page(seen: &Seen, now: Instant) -> Page {
     let marks = marks(last, seen.follows(now));
     head.push(silent.unwrap_or(marks));
     head.push(traffic(seen, last));
+    head.extend(latency(last));
     Page { head, parts: vec![zones(last), upstreams(seen, last), limits(seen, last), refusals(last)] }
 }
 
@@ -122,6 +123,16 @@ fn traffic(seen: &Seen, last: &Value) -> Line {
         .and(warn(failed, Look::Bad), format!("  5xx {}/s", rate(failed)))
         .and(Look::Plain, format!("  4xx {}/s", rate(class("4xx"))))
         .and(Look::Plain, open)
+}
+
+/// As `latency p50 0.4 ms  p95 2.1 ms  p99 12 ms  of 60 s`; nothing where no request came.
+fn latency(last: &Value) -> Option<Line> {
+    let latency = last.get("latency").filter(|latency| latency.is_object())?;
+    let one = |key| latency.get(key).and_then(Value::as_f64).map(|ms| rate(Some(ms)));
+    let (half, most, nearly_all) = (one("p50_ms")?, one("p95_ms")?, one("p99_ms")?);
+    let over = span(number(latency, "over_seconds"));
+    let took = format!("latency p50 {half} ms  p95 {most} ms  p99 {nearly_all} ms  of {over}");
+    Some(Line::of(Look::Plain, took))
 }
 
 fn zones(last: &Value) -> Part {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use prometheus::core::Collector;
 
 use super::{
-    Metrics,
+    Latencies, Metrics,
     limits::LimitDecision,
     traffic::{AttemptResult, NO_NAME, STATUSES},
 };
@@ -54,6 +54,11 @@ impl Metrics {
             attempts: by_word(&AttemptResult::ALL.map(AttemptResult::word), attempts),
             retries,
         })
+    }
+
+    /// How long requests took since the process began, of routes that are there.
+    pub fn latencies(&self) -> Latencies {
+        self.traffic.latencies()
     }
 
     /// What this limit decided.

@@ -3,13 +3,19 @@
 //! The `prometheus` crate's own handles serve what is rare. What each request
 //! touches is counted in sharded cells and told through [`Scrape`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
 
 use prometheus::{
     Registry, Result,
     core::{Collector, Desc},
     proto::{Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
+
+use super::traffic::lock;
 
 /// Something that says its values when it is asked.
 pub(super) trait Scrape: Send + Sync + 'static {
@@ -81,18 +87,63 @@ impl Family {
     }
 }
 
-/// What a registry holds of a [`Scrape`].
+/// Where a scrape takes its families from: the crate's registry for what is rare, and our
+/// own cells.
+///
+/// Those come in order already. The registry would sort them all the same, which took a
+/// third of a scrape of 10,000 series; it has their names alone, so that none is taken
+/// twice.
+#[derive(Default)]
+pub(super) struct Families {
+    registry: Registry,
+    own: Mutex<Vec<Box<dyn Collector>>>,
+}
+
+impl Families {
+    /// Every family that has a value, by name.
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        let own = lock(&self.own).iter().flat_map(|own| own.collect()).collect::<Vec<_>>();
+        families.extend(own.into_iter().filter(|family| !family.get_metric().is_empty()));
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        families
+    }
+}
+
+impl Deref for Families {
+    type Target = Registry;
+
+    fn deref(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+/// Names that are taken.
+struct Taken(Vec<Desc>);
+
+impl Collector for Taken {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        Vec::new()
+    }
+}
+
+/// What is asked of a [`Scrape`].
 pub(super) struct Scraped<T> {
     what: Arc<T>,
     descs: Vec<Desc>,
 }
 
 impl<T: Scrape> Scraped<T> {
-    /// Puts it into every scrape of the registry. Fails if one of its names is
-    /// taken or malformed.
-    pub(super) fn register(registry: &Registry, what: Arc<T>) -> Result<()> {
-        let descs = T::FAMILIES.iter().map(Family::desc).collect::<Result<_>>()?;
-        registry.register(Box::new(Self { what, descs }))
+    /// Puts it into every scrape. Fails if one of its names is taken or malformed.
+    pub(super) fn register(families: &Families, what: Arc<T>) -> Result<()> {
+        let descs = T::FAMILIES.iter().map(Family::desc).collect::<Result<Vec<_>>>()?;
+        families.registry.register(Box::new(Taken(descs.clone())))?;
+        lock(&families.own).push(Box::new(Self { what, descs }));
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus::proto;
 
+use super::latency::Latencies;
 use crate::telemetry::shard::{Sharded, add};
 
 /// One shard's observations.
@@ -28,6 +29,12 @@ impl Histogram {
             add(bucket, 1);
         }
         add(&self.sum_us, us);
+    }
+
+    /// How many observations of all shards each bucket has.
+    pub(super) fn counts<T: Default>(shards: &Sharded<T>, histogram: impl Fn(&T) -> &Self) -> Latencies {
+        let count = |nth| shards.sum(|shard| histogram(shard).buckets.get(nth));
+        Latencies(std::array::from_fn(count))
     }
 
     /// The histograms of all shards as one, in seconds.
@@ -70,7 +77,7 @@ fn bucket_of(us: u64) -> usize {
 
 /// 0.5 ms to 60 s, in microseconds: fine around what a proxy adds and around
 /// what people wait for, coarse up to the default request timeout.
-const BOUNDS_US: [u64; 16] = [
+pub(super) const BOUNDS_US: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];

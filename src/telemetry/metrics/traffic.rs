@@ -12,6 +12,7 @@ use super::{
     closed_set::closed_set,
     family::{Family, Scrape},
     histogram::Histogram,
+    latency::Latencies,
 };
 use crate::telemetry::shard::{Sharded, add};
 
@@ -124,8 +125,8 @@ impl Traffic {
 
     pub(super) fn retain(&self, pairs: &[(&str, &str)]) {
         let refused = pairs.iter().map(|(route, _)| *route).chain([NO_NAME]).map(|route| (route, NO_NAME));
-        let pairs: HashSet<_> = pairs.iter().copied().chain(refused).collect();
-        let upstreams: HashSet<_> = pairs.iter().map(|(_, upstream)| *upstream).collect();
+        let pairs: HashSet<_, ahash::RandomState> = pairs.iter().copied().chain(refused).collect();
+        let upstreams: HashSet<_, ahash::RandomState> = pairs.iter().map(|(_, upstream)| *upstream).collect();
         lock(&self.routes).retain(|(route, upstream), _| pairs.contains(&(&**route, &**upstream)));
         lock(&self.upstreams).retain(|upstream, _| upstreams.contains(&**upstream));
     }
@@ -150,6 +151,14 @@ impl Traffic {
             tell(name, &|nth| series.0.sum(|c| c.attempts.get(nth)), retries)
         })
         .collect()
+    }
+
+    /// How long the requests of all routes took.
+    pub(super) fn latencies(&self) -> Latencies {
+        let routes = lock(&self.routes);
+        let used = routes.values().filter(|series| series.0.is_used());
+        let each = used.map(|series| Histogram::counts(&series.0, |c| &c.duration));
+        each.fold(Latencies::default(), |all, own| all.and(&own))
     }
 
     fn scrape_routes(&self) -> Routes {

@@ -84,7 +84,7 @@ impl Zones {
     }
 
     pub(super) fn retain(&self, kept: &[(&str, &str)]) {
-        let kept: HashSet<_> = kept.iter().copied().collect();
+        let kept: HashSet<_, ahash::RandomState> = kept.iter().copied().collect();
         lock(&self.series).retain(|(upstream, zone), _| kept.contains(&(&**upstream, &**zone)));
     }
 

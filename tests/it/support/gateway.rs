@@ -388,9 +388,23 @@ pub fn install(path: &std::path::Path) {
     let new = path.with_extension("new");
     // Not on another file system.
     if fs::hard_link(BINARY, &new).is_err() {
-        fs::copy(BINARY, &new).unwrap();
+        install_text(&new, &fs::read(BINARY).unwrap());
     }
     fs::rename(&new, path).unwrap();
+}
+
+/// Puts a program of this text at this path, by a new file that is renamed. Another
+/// process writes it: one that this process forked meanwhile, for another test, would
+/// hold it open for writing, and nobody could run it (`ETXTBSY`).
+pub fn install_text(path: &std::path::Path, text: &[u8]) {
+    let mut writer = std::process::Command::new("sh")
+        .args(["-c", r#"cat >"$0.text" && chmod 755 "$0.text" && mv "$0.text" "$0""#])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut writer.stdin.take().unwrap(), text).unwrap();
+    assert!(writer.wait().unwrap().success());
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");

@@ -1,8 +1,8 @@
 //! New processes that cannot serve: the old one goes on, and says why.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{children, install, kill, runs, start};
+use super::{children, install, install_text, kill, runs, start};
 use crate::support::{Gateway, PATIENCE, Request, eventually, process::Exit};
 
 #[tokio::test]
@@ -14,12 +14,12 @@ async fn a_program_that_cannot_be_started_leaves_the_old_process() {
         [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], b"\x02\x00\xf3\x00\x01\x00\x00\x00", &[0; 100]];
     let cases: [(&str, &str, &dyn Fn()); 4] = [
         ("No such file", "not_started", &|| fs::remove_file(&program).unwrap()),
-        ("for another architecture", "not_started", &|| write(&program, &foreign.concat())),
+        ("for another architecture", "not_started", &|| install_text(&program, &foreign.concat())),
         ("make it executable", "not_started", &|| {
-            write(&program, b"#!/bin/sh\n");
+            install_text(&program, b"#!/bin/sh\n");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o600)).unwrap();
         }),
-        ("ended before it could serve: exit status: 3", "ended", &|| write(&program, b"#!/bin/sh\nexit 3\n")),
+        ("ended before it could serve: exit status: 3", "ended", &|| install_text(&program, b"#!/bin/sh\nexit 3\n")),
     ];
 
     for (words, result, break_it) in cases {
@@ -38,7 +38,7 @@ async fn a_program_that_cannot_be_started_leaves_the_old_process() {
 #[tokio::test]
 async fn a_process_that_hangs_is_ended() {
     let (_origin, gateway) = start("").await;
-    write(&gateway.files.path("tollgate"), b"#!/bin/sh\nexec sleep 1000\n");
+    install_text(&gateway.files.path("tollgate"), b"#!/bin/sh\nexec sleep 1000\n");
 
     let told = gateway.ask(&["upgrade", "--timeout", "1"]).await;
 
@@ -78,7 +78,7 @@ async fn a_new_process_that_dies_before_or_after_it_is_ready_leaves_the_old_one(
     let real = gateway.files.path("real");
     install(&real);
     let slow = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", real.display());
-    write(&gateway.files.path("tollgate"), slow.as_bytes());
+    install_text(&gateway.files.path("tollgate"), slow.as_bytes());
     let met = async |words: &str| {
         let (told, ()) = tokio::join!(gateway.upgrade(), async {
             eventually(PATIENCE, || async { gateway.stderr().contains(words) }).await;
@@ -108,7 +108,7 @@ async fn a_new_process_that_dies_while_the_old_one_drains_is_replaced() {
     eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
     assert_eq!(gateway.upgrade().await.code, Some(0));
     let new = gateway.serving_pid().await;
-    write(&gateway.files.path("tollgate"), b"#!/bin/sh\nexit 1\n");
+    install_text(&gateway.files.path("tollgate"), b"#!/bin/sh\nexit 1\n");
 
     kill(new);
 
@@ -129,12 +129,4 @@ async fn refused(gateway: &Gateway, told: &Exit, words: &str) {
     assert!(told.stderr.ends_with("refused: the old process goes on\n"), "{told:?}");
     assert_eq!(gateway.serving_pid().await, gateway.pid());
     assert_eq!(gateway.get("/").await.status, 200);
-}
-
-/// In the place of what was there, by a new file.
-fn write(path: &Path, text: &[u8]) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, path).unwrap();
 }

@@ -1,9 +1,7 @@
 //! Upgrades that meet another one, a reload, a drain, or the sudden end of the old
 //! process.
 
-use std::{fs, os::unix::fs::PermissionsExt};
-
-use super::{children, install, runs, start};
+use super::{children, install, install_text, runs, start};
 use crate::support::{Gateway, PATIENCE, Request, eventually};
 
 #[tokio::test]
@@ -150,10 +148,7 @@ fn slow_start(gateway: &Gateway) {
     install(&real);
     let program = gateway.files.path("tollgate");
     let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", real.display());
-    let new = program.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, &program).unwrap();
+    install_text(&program, text.as_bytes());
 }
 
 /// The process that is being started.

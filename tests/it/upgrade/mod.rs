@@ -207,4 +207,4 @@ fn kill(pid: u32) {
     unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGKILL) };
 }
 
-use gateway::install;
+use gateway::{install, install_text};

@@ -139,8 +139,14 @@ where
             Err(e) => return (false, false, Some(e)),
         };
 
-        let (tx_upstream, rx_upstream) = mpsc::channel::<HttpTask>(TASK_BUFFER_SIZE);
-        let (tx_downstream, rx_downstream) = mpsc::channel::<HttpTask>(TASK_BUFFER_SIZE);
+        // Tollgate: pipes of one task, see there.
+        let moved = pipe::Moved::default();
+        let (to_downstream, to_upstream) = (
+            pipe::Pipe::new(&moved, TASK_BUFFER_SIZE),
+            pipe::Pipe::new(&moved, TASK_BUFFER_SIZE),
+        );
+        let (tx_upstream, rx_upstream) = to_downstream.ends();
+        let (tx_downstream, rx_downstream) = to_upstream.ends();
 
         session.as_mut().enable_retry_buffering();
 
@@ -149,8 +155,8 @@ where
         let pipe_state = Arc::new(AtomicU8::new(PipeState::Active as u8));
 
         // start bi-directional streaming
-        let ret = tokio::try_join!(
-            self.proxy_handle_downstream(
+        let ret = {
+            let down = std::pin::pin!(pipe::maybe_done(self.proxy_handle_downstream(
                 session,
                 tx_downstream,
                 rx_upstream,
@@ -158,9 +164,15 @@ where
                 &mut downstream_custom_message_writer,
                 &mut downstream_custom_message_reader,
                 pipe_state.clone(),
-            ),
-            self.proxy_handle_upstream(client_session, tx_upstream, rx_downstream, pipe_state),
-        );
+            )));
+            let up = std::pin::pin!(pipe::maybe_done(self.proxy_handle_upstream(
+                client_session,
+                tx_upstream,
+                rx_downstream,
+                pipe_state
+            )));
+            pipe::try_join(&moved, down, up).await
+        };
 
         if let Some(custom_session) = session.downstream_session.as_custom_mut() {
             if let Some(downstream_custom_message_writer) = downstream_custom_message_writer {
@@ -248,8 +260,8 @@ where
     async fn proxy_handle_upstream(
         &self,
         client_session: &mut HttpSessionV1,
-        tx: mpsc::Sender<HttpTask>,
-        mut rx: mpsc::Receiver<HttpTask>,
+        tx: pipe::Sender<'_, HttpTask>,
+        mut rx: pipe::Receiver<'_, HttpTask>,
         pipe_state: Arc<AtomicU8>,
     ) -> Result<bool>
     where
@@ -369,7 +381,7 @@ where
         session: &mut Session,
         ctx: &mut SV::CTX,
         initial_task: HttpTask,
-        rx: &mut mpsc::Receiver<HttpTask>,
+        rx: &mut pipe::Receiver<'_, HttpTask>,
         serve_from_cache: &mut ServeFromCache,
         range_body_filter: &mut proxy_cache::range_filter::RangeBodyFilter,
         response_state: &mut ResponseStateMachine,
@@ -448,8 +460,8 @@ where
     async fn proxy_handle_downstream(
         &self,
         session: &mut Session,
-        tx: mpsc::Sender<HttpTask>,
-        mut rx: mpsc::Receiver<HttpTask>,
+        tx: pipe::Sender<'_, HttpTask>,
+        mut rx: pipe::Receiver<'_, HttpTask>,
         ctx: &mut SV::CTX,
         downstream_custom_message_writer: &mut Option<Box<dyn CustomMessageWrite>>,
         downstream_custom_message_reader: &mut Option<
@@ -1027,7 +1039,7 @@ where
         session: &mut Session,
         mut data: Option<Bytes>,
         end_of_body: bool,
-        tx: mpsc::Permit<'_, HttpTask>,
+        tx: pipe::Permit<'_, HttpTask>,
         ctx: &mut SV::CTX,
     ) -> Result<bool>
     where

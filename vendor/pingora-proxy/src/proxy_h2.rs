@@ -292,7 +292,10 @@ where
         // directly to bidirection_down_to_up
         let write_timeout = peer.options.write_timeout;
 
-        let (tx, rx) = mpsc::channel::<HttpTask>(TASK_BUFFER_SIZE);
+        // Tollgate: a pipe of one task, see there.
+        let moved = pipe::Moved::default();
+        let to_downstream = pipe::Pipe::new(&moved, TASK_BUFFER_SIZE);
+        let (tx, rx) = to_downstream.ends();
 
         session.as_mut().enable_retry_buffering();
 
@@ -302,8 +305,8 @@ where
 
         /* read downstream body and upstream response at the same time */
 
-        let ret = tokio::try_join!(
-            self.bidirection_down_to_up(
+        let ret = {
+            let down = std::pin::pin!(pipe::maybe_done(self.bidirection_down_to_up(
                 session,
                 &mut client_body,
                 rx,
@@ -312,9 +315,14 @@ where
                 &mut downstream_custom_message_writer,
                 &mut downstream_custom_message_reader,
                 pipe_state.clone(),
-            ),
-            pipe_up_to_down_response(client_session, tx, pipe_state)
-        );
+            )));
+            let up = std::pin::pin!(pipe::maybe_done(pipe_up_to_down_response(
+                client_session,
+                tx,
+                pipe_state
+            )));
+            pipe::try_join(&moved, down, up).await
+        };
 
         if let Some(custom_session) = session.downstream_session.as_custom_mut() {
             if let Some(downstream_custom_message_writer) = downstream_custom_message_writer {
@@ -405,7 +413,7 @@ where
         session: &mut Session,
         ctx: &mut SV::CTX,
         initial_task: HttpTask,
-        rx: &mut mpsc::Receiver<HttpTask>,
+        rx: &mut pipe::Receiver<'_, HttpTask>,
         serve_from_cache: &mut ServeFromCache,
         range_body_filter: &mut proxy_cache::range_filter::RangeBodyFilter,
         response_state: &mut ResponseStateMachine,
@@ -490,7 +498,7 @@ where
         &self,
         session: &mut Session,
         client_body: &mut h2::SendStream<bytes::Bytes>,
-        mut rx: mpsc::Receiver<HttpTask>,
+        mut rx: pipe::Receiver<'_, HttpTask>,
         ctx: &mut SV::CTX,
         write_timeout: Option<Duration>,
         downstream_custom_message_writer: &mut Option<Box<dyn CustomMessageWrite>>,
@@ -1163,7 +1171,7 @@ async fn send_some(
 /* Read response header, body and trailer from h2 upstream and send them to tx */
 pub(crate) async fn pipe_up_to_down_response(
     client: &mut Http2Session,
-    tx: mpsc::Sender<HttpTask>,
+    tx: pipe::Sender<'_, HttpTask>,
     pipe_state: Arc<AtomicU8>,
 ) -> Result<()> {
     client

@@ -53,7 +53,7 @@ class Generations:
                     os.link(self.now() / name, path)
                 else:
                     written(path, content)
-            shared(new)
+            shared(self.home, new, *new.rglob("*"))
             new.rename(folder)
         except OSError:
             shutil.rmtree(new, ignore_errors=True)
@@ -102,9 +102,10 @@ def replace(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def shared(folder: Path) -> None:
-    """Lets the gateway's group read what root wrote, and nobody write it."""
+def shared(*paths: Path) -> None:
+    """Lets the gateway's group read what root wrote, and nobody write it. The folder of
+    all of them too: root's umask lets nobody else in."""
     group = pwd.getpwnam(place.USER).pw_gid
-    for path in (folder, *folder.rglob("*")):
+    for path in paths:
         os.chown(path, -1, group)
         path.chmod(0o750 if path.is_dir() else 0o640)

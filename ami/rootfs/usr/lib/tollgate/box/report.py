@@ -77,7 +77,11 @@ def run(unit: str, work) -> int:
     except Mistake as why:
         report.error(str(why))
         return BAD_SETTINGS
-    except (Failure, OSError) as why:
+    except Failure as why:
         report.error(str(why))
+        return FAILED
+    except OSError as why:
+        # A write does not know its file: it is there that this writes.
+        report.error(f"{why.filename or place.RUN}: {why.strerror}; what was good stays")
         return FAILED
     return OK
