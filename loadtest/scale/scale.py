@@ -12,7 +12,6 @@ import json
 import random
 import re
 import subprocess
-import sys
 import threading
 from contextlib import ExitStack
 from statistics import median
@@ -21,6 +20,7 @@ import variants  # first: others are importable then
 from variants import HERE, ROUTES, SCENARIOS, VariantBench
 
 import callgrind
+import gateway
 import duties
 import measure
 import peers
@@ -169,7 +169,4 @@ def told(found):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (peers.PeerFailed, duties.GeneratorFailed) as failure:
-        sys.exit(f"scale: {failure}")
+    gateway.run("scale", main)

@@ -9,7 +9,6 @@ failed or the rate was not held, never for a time.
 import argparse
 import json
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from statistics import median
 
 from variants import VariantBench, fragment  # first: others are importable then
 
+import gateway
 import measure
 import peers
 import table
@@ -103,7 +103,4 @@ def configuration(upstreams):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except peers.PeerFailed as failure:
-        sys.exit(f"scrape: {failure}")
+    gateway.run("scrape", main)

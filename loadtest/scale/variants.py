@@ -4,11 +4,12 @@ Owns the configurations. A variant is a bench of its own (folder, origin, ports)
 first is what the others are held against. Runs nothing and reckons nothing.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "compare"))
+sys.path[:0] = [str(HERE.parent / "compare"), str(HERE.parent / "edge")]
 
 import peers  # noqa: E402
 
@@ -26,13 +27,14 @@ class VariantBench(peers.Bench):
 
     def arguments(self, name, values):
         self.metrics = values["METRICS"]
+        if (self.dir / "conf.d").exists():
+            shutil.copytree(self.dir / "conf.d", values["HOME"] / "conf.d")
         return super().arguments(name, values)
 
     def start_origin(self):
-        # Endpoints are many by address: 127.0.0.0/8 is all this machine's.
-        text = (peers.HERE / "origin.conf.in").read_text().replace("listen 127.0.0.1:", "listen ")
-        (self.dir / "origin.conf.in").write_text(text)
-        conf = self.write(self.dir / "origin.conf.in", "origin.conf", {"BODY": peers.BODY})
+        # Endpoints are many by address: 127.0.0.0/8 is all this machine's, and nobody else is answered.
+        only = "if ($remote_addr !~ ^127\\.) { return 444; }"
+        conf = self.write("origin.conf.in", "origin.conf", {"BODY": peers.BODY, "LISTEN": "0.0.0.0", "ONLY": only})
         command = [self.binaries["nginx"], "-e", f"{self.dir}/origin.err", "-c", conf]
         process = self.spawn("origin", peers.GENERATOR_CPU, command)
         self.await_answer(process, "origin", self.origin_port, False, 10)
