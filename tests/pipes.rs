@@ -55,6 +55,32 @@ fn refused<T>(told: Result<T, Refused>) -> Option<String> {
 }
 
 #[test]
+fn a_half_that_fails_is_no_end_of_what_it_said() {
+    for down_fails in [true, false] {
+        let moved = Moved::default();
+        let pipe = Pipe::new(&moved, 2);
+        let (sender, mut receiver) = pipe.ends();
+        let heard = AtomicUsize::new(0);
+        let fails = async move {
+            sender.send(1).await.unwrap();
+            Err::<(), _>("cut")
+        };
+        let hears = async {
+            while receiver.recv().await.is_some() {}
+            heard.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+
+        let (told, _) = match down_fails {
+            true => joined(&moved, fails, hears),
+            false => joined(&moved, hears, fails),
+        };
+
+        assert_eq!((told, heard.into_inner()), (Poll::Ready(Err("cut")), 0));
+    }
+}
+
+#[test]
 fn ten_values_through_two_places_take_one_poll_and_no_wake() {
     let moved = Moved::default();
     let pipe = Pipe::new(&moved, 2);

@@ -39,6 +39,10 @@ impl Looks {
 
     /// What came since a minute ago, or since the oldest look; `None` when nothing did.
     pub(super) fn look(&mut self, now: Instant, latest: Latencies) -> Option<LatencyStatus> {
+        if self.0.back().is_some_and(|(_, last)| !latest.include(last)) {
+            // Held against what is gone, what came since would not show.
+            self.0 = [(now, latest.clone())].into();
+        }
         while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= MINUTE) {
             self.0.pop_front();
         }
@@ -87,5 +91,10 @@ mod tests {
         assert_eq!((young.over_seconds, young.requests), (3600, 101));
         assert_eq!((minute.over_seconds, minute.requests, minute.p99_ms), (60, 1, 0.5), "{minute:?}");
         assert!(look(3661).is_none());
+        metrics.retain(&[("c", "d")]);
+        let series = metrics.series("c", "d");
+        assert!(look(3662).is_none());
+        series.record(200, Duration::from_millis(2), 0, 0);
+        assert_eq!(look(3663).unwrap().requests, 1);
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Gather {
 impl Gather {
     /// Accepts some of `bufs`. What has come together is written as soon as it is
     /// more than a little; a writer without room is known from [`Gather::is_stuck`].
+    /// `vectored` is whether the writer takes several pieces in one call: Pingora's TLS
+    /// says so of itself, and takes one.
     ///
     /// # Errors
     /// The writer's own.
@@ -33,11 +35,12 @@ impl Gather {
         io: &mut S,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
+        vectored: bool,
     ) -> Poll<Result<usize>> {
         if self.stuck || self.bytes.len() >= RECORD {
             ready!(self.poll_out(io, cx))?;
         }
-        if self.bytes.is_empty() && is_long(bufs, io.is_write_vectored()) {
+        if self.bytes.is_empty() && is_long(bufs, vectored) {
             return Pin::new(io).poll_write_vectored(cx, bufs);
         }
         if self.bytes.capacity() == 0 {
@@ -132,10 +135,6 @@ mod tests {
             Poll::Ready(Ok(taken))
         }
 
-        fn is_write_vectored(&self) -> bool {
-            self.vectored
-        }
-
         fn poll_write_vectored(
             self: Pin<&mut Self>,
             cx: &mut Context<'_>,
@@ -164,7 +163,7 @@ mod tests {
     fn write(gather: &mut Gather, sink: &mut Sink, mut bytes: &[u8]) -> usize {
         let all = bytes.len();
         while !bytes.is_empty() {
-            match gather.poll_write(sink, &mut cx(), &[IoSlice::new(bytes)]) {
+            match gather.poll_write(sink, &mut cx(), &[IoSlice::new(bytes)], sink.vectored) {
                 Poll::Ready(Ok(written)) => bytes = &bytes[written..],
                 Poll::Ready(Err(error)) => panic!("{error}"),
                 Poll::Pending => break,
@@ -205,7 +204,7 @@ mod tests {
                 (Gather::default(), Sink { room: 9999, vectored, ..Sink::default() });
             let parts = [b"fa0\r\n".as_slice(), &[b'c'; 4000], b"\r\n"];
 
-            let accepted = gather.poll_write(&mut sink, &mut cx(), &parts.map(IoSlice::new));
+            let accepted = gather.poll_write(&mut sink, &mut cx(), &parts.map(IoSlice::new), vectored);
 
             assert!(matches!(accepted, Poll::Ready(Ok(4007))));
             assert_eq!(sink.writes, [parts.concat()]);

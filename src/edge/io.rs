@@ -154,7 +154,8 @@ impl<S: IO + 'static> EdgeIo<S> {
         let Some(inner) = self.inner.as_mut() else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
-        let written = self.gather.poll_write(inner, cx, bufs);
+        let vectored = inner.is_write_vectored() && inner.get_ssl().is_none();
+        let written = self.gather.poll_write(inner, cx, bufs, vectored);
         self.note_room(self.gather.is_stuck() || written.is_pending());
         let written = ready!(written);
         self.note_written(&written, bufs);
@@ -201,6 +202,8 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
             // Nobody else tries again until more is to be written. A write that fails
             // will say so.
             let _ = this.poll_gathered(cx);
+            // Once nothing waits, the client has taken it all.
+            this.note_room(this.gather.is_stuck());
         }
         let before = buf.filled().len();
         let Poll::Ready(read) = this.poll_heard(cx, buf) else {

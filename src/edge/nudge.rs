@@ -53,11 +53,10 @@ impl<F: Future> Future for Nudge<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        if !this.bell.rung.load(Ordering::Acquire) {
+        if this.bell.is_silent(cx) {
             return Poll::Pending;
         }
-        // The task stays the same, so this is the only place that needs it.
-        this.bell.answer(cx);
+        this.bell.hush();
         this.inner.as_mut().poll(&mut Context::from_waker(&this.own))
     }
 }
@@ -82,7 +81,7 @@ impl Default for Doze {
 impl Doze {
     /// Whether the source would say the same again: nothing, to the same task.
     pub fn lasts(&self, cx: &Context<'_>) -> bool {
-        self.waits && self.knows(cx) && !self.bell.rung.load(Ordering::Acquire)
+        self.waits && self.knows(cx) && self.bell.is_silent(cx)
     }
 
     fn knows(&self, cx: &Context<'_>) -> bool {
@@ -107,12 +106,22 @@ impl Doze {
 }
 
 impl Bell {
-    /// To be called before the source is asked. Silenced before the task is
-    /// registered: a ring takes the registration away, and one in between would
-    /// leave a silent bell that wakes nobody.
-    fn answer(&self, cx: &Context<'_>) {
-        self.rung.store(false, Ordering::Release);
+    /// Whether it did not ring; who asks is woken when it does. To ring is to note it and
+    /// then to take the registration, and who asks may come in between: so each asks to
+    /// be woken, and before it looks.
+    fn is_silent(&self, cx: &Context<'_>) -> bool {
         self.task.register(cx.waker());
+        !self.rung.load(Ordering::Acquire)
+    }
+
+    /// To be called before the source is asked: what rings from here on is news.
+    fn answer(&self, cx: &Context<'_>) {
+        self.task.register(cx.waker());
+        self.hush();
+    }
+
+    fn hush(&self) {
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -184,6 +193,23 @@ mod tests {
         assert!(!doze.lasts(&cx));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(doze.ask(&cx, |_| Poll::Ready(())).is_ready());
+        assert!(!doze.lasts(&cx));
+    }
+
+    #[test]
+    fn a_ring_that_is_late_leaves_no_task_unheard() {
+        let mut doze = Doze::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let cx = Context::from_waker(&waker);
+        assert!(doze.ask(&cx, |_| Poll::<()>::Pending).is_pending());
+
+        // The second half of a ring whose first half came before the source was asked.
+        doze.bell.task.wake();
+        assert!(doze.lasts(&cx));
+        doze.bell.wake_by_ref();
+
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
         assert!(!doze.lasts(&cx));
     }
 

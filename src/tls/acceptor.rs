@@ -52,7 +52,7 @@ impl Acceptor {
         Ok(Self { front: front.build(), tickets })
     }
 
-    /// Runs the handshake; [`TlsFacts`] lie in the stream's digest afterwards.
+    /// Runs the handshake; [`TlsFacts`](super::TlsFacts) lie in the stream's digest afterwards.
     ///
     /// # Errors
     /// Says why there is no connection; the stream is gone.

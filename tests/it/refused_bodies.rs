@@ -134,6 +134,25 @@ async fn a_bad_chunk_after_many_good_ones_is_a_400_and_no_whole_request() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_cut_at_the_cap_is_no_whole_one_for_the_upstream() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let upstreams = format!("upstreams: [{{ name: raw, endpoints: [{{ address: \"{upstream}\" }}] }}]");
+    let routes = "requests: { max_body: 1000B }\nroutes: [{ name: all, to: [{ upstream: raw }] }]";
+    let gateway = Gateway::builder().yaml(&format!("{upstreams}\n{routes}")).start().await;
+    // All of it is there before the gateway has connected.
+    let sent = chunked_post(&format!("1f4\r\n{0}\r\n1f5\r\n{0}x\r\n0\r\n\r\n", "x".repeat(500)));
+
+    for _ in 0..20 {
+        let mut client = gateway.connect().await;
+        let (answer, seen) = tokio::join!(client.send_raw(sent.clone()), read_one(&listener));
+
+        assert_eq!((answer.status, answer.closed), (413, true), "{answer:?}");
+        assert!(!seen.ends_with("0\r\n\r\n"), "{seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_chunk_is_refused_where_nothing_goes_upstream_too() {
     let (origin, gateway) = capped().await;
     let head = "POST /nothing HTTP/1.1\r\nHost: other.example.com\r\nTransfer-Encoding: chunked\r\n\r\n";

@@ -18,6 +18,11 @@ impl Latencies {
         Self(std::array::from_fn(each))
     }
 
+    /// Whether all of `before` are among these: a route that is gone took its own along.
+    pub fn include(&self, before: &Self) -> bool {
+        (0..self.0.len()).all(|nth| self.of(nth) >= before.of(nth))
+    }
+
     /// These and others together.
     pub(super) fn and(&self, others: &Self) -> Self {
         Self(std::array::from_fn(|nth| self.of(nth) + others.of(nth)))
@@ -82,5 +87,6 @@ mod tests {
 
         assert_eq!((since.count(), since.quantile(1.0)), (2, Some(Duration::from_micros(500))));
         assert_eq!(before.since(&before).quantile(0.5), None);
+        assert!(before.include(&before) && !after.include(&before));
     }
 }

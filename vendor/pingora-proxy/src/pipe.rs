@@ -235,14 +235,20 @@ pub(crate) async fn try_join<A, B, E>(
         for _ in 0..ROUNDS {
             // What the upstream says is for the downstream half, which is asked after it;
             // at first it is the other way round.
-            let waits = if std::mem::replace(&mut begun, true) {
-                let waits = up.as_mut().poll(cx).is_pending();
-                moved.0.store(false, Relaxed);
-                down.as_mut().poll(cx).is_pending() || waits
-            } else {
-                let waits = down.as_mut().poll(cx).is_pending();
-                moved.0.store(false, Relaxed);
-                up.as_mut().poll(cx).is_pending() || waits
+            let down_last = std::mem::replace(&mut begun, true);
+            let mut waits = match down_last {
+                true => up.as_mut().poll(cx).is_pending(),
+                false => down.as_mut().poll(cx).is_pending(),
+            };
+            // The other half would take the end of this one for the end of what it said:
+            // an upload that was cut would be completed.
+            if failed(&down) || failed(&up) {
+                return Poll::Ready(());
+            }
+            moved.0.store(false, Relaxed);
+            waits |= match down_last {
+                true => down.as_mut().poll(cx).is_pending(),
+                false => up.as_mut().poll(cx).is_pending(),
             };
             if failed(&down) || failed(&up) || !waits {
                 return Poll::Ready(());
