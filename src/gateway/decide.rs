@@ -23,6 +23,9 @@ use crate::{
 pub struct Decision<'s> {
     /// The route that won; also of a request that it then refuses.
     pub found: Option<RouteMatch<'s>>,
+    /// The place of the route that was asked first who asks: the one
+    /// that won, or everyone's.
+    pub first: Option<usize>,
     /// Whether it is a web page's browser that asks if it may; the route's policy says.
     pub preflight: bool,
     /// Who asks, where somebody vouched.
@@ -104,6 +107,7 @@ struct Asked<'s, 'd, O> {
 impl<'s, O: Outside> Asked<'s, '_, O> {
     fn admit(&mut self, facts: &Facts<'_>, length: Option<u64>) -> Result<(), Rejection> {
         let first = find(self.snapshot, facts).ok_or(Rejection::NoRoute)?;
+        self.decision.first = Some(first.route.index);
         let known = self.enter(first, facts)?;
         if self.decision.unsettled.is_some() {
             return Ok(());

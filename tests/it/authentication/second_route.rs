@@ -41,7 +41,31 @@ routes:
         let answer = gateway.send(&request).await;
 
         let line = gateway.line_of(&answer).await;
-        assert_eq!((answer.status, line.get("rule").and_then(|rule| rule.as_str())), (status, rule), "{claims}");
+        assert_eq!(
+            (answer.status, line.get("rule").and_then(|rule| rule.as_str())),
+            (status, rule),
+            "{claims}"
+        );
         assert_eq!((&line["route"], &line["consumer"]), (&json!("some"), &json!("partner-a")));
     }
+}
+
+#[tokio::test]
+async fn what_was_presented_to_the_first_route_does_not_go_upstream_on_the_second() {
+    let (origin, a) = (Origin::start().await, key(1));
+    let gateway = super::with_keys(
+        &origin,
+        &line(&a, "partner-a", ""),
+        "",
+        "routes:
+  - { name: all, to: [{ upstream: origin }], authenticate: [partners] }
+  - { name: some, match: { consumers: [partner-a] }, to: [{ upstream: origin }], authenticate: anonymous }",
+    )
+    .start()
+    .await;
+
+    let answer = gateway.send(&Request::get("/").header("X-Api-Key", &a.key)).await;
+
+    assert_eq!(gateway.line_of(&answer).await["route"], "some");
+    assert_eq!(answer.echo().header("x-api-key"), None);
 }
