@@ -107,7 +107,7 @@ impl RevocationLists {
     /// What they say of a certificate.
     pub fn standing(&self, certificate: &X509Ref) -> Standing {
         let issuer = certificate.issuer_name();
-        if is_same(certificate.subject_name(), issuer) {
+        if is_self_signed(certificate) {
             return Standing::Root;
         }
         let own = || self.0.iter().filter(|list| is_same(list.issuer.subject_name(), issuer));
@@ -149,6 +149,18 @@ type Serial = Box<[u8]>;
 
 fn is_same(one: &X509NameRef, other: &X509NameRef) -> bool {
     one.try_cmp(other).is_ok_and(|order| order.is_eq())
+}
+
+/// Whether it issued itself. That its names say so does not make it so: an authority can
+/// give its own name to others.
+fn is_self_signed(certificate: &X509Ref) -> bool {
+    if !is_same(certificate.subject_name(), certificate.issuer_name()) {
+        return false;
+    }
+    let is_signed = certificate.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false));
+    // What did not fit stays in BoringSSL's list of errors otherwise.
+    drop(ErrorStack::get());
+    is_signed
 }
 
 fn serial(number: &Asn1IntegerRef) -> Serial {

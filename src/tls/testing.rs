@@ -149,6 +149,7 @@ impl Default for Wish<'_> {
 pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
     let key = key(Kind::Ecdsa)?;
     let mut builder = builder(wish.common_name, wish.valid.clone(), &key)?;
+    builder.append_extension(KeyUsage::new().critical().digital_signature().build()?.as_ref())?;
     if wish.client_auth || wish.server_auth {
         let mut usage = ExtendedKeyUsage::new();
         wish.client_auth.then(|| usage.client_auth());

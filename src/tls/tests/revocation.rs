@@ -55,6 +55,15 @@ async fn who_stands_in_a_list_is_refused_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn who_bears_its_authoritys_name_is_looked_up_like_others() {
+    let (bad, good) = (issue("Test root"), issue("Test root"));
+    let (_folder, gateway) = gateway(", crl: [crl.pem]", &testing::revoked(&CA, &[&bad], A_DAY).unwrap());
+
+    assert_eq!(fault(&gateway, &bad).await, Some(Revoked));
+    assert_eq!(fault(&gateway, &good).await, None);
+}
+
+#[tokio::test]
 async fn once_there_is_a_list_whoever_issued_has_to_have_one() {
     let theirs = testing::ca("Their root").unwrap();
     let (folder, gateway) = gateway(", crl: [crl.pem]", &testing::revoked(&CA, &[], A_DAY).unwrap());
