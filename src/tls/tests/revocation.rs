@@ -81,6 +81,30 @@ async fn once_there_is_a_list_whoever_issued_has_to_have_one() {
 }
 
 #[tokio::test]
+async fn a_list_says_nothing_of_what_it_does_not_cover() {
+    let (bad, good) = (issue("bad"), issue("good"));
+    let part =
+        |flag: u8| testing::revoked_of(&CA, &[&bad], A_DAY, Some(&[0x30, 3, 0x80 | flag, 1, 0xff])).unwrap();
+    let (users, authorities) = (part(1), part(2));
+
+    let (folder, gateway) = gateway(", crl: [crl.pem]", &users);
+    assert_eq!(fault(&gateway, &good).await, None);
+    assert_eq!(fault(&gateway, &bad).await, Some(Revoked));
+    folder.write("crl.pem", &authorities);
+    gateway.reload(&folder, &spec(", crl: [crl.pem]"));
+    assert_eq!(fault(&gateway, &good).await, Some(RevocationUnknown));
+    folder.write("crl.pem", &format!("{users}{authorities}"));
+    gateway.reload(&folder, &spec(", crl: [crl.pem]"));
+    assert_eq!(fault(&gateway, &good).await, None);
+
+    // Of those whose key was stolen alone.
+    let some = testing::revoked_of(&CA, &[], A_DAY, Some(&[0x30, 4, 0x83, 2, 6, 0x40])).unwrap();
+    folder.write("crl.pem", &some);
+    let told = folder.told(&spec(", crl: [crl.pem]"));
+    assert!(told.contains("has only what was revoked for some reasons; give the whole one"), "{told}");
+}
+
+#[tokio::test]
 async fn an_authority_in_between_can_be_revoked_too() {
     let issuing = testing::intermediate(&CA, "Issuing").unwrap();
     let issued = testing::client(&issuing, "orders", None, VALID).unwrap();
