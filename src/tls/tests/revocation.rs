@@ -266,6 +266,9 @@ async fn open_connections_live_on_under_new_rules_that_they_satisfy() {
         twice[0]
     };
 
+    let in_a_year = || SystemTime::now() + Duration::from_secs(365 * 86_400);
+    let same: TlsTable = folder.build(&spec(", crl: [crl.pem]")).0.unwrap();
+    assert!(!same.admits(&of_good, "mtls.test", in_a_year), "it has expired by then");
     assert!(admits(&spec(", crl: [crl.pem]"), &of_bad));
     folder.write("crl.pem", &testing::revoked(&CA, &[&bad], A_DAY).unwrap());
     let listed = spec(", crl: [crl.pem]");
