@@ -42,9 +42,9 @@ pub struct CertificateConsumerSpec {
 pub enum CertificateNameSpec {
     /// The SPIFFE id, whole.
     SpiffeId,
-    /// The first DNS name.
+    /// The first DNS name that is itself one of `names`.
     Dns,
-    /// The first e-mail address.
+    /// The first e-mail address that is itself one of `names`.
     Email,
     /// The subject, as logs show it.
     Subject,

@@ -156,6 +156,7 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.limited = traffic.limited;
     ctx.authenticated = begun.map(|begun| (begun, Instant::now()));
     ctx.route = decision.found.map(|found| found.route.clone());
+    ctx.first = decision.first;
     ctx.consumer = decision.consumer;
     ctx.flaw = decision.flaw;
     ctx.rule = decision.rule;

@@ -60,6 +60,8 @@ pub struct RequestContext {
     pub recording: Option<Box<Recording>>,
     /// The route that won.
     pub route: Option<Arc<Route>>,
+    /// The place of the route that was asked first who asks: that one, or everyone's.
+    pub first: Option<usize>,
     /// The upstream that the route chose.
     pub upstream: Option<UpstreamIndex>,
     /// What limits said, and its places at them.
@@ -152,6 +154,7 @@ impl RequestContext {
             trace: TraceContext::none(),
             recording: None,
             route: None,
+            first: None,
             upstream: None,
             limited: Limited::default(),
             attempt: Attempt::default(),

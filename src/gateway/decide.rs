@@ -23,6 +23,9 @@ use crate::{
 pub struct Decision<'s> {
     /// The route that won; also of a request that it then refuses.
     pub found: Option<RouteMatch<'s>>,
+    /// The place of the route that was asked first who asks: the one
+    /// that won, or everyone's.
+    pub first: Option<usize>,
     /// Whether it is a web page's browser that asks if it may; the route's policy says.
     pub preflight: bool,
     /// Who asks, where somebody vouched.
@@ -104,15 +107,17 @@ struct Asked<'s, 'd, O> {
 impl<'s, O: Outside> Asked<'s, '_, O> {
     fn admit(&mut self, facts: &Facts<'_>, length: Option<u64>) -> Result<(), Rejection> {
         let first = find(self.snapshot, facts).ok_or(Rejection::NoRoute)?;
-        let consumer = self.enter(first, facts)?;
+        self.decision.first = Some(first.route.index);
+        let known = self.enter(first, facts)?;
         if self.decision.unsettled.is_some() {
             return Ok(());
         }
+        let (found, again) = self.settle(first, &with_consumer(*facts, known.as_ref()))?;
+        if self.decision.unsettled.is_some() {
+            return Ok(());
+        }
+        let consumer = known_as(known, again);
         let facts = &with_consumer(*facts, consumer.as_ref());
-        let found = self.settle(first, facts)?;
-        if self.decision.unsettled.is_some() {
-            return Ok(());
-        }
         self.decision.consumer.clone_from(&consumer);
         self.decision.rule = found.route.access.refuses(facts);
         if self.decision.rule.is_some() {
@@ -145,23 +150,27 @@ impl<'s, O: Outside> Asked<'s, '_, O> {
     }
 
     /// The route of a request, once it is known who asks: another one where routes are
-    /// for some consumers, or for tenants whom a key is of.
-    fn settle(&mut self, first: RouteMatch<'s>, facts: &Facts<'_>) -> Result<RouteMatch<'s>, Rejection> {
+    /// for some consumers, or for tenants whom a key is of. With it what that one's own
+    /// ways of authentication say of who asks, where it is asked for any.
+    fn settle(
+        &mut self,
+        first: RouteMatch<'s>,
+        facts: &Facts<'_>,
+    ) -> Result<(RouteMatch<'s>, Option<Consumer>), Rejection> {
         if !self.snapshot.router.asks_for_consumers() && facts.consumer.is_none() {
-            return Ok(first);
+            return Ok((first, None));
         }
         let found = self.snapshot.router.find(facts);
         let found = found.ok_or(Rejection::NoRoute).inspect_err(|_| self.decision.found = None)?;
         if found.route.index == first.route.index {
-            return Ok(found);
+            return Ok((found, None));
         }
         // What the other one asks for has to hold too, and of the same caller.
         let known = facts.consumer.map(|consumer| (consumer.vouched, consumer.name));
-        let again = self.enter(found, facts)?;
-        let again = again.as_ref().map(|consumer| (consumer.vouched, &*consumer.name));
-        match self.decision.unsettled.is_none() && again.is_some_and(|again| Some(again) != known) {
-            true => Err(Rejection::Unauthenticated),
-            false => Ok(found),
+        let Some(again) = self.enter(found, facts)? else { return Ok((found, None)) };
+        match Some((again.vouched, &*again.name)) == known {
+            true => Ok((found, Some(again))),
+            false => Err(Rejection::Unauthenticated),
         }
     }
 
@@ -190,6 +199,16 @@ impl<'s, O: Outside> Asked<'s, '_, O> {
             }
         }
     }
+}
+
+/// Who asks, by what the route that counts was told, and by the one before it where that
+/// knew more.
+fn known_as(known: Option<Consumer>, again: Option<Consumer>) -> Option<Consumer> {
+    let Some(mut again) = again else { return known };
+    if let Some(known) = known {
+        again.learn(known);
+    }
+    Some(again)
 }
 
 /// What a request is, once it is known who asks.

@@ -53,19 +53,30 @@ impl CertificateConsumers {
             _ => {}
         }
         let Some(own) = entry.own else { return Ok(entry.consumer.clone()) };
-        let name = own_name(own, names).filter(|name| !name.is_empty()).ok_or(Flaw::Name)?;
+        let name = entry.own_name(own, names).filter(|name| !name.is_empty()).ok_or(Flaw::Name)?;
         Ok(Consumer { name: Arc::from(name), ..entry.consumer.clone() })
     }
 }
 
-fn own_name<'a>(which: CertificateNameSpec, names: &CertificateNames<'a>) -> Option<&'a str> {
-    match which {
-        CertificateNameSpec::SpiffeId => names.spiffe_id,
-        CertificateNameSpec::Dns => names.dns.first().map(|name| &**name),
-        CertificateNameSpec::Email => names.emails.first().map(|name| &**name),
-        CertificateNameSpec::Subject => Some(names.subject),
+impl Entry {
+    /// Of several names of a kind the first that is itself one of the entry's: beside a name
+    /// that lets it in, a certificate may have others that are somebody else's here.
+    fn own_name<'a>(&self, which: CertificateNameSpec, names: &CertificateNames<'a>) -> Option<&'a str> {
+        let fits = |alone: CertificateNames<'_>| self.names.iter().any(|pattern| pattern.fits(&alone));
+        let slice = std::slice::from_ref::<Box<str>>;
+        let dns = |name: &&'a Box<str>| fits(CertificateNames { dns: slice(name), ..NO_NAMES });
+        let email = |name: &&'a Box<str>| fits(CertificateNames { emails: slice(name), ..NO_NAMES });
+        match which {
+            CertificateNameSpec::SpiffeId => names.spiffe_id,
+            CertificateNameSpec::Dns => names.dns.iter().find(dns).map(|name| &**name),
+            CertificateNameSpec::Email => names.emails.iter().find(email).map(|name| &**name),
+            CertificateNameSpec::Subject => Some(names.subject),
+        }
     }
 }
+
+const NO_NAMES: CertificateNames<'_> =
+    CertificateNames { subject: "", spiffe_id: None, dns: &[], uris: &[], emails: &[] };
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +112,27 @@ consumers:
         assert_eq!(find("", Some("spiffe://other.org/x"), Tenancy::Direct), Err(Flaw::Name));
         assert_eq!(find("CN=other", None, Tenancy::Direct), Err(Flaw::Name));
         assert_eq!(find("CN=old", None, Tenancy::Direct), Err(Flaw::Name));
+    }
+
+    #[test]
+    fn a_name_that_let_nobody_in_is_nobodys_own() {
+        let spec = "
+consumers:
+  - { names: [\"dns:*.partners.test\", \"subject:CN=b\"], consumer_from: dns }
+  - { names: [\"email:a@partners.test\"], consumer_from: email }
+";
+        let spec = serde_yaml::from_str(spec).unwrap();
+        let consumers = CertificateConsumers::new(&spec, AuthenticatorIndex(0), |_| None);
+        let find = |subject, dns: &[&str], emails: &[&str]| {
+            let boxed = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<_>>();
+            let (dns, emails) = (boxed(dns), boxed(emails));
+            let names = CertificateNames { subject, dns: &dns, emails: &emails, ..NO_NAMES };
+            consumers.find(&names, Tenancy::Direct).map(|consumer| consumer.name.to_string())
+        };
+
+        assert_eq!(find("", &["admin.test", "a.partners.test"], &[]).unwrap(), "a.partners.test");
+        assert_eq!(find("", &[], &["root@ours.test", "a@partners.test"]).unwrap(), "a@partners.test");
+        assert_eq!(find("CN=b", &["admin.test"], &[]), Err(Flaw::Name));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Consumer {
 
     /// Takes from another, who was authenticated for the same request, what is not
     /// known of this one.
-    pub(super) fn learn(&mut self, other: Self) {
+    pub(crate) fn learn(&mut self, other: Self) {
         if self.scopes.is_empty() {
             self.scopes = other.scopes;
         }

@@ -42,8 +42,17 @@ struct RevocationList {
     issuer: X509,
     /// Sorted.
     serials: Vec<Serial>,
+    covers: Covers,
     /// `None` never ends.
     next_update: Option<SystemTime>,
+}
+
+/// Which of its issuer's certificates a list is complete for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Covers {
+    All,
+    Users,
+    Authorities,
 }
 
 /// What lists say of a certificate.
@@ -51,7 +60,7 @@ struct RevocationList {
 pub(super) enum Standing {
     /// It issued itself.
     Root,
-    /// Its issuer has no list.
+    /// Its issuer has no list for such as it.
     Unlisted,
     /// It stands in one.
     Revoked,
@@ -104,10 +113,10 @@ impl RevocationLists {
         self.0.iter().filter_map(|list| Some((&*list.file, list.next_update?)))
     }
 
-    /// What they say of a certificate.
-    pub fn standing(&self, certificate: &X509Ref) -> Standing {
+    /// What they say of a certificate, which is a client's own or an authority's.
+    pub fn standing(&self, certificate: &X509Ref, is_own: bool) -> Standing {
         let issuer = certificate.issuer_name();
-        if is_same(certificate.subject_name(), issuer) {
+        if is_self_signed(certificate) {
             return Standing::Root;
         }
         let own = || self.0.iter().filter(|list| is_same(list.issuer.subject_name(), issuer));
@@ -115,9 +124,11 @@ impl RevocationLists {
         if own().any(|list| list.serials.binary_search(&serial).is_ok()) {
             return Standing::Revoked;
         }
-        match own().next() {
+        let other = if is_own { Covers::Authorities } else { Covers::Users };
+        let mut covering = own().filter(|list| list.covers != other).peekable();
+        match covering.peek() {
             None => Standing::Unlisted,
-            Some(_) => Standing::Good(own().filter_map(|list| list.next_update).min()),
+            Some(_) => Standing::Good(covering.filter_map(|list| list.next_update).min()),
         }
     }
 
@@ -137,6 +148,7 @@ impl RevocationList {
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(&fingerprint(&self.issuer).unwrap_or_default());
+        hash.update(&[self.covers as u8]);
         for serial in &self.serials {
             hash.update(&[u8::try_from(serial.len()).unwrap_or(u8::MAX)]);
             hash.update(serial);
@@ -149,6 +161,18 @@ type Serial = Box<[u8]>;
 
 fn is_same(one: &X509NameRef, other: &X509NameRef) -> bool {
     one.try_cmp(other).is_ok_and(|order| order.is_eq())
+}
+
+/// Whether it issued itself. That its names say so does not make it so: an authority can
+/// give its own name to others.
+fn is_self_signed(certificate: &X509Ref) -> bool {
+    if !is_same(certificate.subject_name(), certificate.issuer_name()) {
+        return false;
+    }
+    let is_signed = certificate.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false));
+    // What did not fit stays in BoringSSL's list of errors otherwise.
+    drop(ErrorStack::get());
+    is_signed
 }
 
 fn serial(number: &Asn1IntegerRef) -> Serial {
@@ -238,7 +262,8 @@ impl Parsed {
         self.check_extensions()?;
         let issuer = self.issuer(authorities)?;
         let serials = self.serials()?;
-        Ok(RevocationList { file: PathBuf::new(), issuer, serials, next_update: self.next_update() })
+        let (covers, next_update) = (self.covers()?, self.next_update());
+        Ok(RevocationList { file: PathBuf::new(), issuer, serials, covers, next_update })
     }
 
     /// The authority that signed it.
@@ -301,8 +326,8 @@ impl Parsed {
         };
         for nid in all {
             match nid {
-                ffi::NID_issuing_distribution_point if !self.is_indirect() => {}
-                ffi::NID_issuing_distribution_point => return Err(Unusable::Indirect),
+                // That is read below.
+                ffi::NID_issuing_distribution_point => {}
                 ffi::NID_delta_crl => return Err(Unusable::Delta),
                 _ => return Err(Unusable::Extension(nid)),
             }
@@ -310,18 +335,28 @@ impl Parsed {
         Ok(())
     }
 
-    /// Whether it speaks for other issuers, or for attribute certificates. A part of an
-    /// issuer's certificates is fine: what it revokes is revoked.
-    fn is_indirect(&self) -> bool {
+    /// What it is complete for. One that speaks for other issuers or attribute
+    /// certificates, or for some reasons alone, says of no certificate that it is good.
+    fn covers(&self) -> Result<Covers, Unusable> {
         let nid = ffi::NID_issuing_distribution_point;
+        let mut found = 0;
         // SAFETY: what is returned is ours, of that extension's type, and freed here.
         unsafe {
-            let point = ffi::X509_CRL_get_ext_d2i(self.0, nid, ptr::null_mut(), ptr::null_mut());
+            let point = ffi::X509_CRL_get_ext_d2i(self.0, nid, &raw mut found, ptr::null_mut());
             let point = point.cast::<ffi::ISSUING_DIST_POINT>();
-            let Some(read) = point.as_ref() else { return true };
-            let is_indirect = read.indirectCRL != 0 || read.onlyattr != 0;
+            let Some(read) = point.as_ref() else {
+                return if found == ABSENT { Ok(Covers::All) } else { Err(Unusable::Indirect) };
+            };
+            let covers = match read {
+                _ if read.indirectCRL != 0 || read.onlyattr != 0 => Err(Unusable::Indirect),
+                _ if !read.onlysomereasons.is_null() => Err(Unusable::SomeReasons),
+                _ if read.onlyuser != 0 && read.onlyCA != 0 => Err(Unusable::Indirect),
+                _ if read.onlyuser != 0 => Ok(Covers::Users),
+                _ if read.onlyCA != 0 => Ok(Covers::Authorities),
+                _ => Ok(Covers::All),
+            };
             ffi::ISSUING_DIST_POINT_free(point);
-            is_indirect
+            covers
         }
     }
 }
@@ -334,6 +369,8 @@ enum Unusable {
     Forged(String),
     /// It speaks for other issuers too.
     Indirect,
+    /// It has only what was revoked for some of the reasons.
+    SomeReasons,
     /// It has only what changed.
     Delta,
     /// It has a critical extension that changes what it means.
@@ -347,6 +384,9 @@ impl fmt::Display for Unusable {
             Self::Forged(who) => write!(f, "is not signed by `{who}`; copy the file again"),
             Self::Indirect => {
                 f.write_str("speaks for other issuers (an indirect list); give each issuer's own")
+            }
+            Self::SomeReasons => {
+                f.write_str("has only what was revoked for some reasons; give the whole one")
             }
             Self::Delta => f.write_str("has only what changed (a delta list); give the whole one"),
             Self::Extension(nid) => {
@@ -368,6 +408,10 @@ fn critical(extension: *mut ffi::X509_EXTENSION) -> Option<i32> {
 
 const WHAT: &str = "a list of revoked certificates";
 const PEM: &[u8] = b"-----BEGIN X509 CRL-----";
+
+/// What BoringSSL says of an extension that is not there; of a bad or a second one it says
+/// something else.
+const ABSENT: i32 = -1;
 
 /// How DER of a list begins.
 const SEQUENCE: u8 = 0x30;

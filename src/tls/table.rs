@@ -124,13 +124,13 @@ impl TlsTable {
     }
 
     /// Whether a request for a host, given without a port, belongs on a connection, else
-    /// 421: the connection was made under that host's policy, or the host that it named
+    /// 421: what the client showed has not expired, and the connection was made under that host's policy, or the host that it named
     /// has that policy by now and what the client showed satisfies it. So a renewed list
     /// or bundle ends the connections alone that it is about.
     pub fn admits(&self, facts: &TlsFacts, host: &str, now: impl FnOnce() -> SystemTime) -> bool {
         let rule = self.policies.of(host);
         if rule.id == facts.policy {
-            return true;
+            return facts.client_certificate.as_ref().is_none_or(|shown| now() < shown.not_after);
         }
         let named = self.policies.of(facts.server_name.as_deref().unwrap_or_default());
         let policy = self.policies.get(rule).filter(|_| named.id == rule.id);

@@ -149,6 +149,7 @@ impl Default for Wish<'_> {
 pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
     let key = key(Kind::Ecdsa)?;
     let mut builder = builder(wish.common_name, wish.valid.clone(), &key)?;
+    builder.append_extension(KeyUsage::new().critical().digital_signature().build()?.as_ref())?;
     if wish.client_auth || wish.server_auth {
         let mut usage = ExtendedKeyUsage::new();
         wish.client_auth.then(|| usage.client_auth());
@@ -171,6 +172,19 @@ pub fn wished(ca: &Authority, wish: &Wish<'_>) -> Result<Issued, ErrorStack> {
 /// # Errors
 /// BoringSSL's.
 pub fn revoked(ca: &Authority, revoked: &[&Issued], valid: (i64, Option<i64>)) -> Result<String, ErrorStack> {
+    revoked_of(ca, revoked, valid, None)
+}
+
+/// The same for a part of what the authority issued: an issuing distribution point, DER.
+///
+/// # Errors
+/// BoringSSL's.
+pub fn revoked_of(
+    ca: &Authority,
+    revoked: &[&Issued],
+    valid: (i64, Option<i64>),
+    part: Option<&[u8]>,
+) -> Result<String, ErrorStack> {
     let revoked = revoked.iter().map(|issued| X509::from_pem(issued.chain.as_bytes()));
     let revoked = revoked.collect::<Result<Vec<_>, _>>()?;
     let (from, until) = (time(valid.0)?, valid.1.map(time).transpose()?);
@@ -186,6 +200,13 @@ pub fn revoked(ca: &Authority, revoked: &[&Issued], valid: (i64, Option<i64>)) -
             ffi::X509_REVOKED_set_serialNumber(entry, certificate.serial_number().as_ptr());
             ffi::X509_REVOKED_set_revocationDate(entry, from.as_ptr());
             ffi::X509_CRL_add0_revoked(list, entry);
+        }
+        if let Some(part) = part {
+            let (nid, mut at) = (ffi::NID_issuing_distribution_point, part.as_ptr());
+            let length = part.len().try_into().unwrap_or(0);
+            let point = ffi::d2i_ISSUING_DIST_POINT(std::ptr::null_mut(), &raw mut at, length);
+            ffi::X509_CRL_add1_ext_i2d(list, nid, point.cast(), 1, 0);
+            ffi::ISSUING_DIST_POINT_free(point);
         }
         let signed = ffi::X509_CRL_sign(list, ca.key.as_ptr(), MessageDigest::sha256().as_ptr());
         let bio = ffi::BIO_new(ffi::BIO_s_mem());

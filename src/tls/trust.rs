@@ -119,7 +119,7 @@ impl Trust {
         }
         let mut renewal = None;
         for (depth, certificate) in chain.iter().enumerate() {
-            let next = match self.lists.standing(certificate) {
+            let next = match self.lists.standing(certificate, depth == 0) {
                 Standing::Revoked => return Err(CertificateFault::Revoked),
                 Standing::Unlisted if depth == 0 => return Err(CertificateFault::RevocationUnknown),
                 Standing::Root | Standing::Unlisted => None,

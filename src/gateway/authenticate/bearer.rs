@@ -36,9 +36,11 @@ pub(super) fn ask(verifier: &Verifier, index: AuthenticatorIndex, presented: &Pr
 }
 
 /// Whether a token that is bound to a certificate (RFC 8705, 3.1) comes with it. One that
-/// is bound to nothing is anybody's who has it.
+/// is bound to nothing is anybody's who has it; one that is bound to what is not checked
+/// here, as a key of the client's (`jkt`), is nobody's.
 fn is_holders(claims: &Map<String, Value>, certificate: Option<&ClientCertificate>) -> bool {
-    let Some(bound) = claims.get("cnf").and_then(|cnf| cnf.get("x5t#S256")) else { return true };
+    let Some(cnf) = claims.get("cnf") else { return true };
+    let Some(bound) = cnf.get("x5t#S256") else { return false };
     certificate.is_some_and(|certificate| {
         let shown = jwt::encode(&certificate.fingerprint);
         bound.as_str().is_some_and(|bound| bound.as_bytes() == shown.as_bytes())
@@ -72,5 +74,41 @@ fn flaw(why: Refused) -> Flaw {
         Refused::Audience => Flaw::Audience,
         Refused::Type | Refused::Claim => Flaw::Claim,
         Refused::Scope => Flaw::Scope,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_token_is_bound_to_has_to_be_there_and_to_be_understood() {
+        let certificate = ClientCertificate {
+            subject: "CN=a".into(),
+            fingerprint: [255; 32],
+            serial: "1".into(),
+            dns_names: Box::default(),
+            uris: Box::default(),
+            emails: Box::default(),
+            not_after: SystemTime::UNIX_EPOCH,
+        };
+        let own = jwt::encode(&certificate.fingerprint);
+        for (claims, with, without) in [
+            (json!({}), true, true),
+            (json!({ "cnf": { "x5t#S256": own } }), true, false),
+            (json!({ "cnf": { "x5t#S256": "other" } }), false, false),
+            (json!({ "cnf": { "x5t#S256": 1 } }), false, false),
+            (json!({ "cnf": { "jkt": own } }), false, false),
+            (json!({ "cnf": null }), false, false),
+            (json!({ "cnf": own }), false, false),
+        ] {
+            let held = |shown| is_holders(claims.as_object().unwrap(), shown);
+
+            assert_eq!((held(Some(&certificate)), held(None)), (with, without), "{claims}");
+        }
     }
 }

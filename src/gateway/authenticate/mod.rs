@@ -46,11 +46,14 @@ pub fn ask(snapshot: &Snapshot, index: AuthenticatorIndex, presented: &Presented
     }
 }
 
-/// Takes off what a caller presented to those who vouch for the route's requests, unless
-/// the upstream is meant to get it. What is sent to others is the upstream's own.
+/// Takes off what a caller presented to those who vouch for the route's requests, or for
+/// those of the route that said who asks, unless the upstream is meant to get it. What is
+/// sent to others is the upstream's own.
 pub fn take_off(headers: &mut HeaderMap, ctx: &RequestContext) {
     let Some(route) = &ctx.route else { return };
-    for authenticator in ctx.snapshot.authentication.asked(route.index) {
+    let before = ctx.first.filter(|first| *first != route.index);
+    let asked = [before, Some(route.index)].into_iter().flatten();
+    for authenticator in asked.flat_map(|route| ctx.snapshot.authentication.asked(route)) {
         match &authenticator.kind {
             AuthenticatorKind::ApiKeys(method) if !method.forward => {
                 headers.remove(&method.header);

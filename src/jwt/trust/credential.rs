@@ -18,9 +18,9 @@ pub enum Presented<'r> {
 /// What a request presents in the place that `spec` names.
 pub(super) fn find<'r>(spec: &JwtSpec, headers: &'r HeaderMap) -> Presented<'r> {
     match &spec.cookie {
-        Some(name) => one(cookies(headers).filter_map(|cookie| match cookie.split_once('=') {
-            Some((found, value)) if found.trim() == name => Some(Ok(value.trim())),
-            _ => None,
+        Some(name) => one(cookies(headers).filter_map(|cookie| {
+            let value = value_of(cookie, name)?;
+            Some(str::from_utf8(value).map_err(|_| ()))
         })),
         None => {
             let name = spec.header.header();
@@ -39,10 +39,10 @@ pub(super) fn take_off(spec: &JwtSpec, headers: &mut HeaderMap) {
         headers.remove(spec.header.header());
         return;
     };
-    let is_other = |cookie: &&str| cookie.split_once('=').is_none_or(|(found, _)| found.trim() != name);
-    let rest: Vec<_> = cookies(headers).filter(is_other).map(str::trim).filter(|c| !c.is_empty()).collect();
+    let is_other = |cookie: &&[u8]| !cookie.is_empty() && value_of(cookie, name).is_none();
+    let rest: Vec<_> = cookies(headers).filter(is_other).collect();
     // What came in a field may go out in one.
-    match HeaderValue::try_from(rest.join("; ")) {
+    match HeaderValue::from_bytes(&rest.join(&b"; "[..])) {
         Ok(value) if !rest.is_empty() => drop(headers.insert(header::COOKIE, value)),
         _ => drop(headers.remove(header::COOKIE)),
     }
@@ -73,10 +73,18 @@ fn starts_with_scheme(value: &[u8]) -> bool {
     begins && matches!(value.get(SCHEME.len()), None | Some(b' ' | b'\t'))
 }
 
-/// Every cookie of every field; what is no text is none.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let fields = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    fields.flat_map(|field| field.split(';'))
+/// Every cookie of every field, in bytes: one that is no text hides no other.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(header::COOKIE).iter();
+    fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
+}
+
+/// What a cookie says, where it is the one of this name.
+fn value_of<'c>(cookie: &'c [u8], name: &str) -> Option<&'c [u8]> {
+    let equals = cookie.iter().position(|byte| *byte == b'=')?;
+    let (found, value) = cookie.split_at_checked(equals)?;
+    let value = value.strip_prefix(b"=")?;
+    (found.trim_ascii() == name.as_bytes()).then_some(value.trim_ascii())
 }
 
 const SCHEME: &[u8] = b"Bearer";
@@ -155,5 +163,24 @@ mod tests {
         let mut basic = headers(&[("authorization", b"Basic YTpi")]);
         take_off(&spec(""), &mut basic);
         assert!(basic.contains_key("authorization"));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_hides_no_cookie() {
+        let sid = spec("cookie: sid");
+        let joined = headers(&[("cookie", b"sid=TOKEN; theme=\xe9; x")]);
+        assert_eq!(find(&sid, &joined), Presented::Token("TOKEN"));
+        let utf8 = headers(&[("cookie", "name=J\u{fc}rgen; sid=TOKEN".as_bytes())]);
+        assert_eq!(find(&sid, &utf8), Presented::Token("TOKEN"));
+        let second = headers(&[("cookie", b"sid=GOOD"), ("cookie", b"sid=EVIL; x=\xff")]);
+        assert_eq!(find(&sid, &second), Presented::Unclear);
+        assert_eq!(find(&sid, &headers(&[("cookie", b"sid=\xff")])), Presented::Unclear);
+
+        for (mut headers, rest) in
+            [(joined, &b"theme=\xe9; x"[..]), (utf8, "name=J\u{fc}rgen".as_bytes()), (second, b"x=\xff")]
+        {
+            take_off(&sid, &mut headers);
+            assert_eq!(headers.get_all("cookie").iter().map(|v| v.as_bytes()).collect::<Vec<_>>(), [rest]);
+        }
     }
 }

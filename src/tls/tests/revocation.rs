@@ -55,6 +55,15 @@ async fn who_stands_in_a_list_is_refused_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn who_bears_its_authoritys_name_is_looked_up_like_others() {
+    let (bad, good) = (issue("Test root"), issue("Test root"));
+    let (_folder, gateway) = gateway(", crl: [crl.pem]", &testing::revoked(&CA, &[&bad], A_DAY).unwrap());
+
+    assert_eq!(fault(&gateway, &bad).await, Some(Revoked));
+    assert_eq!(fault(&gateway, &good).await, None);
+}
+
+#[tokio::test]
 async fn once_there_is_a_list_whoever_issued_has_to_have_one() {
     let theirs = testing::ca("Their root").unwrap();
     let (folder, gateway) = gateway(", crl: [crl.pem]", &testing::revoked(&CA, &[], A_DAY).unwrap());
@@ -69,6 +78,30 @@ async fn once_there_is_a_list_whoever_issued_has_to_have_one() {
     folder.write("crl.pem", &format!("{ours}{other}"));
     gateway.reload(&folder, &spec(", crl: [crl.pem]"));
     assert_eq!(fault(&gateway, &partner).await, None);
+}
+
+#[tokio::test]
+async fn a_list_says_nothing_of_what_it_does_not_cover() {
+    let (bad, good) = (issue("bad"), issue("good"));
+    let part =
+        |flag: u8| testing::revoked_of(&CA, &[&bad], A_DAY, Some(&[0x30, 3, 0x80 | flag, 1, 0xff])).unwrap();
+    let (users, authorities) = (part(1), part(2));
+
+    let (folder, gateway) = gateway(", crl: [crl.pem]", &users);
+    assert_eq!(fault(&gateway, &good).await, None);
+    assert_eq!(fault(&gateway, &bad).await, Some(Revoked));
+    folder.write("crl.pem", &authorities);
+    gateway.reload(&folder, &spec(", crl: [crl.pem]"));
+    assert_eq!(fault(&gateway, &good).await, Some(RevocationUnknown));
+    folder.write("crl.pem", &format!("{users}{authorities}"));
+    gateway.reload(&folder, &spec(", crl: [crl.pem]"));
+    assert_eq!(fault(&gateway, &good).await, None);
+
+    // Of those whose key was stolen alone.
+    let some = testing::revoked_of(&CA, &[], A_DAY, Some(&[0x30, 4, 0x83, 2, 6, 0x40])).unwrap();
+    folder.write("crl.pem", &some);
+    let told = folder.told(&spec(", crl: [crl.pem]"));
+    assert!(told.contains("has only what was revoked for some reasons; give the whole one"), "{told}");
 }
 
 #[tokio::test]
@@ -233,6 +266,9 @@ async fn open_connections_live_on_under_new_rules_that_they_satisfy() {
         twice[0]
     };
 
+    let in_a_year = || SystemTime::now() + Duration::from_secs(365 * 86_400);
+    let same: TlsTable = folder.build(&spec(", crl: [crl.pem]")).0.unwrap();
+    assert!(!same.admits(&of_good, "mtls.test", in_a_year), "it has expired by then");
     assert!(admits(&spec(", crl: [crl.pem]"), &of_bad));
     folder.write("crl.pem", &testing::revoked(&CA, &[&bad], A_DAY).unwrap());
     let listed = spec(", crl: [crl.pem]");

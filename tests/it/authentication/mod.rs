@@ -4,6 +4,7 @@
 mod api_keys;
 mod cors;
 mod rules;
+mod second_route;
 
 use tollgate::identity::NewKey;
 
