@@ -28,17 +28,17 @@ test: packages $(OIDC)/node_modules ## everything, from a clean checkout; HAProx
 	$(CARGO) test --locked
 	$(MAKE) --no-print-directory test-stack test-machine
 
-# moto, cfn-lint and the like, for everything about ami/. Pinned.
+# moto, cfn-lint and the like, for everything about ami/. Pinned. What is ready is a copy
+# of the list: one that is only newer, as after a checkout, installs nothing.
 target/box/ready: tests/image/requirements.txt
-	@.ci/packages python3 python3-venv
-	python3 -m venv target/box
-	target/box/bin/pip install --quiet --requirement $<
+	@cmp -s $< $@ || { .ci/packages python3 python3-venv && python3 -m venv target/box && target/box/bin/pip install --quiet --requirement $< && cp $< $@; }
 	@touch $@
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 # Debian's package, unpacked and not installed: installed it would serve from now on.
 target/prometheus/usr/bin/promtool:
 	mkdir -p target/prometheus
+	rm -f target/prometheus/*.deb
 	cd target/prometheus && { apt-get -qq download prometheus 2>/dev/null || { $(AS_ROOT) apt-get -q update && apt-get -qq download prometheus; }; } && dpkg --extract prometheus_*.deb . && rm prometheus_*.deb
 
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute

@@ -1,5 +1,5 @@
 # packer init ami
-# packer build -var arch=arm64 -var version=1.2.0 -var deb=target/debian/tollgate_1.2.0_arm64.deb ami
+# packer build -var arch=arm64 -var version=1.2.0 -var deb=target/debian/tollgate_1.2.0-1_arm64.deb ami
 #
 # Once for each architecture; everything but these three has a default.
 
@@ -14,7 +14,7 @@ variable "arch" {
 
 variable "deb" {
   type        = string
-  description = "The package of that architecture, as `make deb` writes it under target/debian."
+  description = "The package of that architecture, as `make deb` writes it under target/debian on a machine of that architecture."
 }
 
 variable "version" {

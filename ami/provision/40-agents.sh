@@ -10,8 +10,17 @@ if [ ${#debs[@]} -eq 0 ]; then
 fi
 apt-get install -y -q --no-install-recommends "${debs[@]}"
 
+installed() {
+    dpkg-query --show --showformat='${Status}\n' "$1" 2>/dev/null | grep -qx 'install ok installed'
+}
+
+# AWS's package enables nothing: without this no machine sends a line or a metric.
+if installed amazon-cloudwatch-agent; then
+    systemctl enable --quiet amazon-cloudwatch-agent.service
+fi
+
 # Who gets in by Session Manager needs no port 22, and no keys.
-if dpkg-query --show --showformat='${Status}\n' amazon-ssm-agent 2>/dev/null | grep -qx 'install ok installed'; then
+if installed amazon-ssm-agent; then
     systemctl enable --quiet amazon-ssm-agent.service
     systemctl disable --quiet ssh.service
 fi

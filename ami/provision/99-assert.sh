@@ -44,6 +44,11 @@ must "user tollgate is missing" getent passwd tollgate
 while read -r _ unit; do
     must "$unit does not start at boot" systemctl is-enabled --quiet "$unit"
 done < <(grep '^enable ' /usr/lib/systemd/system-preset/50-tollgate-box.preset)
+must "logrotate.timer does not run: logs would fill the disk" systemctl is-enabled --quiet logrotate.timer
+for agent in amazon-cloudwatch-agent amazon-ssm-agent; do
+    dpkg-query --show "$agent" >/dev/null 2>&1 || continue
+    must "$agent is installed and does not start at boot" systemctl is-enabled --quiet "$agent.service"
+done
 for timer in apt-daily.timer apt-daily-upgrade.timer; do
     must "$timer runs: packages would change by themselves" test "$(systemctl is-enabled "$timer" 2>/dev/null)" != enabled
 done

@@ -12,6 +12,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,8 @@ PROGRAMS = ROOT / "ami/rootfs/usr/lib/tollgate"
 GATEWAY = Path(os.environ.get("TOLLGATE", ROOT / "target/debug/tollgate"))
 # Seconds of one call with all its tries: a fault that stays is not waited for.
 PATIENCE = "1"
+# How `tollgate-config` ends when it failed on a machine that serves.
+SERVES_ON = 10
 
 GOOD = """
 listeners: [{ name: internal, address: "127.0.0.1:8080" }]
@@ -247,7 +250,7 @@ files:
         self.serve()
         self.put("", BAD)
 
-        self.refused(self.box.run("config"), "what was good stays", "rotes")
+        self.refused(self.box.run("config"), "what was good stays", "rotes", code=SERVES_ON)
 
         self.assertIn("first", self.box.current())
         self.assertEqual(self.box.calls(), [])
@@ -256,18 +259,29 @@ files:
         self.serve()
         self.box.gateway("active", 78, "error: a limit of the process\n")
 
-        self.refused(self.box.run("config"), "the gateway refuses it and goes on with what it had", "a limit of the process")
+        self.refused(self.box.run("config"), "the gateway refuses it and goes on with what it had", "a limit of the process", code=SERVES_ON)
 
         self.assertIn("first", self.box.current())
         self.box.gateway("active")
         self.holds(self.box.run("config"))
         self.assertIn("second", self.box.current())
 
+    def test_a_failure_is_tried_again_at_once_only_where_nothing_serves(self) -> None:
+        self.serve()
+        self.put("", BAD)
+        for state, code in (("active", SERVES_ON), ("reloading", SERVES_ON), ("failed", 1), ("inactive", 1)):
+            with self.subTest(state):
+                self.box.gateway(state)
+                self.refused(self.box.run("config"), "what was good stays", code=code)
+        (self.box.run_folder / "current").unlink()
+        self.box.gateway("active")
+        self.refused(self.box.run("config"), "are refused", code=1)
+
     def test_not_now_is_tried_again(self) -> None:
         self.serve()
         self.box.gateway("active", 75, "another reload is under way\n")
 
-        self.refused(self.box.run("config"), "cannot reload now")
+        self.refused(self.box.run("config"), "cannot reload now", code=SERVES_ON)
 
         self.assertIn("first", self.box.current())
 
@@ -285,7 +299,7 @@ files:
         self.box.gateway("active", 78, "error: this changes by a restart or an upgrade alone\n")
         (self.box.bin / "systemctl.fails").touch()
 
-        self.refused(self.box.run("config"), "the upgrade that takes it fails")
+        self.refused(self.box.run("config"), "the upgrade that takes it fails", code=SERVES_ON)
 
         self.assertIn("first", self.box.current())
 
@@ -324,7 +338,7 @@ files:
         for kind, word in told.items():
             with self.subTest(kind):
                 self.cloud.breaks("ssm", kind)
-                self.refused(self.box.run("config"), "ssm:GetParameter in us-east-1", word)
+                self.refused(self.box.run("config"), "ssm:GetParameter in us-east-1", word, code=SERVES_ON)
                 self.assertIn("first", self.box.current())
                 self.assertEqual(self.box.calls(), [])
 
@@ -380,7 +394,7 @@ files:
 
         done = self.box.run("config", preexec_fn=small_files)
 
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, SERVES_ON)
         self.assertIn("File too large", done.stderr)
         self.assertIn("first", self.box.current())
         self.assertEqual([path.name for path in (self.box.run_folder / "generations").iterdir()], ["1"])
@@ -539,6 +553,19 @@ class Certificates(BoxTest):
                 self.refused(self.box.run("certificates"), "certificate api, what was good stays", word)
                 self.assertEqual(self.file("api.pem"), first)
 
+    def test_with_a_silent_service_each_is_tried_and_told_at_once(self) -> None:
+        arns = [f"arn:aws:acm:{REGION}:{DEFAULT_ACCOUNT_ID}:certificate/{name}" for name in "abc"]
+        self.box.write("certificates: [%s]" % ", ".join(f'{{ name: {arn[-1]}, acm: "{arn}" }}' for arn in arns))
+        self.cloud.breaks("acm", "down")
+        self.cloud.heard.clear()
+
+        self.refused(self.box.run("certificates"), "certificate a, there is none: acm:GetCertificate", "certificate c, there is none: acm:GetCertificate",
+                     "3 of 3 certificates are not up to date: a, b, c")
+
+        asked = [json.loads(body)["CertificateArn"] for service, _, _, body in self.cloud.heard if service == "acm"]
+        self.assertGreater(asked.count(arns[0]), 1)
+        self.assertEqual((asked.count(arns[1]), asked.count(arns[2])), (1, 1))
+
     def test_one_that_fails_does_not_hold_up_the_others(self) -> None:
         nobody = f"arn:aws:acm:{REGION}:{DEFAULT_ACCOUNT_ID}:certificate/nobody"
         self.box.write(f'certificates: [{{ name: lost, acm: "{nobody}" }}, {{ name: api, acm: "{self.request()}" }}]')
@@ -558,7 +585,7 @@ class Certificates(BoxTest):
         self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate-config.service"])
 
     def test_a_private_authority_issues_for_a_key_that_never_leaves(self) -> None:
-        settings = f'certificates: [{{ name: gw, private_ca: {{ authority: "{self.authority()}", names: [%s], days: 7 }} }}]'
+        settings = f'certificates: [{{ name: gw, private_ca: {{ authority: "{self.authority()}", names: [%s] }} }}]'
         self.box.write(settings % "gw.internal, '*.gw.internal'")
         self.cloud.heard.clear()
 
@@ -568,7 +595,7 @@ class Certificates(BoxTest):
         self.assertIn("DNS:gw.internal, DNS:*.gw.internal", told.stdout)
         self.assertEqual(self.file("gw.pem").count("BEGIN CERTIFICATE"), 2)
         issue = next(json.loads(body) for _, action, _, body in self.cloud.heard if action == "IssueCertificate")
-        self.assertEqual((issue["SigningAlgorithm"], issue["Validity"]), ("SHA256WITHRSA", {"Type": "DAYS", "Value": 7}))
+        self.assertEqual((issue["SigningAlgorithm"], issue["Validity"]), ("SHA256WITHRSA", {"Type": "DAYS", "Value": 60}))
         key = self.file("gw.key").splitlines()[1]
         self.assertNotIn(key, (self.box.bin / "arguments").read_text())
         self.assertFalse(any(key.encode() in body for *_, body in self.cloud.heard))
@@ -580,6 +607,17 @@ class Certificates(BoxTest):
         self.box.write(settings % "other.internal")
         self.holds(self.box.run("certificates"))
         self.assertNotEqual(self.file("gw.pem"), first)
+
+    def test_a_private_authority_is_still_asked_patiently_after_another_was_silent(self) -> None:
+        lost = f"arn:aws:acm:{REGION}:{DEFAULT_ACCOUNT_ID}:certificate/lost"
+        self.box.write(f'certificates: [{{ name: lost, acm: "{lost}" }}, '
+                       f'{{ name: gw, private_ca: {{ authority: "{self.authority()}", names: [gw.internal] }} }}]')
+        self.cloud.breaks("acm", "down")
+        self.cloud.breaks("acm-pca:GetCertificate", "in_progress", 2)
+
+        self.refused(self.box.run("certificates"), "certificate lost, there is none", "1 of 2 certificates are not up to date: lost")
+
+        self.assertIsNotNone(self.file("gw.pem"))
 
     def test_what_vaults_agent_wrote_is_taken_when_it_is_whole(self) -> None:
         chain, key = certificate()
@@ -730,6 +768,38 @@ class Endpoints(BoxTest):
         backend.get_instance(ids[0])._state.name = "running"
         self.holds(self.box.run("endpoints"))
         self.assertEqual(len(self.found()), 3)
+
+    def test_with_a_silent_service_each_is_tried_and_told_at_once(self) -> None:
+        self.box.write("endpoints: [%s]" % ", ".join(f"{{ name: {name}, port: 80, auto_scaling_group: {name} }}" for name in "abc"))
+        self.cloud.breaks("autoscaling", "down")
+        self.cloud.heard.clear()
+
+        self.refused(self.box.run("endpoints"), "endpoints of a, what was good stays: autoscaling:", "endpoints of c, what was good stays: autoscaling:",
+                     "3 of 3 files of endpoints are not up to date: a, b, c")
+
+        asked = [body.rpartition(b"=")[2] for service, _, _, body in self.cloud.heard if service == "autoscaling"]
+        self.assertGreater(asked.count(b"a"), 1)
+        self.assertEqual((asked.count(b"b"), asked.count(b"c")), (1, 1))
+
+    def test_a_run_that_is_ended_has_told_what_failed_before(self) -> None:
+        self.box.write("endpoints: [{ name: a, port: 80, auto_scaling_group: a }, { name: b, port: 80, auto_scaling_group: b }]")
+        self.cloud.breaks("autoscaling", "denied", 1)
+        told = self.box.logs / "box.log"
+        self.box.program("curl", f'#!/bin/sh\ngrep -q "endpoints of a" {told} 2>/dev/null && kill -9 $PPID\nexec {shutil.which("curl")} "$@"\n')
+
+        done = self.box.run("endpoints")
+
+        self.assertEqual(done.returncode, -signal.SIGKILL)
+        self.assertIn("endpoints of a, what was good stays", done.stderr)
+
+    def test_a_group_of_more_than_one_filter_takes_is_asked_in_pieces(self) -> None:
+        self.group(230)
+
+        self.holds(self.box.run("endpoints"))
+
+        self.assertEqual(len(self.found()), 230)
+        asked = [body.count(b"&Filter.1.Value.") for _, action, _, body in self.cloud.heard if action == "DescribeInstances"]
+        self.assertEqual(sorted(asked), [30, 200])
 
     def test_all_pages_are_read(self) -> None:
         for _ in range(5):

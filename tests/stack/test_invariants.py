@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from fractions import Fraction
 from pathlib import Path
 from unittest import mock
 
@@ -29,6 +30,19 @@ BOX = "ami/rootfs/usr/lib/systemd/system/tollgate.service.d/box.conf"
 PRESET = "ami/rootfs/usr/lib/systemd/system-preset/50-tollgate-box.preset"
 PLACE = "ami/rootfs/usr/lib/tollgate/box/place.py"
 IMAGE = "ami/tollgate.pkr.hcl"
+BOX_UNITS = "ami/rootfs/usr/lib/systemd/system"
+MODULES = "ami/rootfs/usr/lib/tollgate/box"
+ACCESS_ROTATE = "systemd/logrotate.d/tollgate"
+BOX_ROTATE = "ami/rootfs/etc/logrotate.d/tollgate-box"
+ROTATE_TIMER = "ami/rootfs/etc/systemd/system/logrotate.timer.d/50-tollgate.conf"
+JOURNAL = "ami/rootfs/etc/systemd/journald.conf.d/50-tollgate.conf"
+ALERTS = "ami/observability/alerts.yaml"
+README = "ami/README.md"
+# What README.md says that the disk is good for.
+LINES_BYTES_A_SECOND = 3e6
+# By how much gzip makes an access log smaller: 8.6 for lines that differ in path, client
+# and ids alone, less for others.
+COMPRESSES = 6
 
 
 class Fleet:
@@ -211,6 +225,55 @@ def the_disk_is_the_images_own(fleet: Fleet):
     assert disk["Ebs"]["Encrypted"] is True
 
 
+def logs_fit_the_disk(fleet: Fleet):
+    disk = fleet.machine["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] * 1e9
+    # The image's own disk holds the system, and more.
+    system = int(re.search(r"volume_size\s*=\s*(\d+)", fleet.text(IMAGE))[1]) * 1e9
+    minutes = int(re.fullmatch(r"\*:0/(\d+)", fleet.text(ROTATE_TIMER).split("OnCalendar=")[2].split()[0])[1])
+    # With the minute of AccuracySec.
+    access = rotated(fleet.text(ACCESS_ROTATE), (minutes + 1) * 60 * LINES_BYTES_A_SECOND)
+    # The process log and the box's. They are short, but for a fault that repeats.
+    box = 2 * rotated(fleet.text(BOX_ROTATE), 100e6)
+    assert system + access + box + size(fleet.unit(JOURNAL, "SystemMaxUse")) <= disk * 0.98
+
+
+def logrotate_looks_as_often_as_its_timer_says(fleet: Fleet):
+    text = fleet.text(ROTATE_TIMER)
+    # Without the empty line first Debian's own time would stay.
+    assert re.findall(r"^OnCalendar=(.*)$", text, re.MULTILINE)[0] == ""
+    assert (fleet.unit(ROTATE_TIMER, "AccuracySec"), fleet.unit(ROTATE_TIMER, "RandomizedDelaySec")) == ("1min", "0")
+
+
+def readme_tells_how_much_of_the_access_log_is_kept(fleet: Fleet):
+    words = dict(re.findall(r"^\s+(rotate|maxsize) (\S+)$", fleet.text(ACCESS_ROTATE), re.MULTILINE))
+    assert f"keeps {words['rotate']} files of {words['maxsize'].replace('M', ' MB')}, all but the last compressed" in fleet.text(README)
+    assert f"{LINES_BYTES_A_SECOND / 1e6:g} MB/s" in fleet.text(README)
+
+
+def a_machine_that_serves_leaves_the_next_try_to_the_timer(fleet: Fleet):
+    codes = fleet.unit(FETCH, "RestartPreventExitStatus").split()
+    assert number(fleet, "config.py", "SERVES_ON") in map(float, codes)
+    assert "78" in codes and fleet.unit(FETCH, "Restart") == "on-failure"
+
+
+def a_run_with_fifty_entries_and_a_silent_service_tries_each(fleet: Fleet):
+    told = fleet.text(f"{MODULES}/retry.py")
+    patience = float(re.search(r'"TOLLGATE_BOX_PATIENCE", "(\d+)"', told)[1])
+    one = float(re.search(r"TRY_SECONDS = min\(([\d.]+),", told)[1])
+    for unit in ("endpoints", "certificates"):
+        # Credentials that end in the middle are asked for with the same patience.
+        assert seconds(fleet.unit(f"{BOX_UNITS}/tollgate-{unit}.service", "TimeoutStartSec")) >= 2 * patience + 50 * one, unit
+
+
+def a_certificate_is_renewed_before_anybody_is_alarmed(fleet: Fleet):
+    named = [int(days) for days in re.findall(r"expiry_timestamp_seconds - time\(\) < (\d+) \* 86400", fleet.text(ALERTS))]
+    alarms = [fleet.stack.one("CertificateExpiryAlarm")["Threshold"], number(fleet, "certificates.py", "SOON_DAYS"), *named]
+    least = re.search(r"^DAYS, LEAST_DAYS, MOST_DAYS = (\d+), (\d+), ", fleet.text(f"{MODULES}/settings.py"), re.MULTILINE)
+    renewed = 1 - Fraction(re.search(r"^RENEW_AT = (\d+ / \d+)$", fleet.text(f"{MODULES}/certificates.py"), re.MULTILINE)[1].replace(" ", ""))
+    for days in map(int, least.groups()):
+        assert days * renewed > max(alarms), days
+
+
 def every_unit_of_the_image_is_enabled(fleet: Fleet):
     units = {path.name for path in (ROOTFS / "usr/lib/systemd/system").glob("tollgate-*.*") if path.is_file()}
     enabled = set(re.findall(r"^enable (\S+)$", fleet.text(PRESET), re.MULTILINE))
@@ -257,6 +320,20 @@ BREAKS = [
     (each_zone_has_a_gateway, STACK, "MinValue: 3\n    Description: At least", "MinValue: 1\n    Description: At least"),
     (a_fleet_of_the_least_size_is_replaced_a_gateway_at_a_time, STACK, "MinHealthyPercentage: 100, MaxHealthyPercentage: 134", "MinHealthyPercentage: 100, MaxHealthyPercentage: 110"),
     (the_disk_is_the_images_own, STACK, "DeviceName: /dev/xvda", "DeviceName: /dev/sda1"),
+    (logs_fit_the_disk, ACCESS_ROTATE, "maxsize 512M", "maxsize 2G"),
+    (logs_fit_the_disk, ACCESS_ROTATE, "rotate 10", "rotate 20"),
+    (logs_fit_the_disk, ACCESS_ROTATE, "    compress\n", ""),
+    (logs_fit_the_disk, ROTATE_TIMER, "*:0/10", "*:0/30"),
+    (logs_fit_the_disk, STACK, "VolumeSize: 20", "VolumeSize: 16"),
+    (logrotate_looks_as_often_as_its_timer_says, ROTATE_TIMER, "OnCalendar=\n", ""),
+    (logrotate_looks_as_often_as_its_timer_says, ROTATE_TIMER, "AccuracySec=1min", "AccuracySec=1h"),
+    (readme_tells_how_much_of_the_access_log_is_kept, ACCESS_ROTATE, "rotate 10", "rotate 9"),
+    (a_machine_that_serves_leaves_the_next_try_to_the_timer, FETCH, "RestartPreventExitStatus=10 78", "RestartPreventExitStatus=78"),
+    (a_machine_that_serves_leaves_the_next_try_to_the_timer, f"{MODULES}/config.py", "SERVES_ON = 10", "SERVES_ON = 11"),
+    (a_run_with_fifty_entries_and_a_silent_service_tries_each, f"{BOX_UNITS}/tollgate-endpoints.service", "TimeoutStartSec=330s", "TimeoutStartSec=120s"),
+    (a_run_with_fifty_entries_and_a_silent_service_tries_each, f"{MODULES}/retry.py", '"25"', '"60"'),
+    (a_certificate_is_renewed_before_anybody_is_alarmed, f"{MODULES}/settings.py", "= 60, 45, 397", "= 60, 7, 397"),
+    (a_certificate_is_renewed_before_anybody_is_alarmed, STACK, "Threshold: 14\n", "Threshold: 21\n"),
     (every_unit_of_the_image_is_enabled, PRESET, "enable tollgate-lifecycle.service\n", ""),
 ]
 
@@ -327,6 +404,25 @@ def allowed(fleet: Fleet, action: str, resource: str) -> bool:
             if re.fullmatch(words, f"arn:aws:{action.partition(':')[0]}:us-east-1:111122223333:{resource}"):
                 return True
     return False
+
+
+def number(fleet: Fleet, module: str, name: str) -> float:
+    """A constant of a module of the machine's."""
+    return float(re.search(rf"^{name} = (\d+)$", fleet.text(f"{MODULES}/{module}"), re.MULTILINE)[1])
+
+
+def rotated(text: str, grows: float) -> float:
+    """The most bytes of a log and its former files. `grows` is what is written until
+    logrotate looks again."""
+    words = dict(re.findall(r"^\s+(\w+) ?(\S*)$", text, re.MULTILINE))
+    each = size(words["maxsize"]) + grows
+    smaller = COMPRESSES if "compress" in words else 1
+    # The last is not compressed, and while it is, both of it are there.
+    return 2 * each + int(words["rotate"]) * each / smaller
+
+
+def size(text: str) -> float:
+    return int(text[:-1]) * {"M": 2 ** 20, "G": 2 ** 30}[text[-1]]
 
 
 def port(address: str) -> int:

@@ -53,6 +53,13 @@ class Rights(unittest.TestCase):
             for resource in resources:
                 self.assertTrue(resource == "*" or "prod" in resource or resource in ALL.values(), resource)
 
+    def test_private_cas_issue_for_servers_alone_and_by_what_the_machine_asks_with(self):
+        statement, = [one for one in Stack("prod", ALL).statements() if "acm-pca:IssueCertificate" in one["Action"]]
+        template = re.search(r'^TEMPLATE = "(.+)"$', (PROGRAMS / "box/certificates.py").read_text(), re.MULTILINE)[1]
+        self.assertEqual(statement["Action"], ["acm-pca:IssueCertificate"])
+        self.assertEqual(statement["Condition"], {"StringEquals": {"acm-pca:TemplateArn": f"arn:aws:{template}"}})
+        self.assertIn("EndEntityServerAuth", template)
+
     def test_what_is_not_used_is_not_allowed(self):
         may = {action for statement in Stack("prod", {**GIVEN, "SessionManager": "false"}).statements() for action in statement["Action"]}
         self.assertEqual({action.partition(":")[0] for action in may}, {"ssm", "secretsmanager", "autoscaling", "ec2", "logs", "cloudwatch"})

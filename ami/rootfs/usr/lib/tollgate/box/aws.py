@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from . import curl
 from .failure import Failure
 from .imds import Credentials, Imds
-from .retry import TRY_SECONDS, tried
+from .retry import TRY_SECONDS, Patience
 
 # Of AWS's own tools: one server for all services.
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
 # By these a service says: later.
 LATER = {"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
-         "SlowDown", "RequestThrottled", "RequestThrottledException", "PriorRequestNotComplete", "RequestInProgressException"}
+         "SlowDown", "RequestThrottled", "RequestThrottledException", "PriorRequestNotComplete"}
+# As Private CA of a certificate that it was just asked for.
+IN_PROGRESS = {"RequestInProgressException"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 # What a request says that was signed by a wrong clock.
 CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException"}
@@ -53,7 +55,8 @@ class Aws:
     """What a run of a program knows of AWS; asks the metadata service when it has to."""
 
     def __init__(self) -> None:
-        self.imds = Imds()
+        self.patience = Patience()
+        self.imds = Imds(self.patience)
         self.known: dict[str, str] = {}
         self.credentials: Credentials | None = None
 
@@ -90,7 +93,7 @@ class Aws:
 
     def send(self, request: Request, read):
         what = f"{request.what} in {request.region}"
-        return tried(lambda: self.once(request, read, what), f"{what} fails")
+        return self.patience.tried(lambda: self.once(request, read, what), f"{what} fails")
 
     def once(self, request: Request, read, what: str):
         answer = self.exchange(request)
@@ -98,6 +101,8 @@ class Aws:
             code, message = error_of(answer.body)
             if code in EXPIRED:
                 self.credentials = None
+            if code in IN_PROGRESS:
+                raise curl.NotYet(f"status {answer.status} {code}: {message}")
             if answer.status >= 500 or answer.status == 429 or code in LATER | EXPIRED:
                 raise curl.Unreached(f"status {answer.status} {code}: {message}")
             raise Refused(f"{what} is refused: {code}: {message}{of_the_clock(code, answer)}", code)

@@ -22,8 +22,10 @@ from .report import Report, run
 from .settings import Certificate, PrivateCa
 
 UNIT = "tollgate-certificates"
-# ACM renews 45 days or more before the end; below this something does not work.
+# ACM renews 45 days or more before the end, `of_private_ca` a third of the time before
+# it; below this something does not work. The alarms' number, too.
 SOON_DAYS = 14
+RENEW_AT = 2 / 3
 TEMPLATE = "acm-pca:::template/EndEntityServerAuthCertificate/V1"
 
 
@@ -41,7 +43,9 @@ def fetch_all(report: Report) -> None:
             pair = fetch(one, had, aws)
             openssl.accept(pair)
         except (Failure, OSError) as why:
-            failed.append(f"certificate {one.name}, {'what was good stays' if had else 'there is none'}: {why}")
+            # At once: what comes after it may take until systemd ends the run.
+            report.error(f"certificate {one.name}, {'what was good stays' if had else 'there is none'}: {why}")
+            failed.append(one.name)
             pair = had
         if pair:
             files |= {f"{one.name}.pem": pair.chain, f"{one.name}.key": pair.key}
@@ -53,7 +57,7 @@ def fetch_all(report: Report) -> None:
             # A configuration that names them could not be taken before.
             command("systemctl", "start", "--no-block", "tollgate-config.service")
     if failed:
-        raise Failure("\n".join(failed))
+        raise Failure(f"{len(failed)} of {len(wanted)} certificates are not up to date: {', '.join(failed)}")
     report.info(f"{len(wanted)} certificates are up to date")
 
 
@@ -69,8 +73,7 @@ def changed(before: dict[str, bytes], now: dict[str, bytes]) -> list[str]:
 
 def warn_of_end(one: Certificate, pair: Pair, report: Report) -> None:
     days = (openssl.not_after(pair.chain) - time.time()) / 86400
-    short = one.private_ca is not None and one.private_ca.days <= 2 * SOON_DAYS
-    if days < (one.private_ca.days / 4 if short else SOON_DAYS):
+    if days < SOON_DAYS:
         report.error(f"certificate {one.name} ends in {days:.1f} days and was not renewed")
 
 
@@ -112,7 +115,7 @@ def of_private_ca(wanted: PrivateCa, had: Pair | None, aws: Aws) -> Pair:
     time are over or the names are others."""
     if had and openssl.names(had.chain) == sorted(wanted.names):
         begin, end = openssl.not_before(had.chain), openssl.not_after(had.chain)
-        if time.time() < begin + (end - begin) * 2 / 3:
+        if time.time() < begin + (end - begin) * RENEW_AT:
             return had
     region, partition = wanted.authority.split(":")[3], wanted.authority.split(":")[1]
     authority = {"CertificateAuthorityArn": wanted.authority}

@@ -15,18 +15,28 @@ from . import place, settings, sources
 from .aws import Aws
 from .failure import Failure
 from .generations import Generations, replace
-from .report import Report, run
+from .report import FAILED, Report, run
 
 UNIT = "tollgate-config"
 GATEWAY = "tollgate.service"
+# What systemd calls one that serves.
+RUNS = ("active", "reloading")
 # What the gateway says of a change that only a new process can make.
 NEEDS_UPGRADE = "by a restart or an upgrade alone"
 NOT_NOW = 75
+# The exit code of a run that failed where the gateway serves what it took before: systemd
+# leaves the next try to the timer.
+SERVES_ON = 10
 STATE = place.STATE / "config.json"
 
 
 def main() -> int:
-    return run(UNIT, fetch)
+    code = run(UNIT, fetch)
+    return SERVES_ON if code == FAILED and serves_on() else code
+
+
+def serves_on() -> bool:
+    return place.CURRENT.exists() and gateway_state() in RUNS
 
 
 def fetch(report: Report) -> None:
@@ -71,8 +81,8 @@ def check(folder: Path, wanted: settings.Settings) -> None:
 
 def hand_over(first: bool) -> str:
     """Makes the gateway take the generation that counts now; what was done."""
-    state = command("systemctl", "show", "--property", "ActiveState", "--value", GATEWAY).stdout.strip()
-    if state in ("active", "reloading"):
+    state = gateway_state()
+    if state in RUNS:
         return reload()
     # Who stopped it wants it stopped; a first configuration, and what failed with the
     # one before, are reasons to start.
@@ -83,6 +93,10 @@ def hand_over(first: bool) -> str:
     if started.returncode:
         raise Failure(f"the gateway cannot be started: {started.stdout.strip()}")
     return "the gateway starts"
+
+
+def gateway_state() -> str:
+    return command("systemctl", "show", "--property", "ActiveState", "--value", GATEWAY).stdout.strip()
 
 
 def reload() -> str:

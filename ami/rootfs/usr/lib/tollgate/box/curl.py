@@ -19,6 +19,10 @@ class Unreached(Failure):
     """There is no whole answer."""
 
 
+class NotYet(Unreached):
+    """The service answers, and is still at it."""
+
+
 @dataclass
 class Answer:
     """An answer of any status."""

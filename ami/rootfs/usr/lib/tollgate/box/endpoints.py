@@ -20,6 +20,8 @@ from .settings import Endpoints
 
 UNIT = "tollgate-endpoints"
 MOST_PAGES = 100
+# EC2 takes no more in one filter.
+MOST_VALUES = 200
 
 
 @dataclass(frozen=True, order=True)
@@ -40,12 +42,14 @@ def write_all(report: Report) -> None:
         try:
             report.info(write(entry, ec2))
         except (Failure, OSError) as why:
-            failed.append(f"endpoints of {entry.name}, what was good stays: {why}")
+            # At once: what comes after it may take until systemd ends the run.
+            report.error(f"endpoints of {entry.name}, what was good stays: {why}")
+            failed.append(entry.name)
     if any(entry_file(entry).exists() for entry in wanted) and not place.CURRENT.exists():
         # A configuration that names these files could not be taken before.
         command("systemctl", "start", "--no-block", "tollgate-config.service")
     if failed:
-        raise Failure("\n".join(failed))
+        raise Failure(f"{len(failed)} of {len(wanted)} files of endpoints are not up to date: {', '.join(failed)}")
     report.info(f"{len(wanted)} files of endpoints are up to date")
 
 
@@ -79,7 +83,9 @@ def of_group(entry: Endpoints, ec2: "Ec2") -> list[Endpoint]:
     serving = ec2.in_service(entry.auto_scaling_group)
     if not serving:
         raise Failure(f"Auto Scaling group {entry.auto_scaling_group} has no instance in service")
-    found = ec2.running({"instance-id": serving})
+    found = []
+    for at in range(0, len(serving), MOST_VALUES):
+        found += ec2.running({"instance-id": serving[at:at + MOST_VALUES]})
     # An instance that just went is no news to EC2 and still is to Auto Scaling; with
     # half of them gone it is the answer that is not whole.
     if len(found) * 2 <= len(serving):

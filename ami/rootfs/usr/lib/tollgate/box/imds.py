@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from . import curl
 from .failure import Failure
-from .retry import TRY_SECONDS, tried
+from .retry import TRY_SECONDS, Patience
 
 # The name is that of AWS's own tools.
 ENDPOINT = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
@@ -24,8 +24,9 @@ class Credentials:
 class Imds:
     """A session with the service."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience | None = None) -> None:
         self.token = ""
+        self.patience = patience or Patience()
 
     def credentials(self) -> Credentials:
         """Those of the role; says so when the instance has none."""
@@ -64,8 +65,8 @@ class Imds:
     def ask(self, path: str, options: dict) -> str | None:
         # A proxy knows another machine's metadata service, if any.
         options = {"noproxy": "*", **options}
-        answer = tried(lambda: served(curl.exchange(ENDPOINT + path, options, TRY_SECONDS)),
-                       f"the metadata service at {ENDPOINT} does not answer")
+        answer = self.patience.tried(lambda: served(curl.exchange(ENDPOINT + path, options, TRY_SECONDS)),
+                                     f"the metadata service at {ENDPOINT} does not answer")
         if answer.status == 404:
             return None
         if answer.status != 200:

@@ -6,7 +6,7 @@
       conf.d/orders.yaml: s3://acme-config/tollgate/prod/orders.yaml
     certificates:
       - { name: api, acm: "arn:aws:acm:us-east-1:111122223333:certificate/..." }
-      - { name: internal, private_ca: { authority: "arn:aws:acm-pca:...", names: [gw.internal], days: 7 } }
+      - { name: internal, private_ca: { authority: "arn:aws:acm-pca:...", names: [gw.internal], days: 60 } }
       - { name: vault, file: /run/vault-agent/api.pem }
     endpoints:
       - { name: orders, port: 8080, auto_scaling_group: orders-prod }
@@ -25,6 +25,8 @@ import yaml
 from . import place
 from .failure import Mistake
 
+# For how long Private CA is asked. At a third of the least the alarms have not sounded yet.
+DAYS, LEAST_DAYS, MOST_DAYS = 60, 45, 397
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SCHEMES = "ssm:NAME, secretsmanager:NAME, s3://BUCKET/KEY or file:/PATH"
 
@@ -223,7 +225,7 @@ def private_ca(part: Part) -> PrivateCa:
     authority, names = arn(part, "authority", "acm-pca"), part.take("names")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and HOST.fullmatch(name) for name in names):
         raise part.wrong("names", "a list of DNS names")
-    found = PrivateCa(authority, names, part.number("days", 1, 397, 7))
+    found = PrivateCa(authority, names, part.number("days", LEAST_DAYS, MOST_DAYS, DAYS))
     part.end()
     return found
 
