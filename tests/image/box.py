@@ -3,7 +3,7 @@
 
 Each test runs a program as its unit does, with the real `tollgate check`; `systemctl`
 and `tollgate reload` are stand-ins that write down what they were told, for here is no
-systemd (`image.py` has one). No root is needed, nor more than half a minute.
+systemd (`image.py` has one). No root is needed, nor more than two minutes.
 """
 
 import base64
