@@ -23,8 +23,8 @@ use crate::{
 pub struct Decision<'s> {
     /// The route that won; also of a request that it then refuses.
     pub found: Option<RouteMatch<'s>>,
-    /// The place of the route that was asked first who asks: the one
-    /// that won, or everyone's.
+    /// The place of the route that was asked first who asks: the one that won, or
+    /// everyone's.
     pub first: Option<usize>,
     /// Whether it is a web page's browser that asks if it may; the route's policy says.
     pub preflight: bool,

@@ -62,14 +62,16 @@ impl Entry {
     /// Of several names of a kind the first that is itself one of the entry's: beside a name
     /// that lets it in, a certificate may have others that are somebody else's here.
     fn own_name<'a>(&self, which: CertificateNameSpec, names: &CertificateNames<'a>) -> Option<&'a str> {
-        let fits = |alone: CertificateNames<'_>| self.names.iter().any(|pattern| pattern.fits(&alone));
-        let slice = std::slice::from_ref::<Box<str>>;
-        let dns = |name: &&'a Box<str>| fits(CertificateNames { dns: slice(name), ..NO_NAMES });
-        let email = |name: &&'a Box<str>| fits(CertificateNames { emails: slice(name), ..NO_NAMES });
+        let first = |kind: &'a [Box<str>], alone: fn(&[Box<str>]) -> CertificateNames<'_>| {
+            let fits = |name: &&[Box<str>]| self.names.iter().any(|pattern| pattern.fits(&alone(name)));
+            kind.chunks(1).find(fits)?.first().map(|name| &**name)
+        };
         match which {
             CertificateNameSpec::SpiffeId => names.spiffe_id,
-            CertificateNameSpec::Dns => names.dns.iter().find(dns).map(|name| &**name),
-            CertificateNameSpec::Email => names.emails.iter().find(email).map(|name| &**name),
+            CertificateNameSpec::Dns => first(names.dns, |dns| CertificateNames { dns, ..NO_NAMES }),
+            CertificateNameSpec::Email => {
+                first(names.emails, |emails| CertificateNames { emails, ..NO_NAMES })
+            }
             CertificateNameSpec::Subject => Some(names.subject),
         }
     }

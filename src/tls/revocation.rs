@@ -336,7 +336,8 @@ impl Parsed {
     }
 
     /// What it is complete for. One that speaks for other issuers or attribute
-    /// certificates, or for some reasons alone, says of no certificate that it is good.
+    /// certificates, or for some reasons alone, says of no certificate that it is good. One
+    /// that names where it is published is taken for whole: many authorities' whole lists do.
     fn covers(&self) -> Result<Covers, Unusable> {
         let nid = ffi::NID_issuing_distribution_point;
         let mut found = 0;
