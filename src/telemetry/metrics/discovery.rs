@@ -3,13 +3,14 @@
 //! Sources are named as the configuration names them, so that there are no more
 //! series than it has entries.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType};
 
 use super::{
     closed_set::closed_set,
     family::{Family, Scrape},
+    watched::Watched,
 };
 
 closed_set! {
@@ -53,24 +54,15 @@ pub struct SourceGauges {
     pub stale: bool,
 }
 
-type Look = Box<dyn Fn() -> Vec<SourceGauges> + Send + Sync>;
-
 /// How they are looked up.
 #[derive(Default)]
-pub(super) struct Sources(OnceLock<Look>);
-
-impl Sources {
-    pub(super) fn watch(&self, look: Look) {
-        // A second one would be a second process in this process.
-        let _ = self.0.set(look);
-    }
-}
+pub(super) struct Sources(pub(super) Watched<SourceGauges>);
 
 impl Scrape for Sources {
     const FAMILIES: &'static [Family] = &[LOOKUPS, ENDPOINTS, AGE, STALE];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let now = self.0.get().map(|look| look()).unwrap_or_default();
+        let now = self.0.now();
         let each = |of: &dyn Fn(&SourceGauges, &[&str]) -> Metric| {
             now.iter().map(|source| of(source, &[&source.upstream, &source.source])).collect::<Vec<_>>()
         };

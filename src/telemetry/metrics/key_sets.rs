@@ -3,13 +3,14 @@
 //! Named as the ways of authentication that verify with them, so that there are no more
 //! series than the configuration has entries.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType};
 
 use super::{
     closed_set::closed_set,
     family::{Family, Scrape},
+    watched::Watched,
 };
 
 closed_set! {
@@ -65,24 +66,15 @@ pub struct KeySetGauges {
     pub stale: bool,
 }
 
-type Look = Box<dyn Fn() -> Vec<KeySetGauges> + Send + Sync>;
-
 /// How they are looked at.
 #[derive(Default)]
-pub(super) struct KeySets(OnceLock<Look>);
-
-impl KeySets {
-    pub(super) fn watch(&self, look: Look) {
-        // A second one would be a second process in this process.
-        let _ = self.0.set(look);
-    }
-}
+pub(super) struct KeySets(pub(super) Watched<KeySetGauges>);
 
 impl Scrape for KeySets {
     const FAMILIES: &'static [Family] = &[FETCHES, KEYS, AGE, STALE];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let now = self.0.get().map(|look| look()).unwrap_or_default();
+        let now = self.0.now();
         let fetches = now.iter().flat_map(|set| {
             let used = KeyFetchResult::ALL.into_iter().zip(set.fetches).filter(|(_, n)| *n > 0);
             used.map(|(result, n)| FETCHES.count(&[&set.authenticator, result.word()], n))

@@ -3,11 +3,12 @@
 //! Names of keys are our own thumbprints, and only those that the snapshot at work
 //! publishes: their number is that of the key files and of those just taken away.
 
-use std::sync::OnceLock;
-
 use prometheus::proto::{Metric, MetricType};
 
-use super::family::{Family, Scrape};
+use super::{
+    family::{Family, Scrape},
+    watched::Watched,
+};
 
 /// A key at a scrape.
 #[derive(Clone, Debug)]
@@ -24,24 +25,15 @@ pub struct KeyGauges {
     pub published_until: Option<u64>,
 }
 
-type Look = Box<dyn Fn() -> Vec<KeyGauges> + Send + Sync>;
-
 /// How they are looked up.
 #[derive(Default)]
-pub(super) struct Keys(OnceLock<Look>);
-
-impl Keys {
-    pub(super) fn watch(&self, look: Look) {
-        // A second one would be a second process in this process.
-        let _ = self.0.set(look);
-    }
-}
+pub(super) struct Keys(pub(super) Watched<KeyGauges>);
 
 impl Scrape for Keys {
     const FAMILIES: &'static [Family] = &[STATE, READY, UNTIL];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let keys = self.0.get().map(|look| look()).unwrap_or_default();
+        let keys = self.0.now();
         let states = keys.iter().map(|key| STATE.count(&[&key.signer, &key.kid, key.state], 1));
         let at = |family: &Family, key: &KeyGauges, at: Option<u64>| {
             at.map(|at| family.count(&[&key.signer, &key.kid], at))

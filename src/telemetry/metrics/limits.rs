@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use prometheus::proto::{Metric, MetricType};
@@ -11,6 +11,7 @@ use super::{
     closed_set::closed_set,
     family::{Family, Scrape},
     traffic::lock,
+    watched::Watched,
 };
 use crate::telemetry::shard::{Sharded, add};
 
@@ -62,23 +63,16 @@ pub enum LimitGauges {
     Gateways(u64),
 }
 
-type Look = Box<dyn Fn() -> Vec<LimitGauges> + Send + Sync>;
-
 /// All series, by name, and how gauges are looked up.
 pub(super) struct Limits {
     shards: usize,
     series: Mutex<BTreeMap<Box<str>, Arc<LimitSeries>>>,
-    look: OnceLock<Look>,
+    pub(super) look: Watched<LimitGauges>,
 }
 
 impl Limits {
     pub(super) fn new(shards: usize) -> Self {
-        Self { shards, series: Mutex::default(), look: OnceLock::new() }
-    }
-
-    pub(super) fn watch(&self, look: Look) {
-        // A second one would be a second process in this process.
-        let _ = self.look.set(look);
+        Self { shards, series: Mutex::default(), look: Watched::default() }
     }
 
     pub(super) fn series(&self, name: &str) -> Arc<LimitSeries> {
@@ -114,7 +108,7 @@ impl Scrape for Limits {
     fn scrape(&self) -> Vec<Vec<Metric>> {
         let (mut overflowed, mut in_flight) = (Vec::new(), Vec::new());
         let (mut untold, mut ledger_keys, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
-        for gauges in self.look.get().map(|look| look()).unwrap_or_default() {
+        for gauges in self.look.now() {
             match gauges {
                 LimitGauges::Overflowed(limit, n) => overflowed.push(OVERFLOWED.count(&[&limit], n)),
                 LimitGauges::InFlight(limit, n) => in_flight.push(IN_FLIGHT.count(&[&limit], n)),

@@ -27,6 +27,7 @@ mod spans;
 mod store;
 mod tenants;
 mod traffic;
+mod watched;
 mod zones;
 
 pub use authentication::AuthenticatorSeries;
@@ -206,12 +207,12 @@ impl Metrics {
 
     /// How upstreams are looked at at each scrape; the first one stays.
     pub fn watch_upstreams(&self, look: impl Fn() -> Vec<UpstreamGauges> + Send + Sync + 'static) {
-        self.zones.watch(Box::new(look));
+        self.zones.look.watch(look);
     }
 
     /// How limits are looked at at each scrape; the first one stays.
     pub fn watch_limits(&self, look: impl Fn() -> Vec<LimitGauges> + Send + Sync + 'static) {
-        self.limits.watch(Box::new(look));
+        self.limits.look.watch(look);
     }
 
     /// What this way of authentication says is counted in, by these words; the same for
@@ -222,7 +223,7 @@ impl Metrics {
 
     /// How the keys of signers are looked at at each scrape; the first one stays.
     pub fn watch_keys(&self, look: impl Fn() -> Vec<KeyGauges> + Send + Sync + 'static) {
-        self.keys.watch(Box::new(look));
+        self.keys.0.watch(look);
     }
 
     /// What exchanges with the store of a fleet's limits are counted in.
@@ -232,12 +233,12 @@ impl Metrics {
 
     /// How names and files are looked at at each scrape; the first one stays.
     pub fn watch_sources(&self, look: impl Fn() -> Vec<SourceGauges> + Send + Sync + 'static) {
-        self.sources.watch(Box::new(look));
+        self.sources.0.watch(look);
     }
 
     /// How key sets of identity providers are looked at at each scrape; the first one stays.
     pub fn watch_key_sets(&self, look: impl Fn() -> Vec<KeySetGauges> + Send + Sync + 'static) {
-        self.key_sets.watch(Box::new(look));
+        self.key_sets.0.watch(look);
     }
 
     /// Forgets the series of every (upstream, zone) but these, as

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use prometheus::proto::{Metric, MetricType};
@@ -11,6 +11,7 @@ use prometheus::proto::{Metric, MetricType};
 use super::{
     family::{Family, Scrape},
     traffic::{AttemptResult, lock},
+    watched::Watched,
 };
 use crate::telemetry::shard::{Sharded, add};
 
@@ -58,24 +59,18 @@ pub struct ZoneGauges {
     pub endpoints: Vec<(&'static str, u64)>,
 }
 
-type Look = Box<dyn Fn() -> Vec<UpstreamGauges> + Send + Sync>;
 type UpstreamAndZone = (Box<str>, Box<str>);
 
 /// All series, by name, and how gauges are looked up.
 pub(super) struct Zones {
     shards: usize,
     series: Mutex<BTreeMap<UpstreamAndZone, Arc<ZoneSeries>>>,
-    look: OnceLock<Look>,
+    pub(super) look: Watched<UpstreamGauges>,
 }
 
 impl Zones {
     pub(super) fn new(shards: usize) -> Self {
-        Self { shards, series: Mutex::default(), look: OnceLock::new() }
-    }
-
-    pub(super) fn watch(&self, look: Look) {
-        // A second one would be a second process in this process.
-        let _ = self.look.set(look);
+        Self { shards, series: Mutex::default(), look: Watched::default() }
     }
 
     pub(super) fn series(&self, upstream: &str, zone: &str) -> Arc<ZoneSeries> {
@@ -106,7 +101,7 @@ impl Scrape for Zones {
         &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS, WAITING, WAITED];
 
     fn scrape(&self) -> Vec<Vec<Metric>> {
-        let now = self.look.get().map(|look| look()).unwrap_or_default();
+        let now = self.look.now();
         let each = |of: &dyn Fn(&UpstreamGauges) -> Metric| now.iter().map(of).collect::<Vec<_>>();
         let zones = || now.iter().flat_map(|u| u.zones.iter().map(|zone| (&*u.upstream, zone)));
         let states = |(upstream, zone)| {
