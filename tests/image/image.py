@@ -7,7 +7,6 @@ what it skipped, and why.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from pathlib import Path
 import boot
 import build
 import leaving
-from instance import HOME, ROOT, Failed, NotHere
+from instance import HOME, Failed, NotHere
+from machine import able
 import packages
 
 NEEDED = ("mmdebstrap", "systemd-container", "curl", "dpkg", "debian-archive-keyring", "packer", "openssh-client", "iproute2", "openssl")
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--if-possible", action="store_true", help="exit 0 where nothing can be run")
     args = parser.parse_args()
     try:
-        able()
+        able(HOME, NEEDED)
         failed = run(args)
     except NotHere as why:
         print(f"NOT RUN: the image: {why}")
@@ -77,19 +77,6 @@ def version(deb: Path) -> str:
     """The program's, which the package's begins with."""
     told = subprocess.run(["dpkg-deb", "--field", str(deb), "Version"], capture_output=True, text=True, check=True).stdout
     return told.strip().partition("-")[0]
-
-
-def able() -> None:
-    if os.geteuid():
-        raise NotHere("packing, booting and networks of machines need root")
-    if not Path("/usr/bin/apt-get").exists():
-        raise NotHere("the base is made by mmdebstrap, which this system has no package of")
-    HOME.mkdir(parents=True, exist_ok=True)
-    if subprocess.run([str(ROOT / ".ci/packages"), *NEEDED], check=False).returncode:
-        raise NotHere(f"these cannot be installed: {' '.join(NEEDED)}")
-    probe = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        raise NotHere(f"no namespaces for a machine: {probe.stderr.strip()}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,6 +28,22 @@ class NotHere(Exception):
 
 class Failed(Exception):
     """Something in the machine did not do what it must; the message says what and shows its output."""
+
+
+def able(home: Path, needed: tuple[str, ...]) -> None:
+    """Makes the folder and installs what is needed; `NotHere` where no machine can be booted."""
+    if os.geteuid():
+        raise NotHere("a container's machine needs root")
+    if not os.path.exists("/usr/bin/apt-get"):
+        raise NotHere("the image is made by mmdebstrap, which this system has no package of")
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        probe = ["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", folder]
+        found = subprocess.run(probe, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise NotHere(f"no namespaces for a machine: {found.stderr.strip()}")
+    if subprocess.run([str(ROOT / ".ci/packages"), *needed], check=False).returncode:
+        raise NotHere(f"these cannot be installed: {' '.join(needed)}")
 
 
 def image() -> Path:

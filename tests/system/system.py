@@ -7,16 +7,14 @@ says which and why.
 """
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 
 import packages
 import scenarios
-from machine import HOME, ROOT, Failed, Machine, NotHere, image
+from machine import HOME, Failed, Machine, NotHere, able, image
 
 NEEDED = ("mmdebstrap", "systemd-container", "curl", "dpkg", "debian-archive-keyring")
 
@@ -55,7 +53,7 @@ def main() -> int:
 
 def run(chosen: list, deb: str | None, again: bool) -> list[Row]:
     """All rows; `NotHere` when this computer cannot even boot a machine."""
-    able()
+    able(HOME, NEEDED)
     packages.build(deb)
     image()
     with Machine("probe", packages.FOLDER) as machine:
@@ -89,22 +87,6 @@ def row(scenario) -> Row:
     found = Row(title, broken, counts, time.monotonic() - begun)
     print(f"  {'BROKEN' if broken else 'holds '}  {found.seconds:5.1f} s  {title}", file=sys.stderr, flush=True)
     return found
-
-
-def able() -> None:
-    """Installs what is needed; `NotHere` where namespaces are not to be had."""
-    if os.geteuid():
-        raise NotHere("a container's machine needs root")
-    if not os.path.exists("/usr/bin/apt-get"):
-        raise NotHere("the image is made by mmdebstrap, which this system has no package of")
-    HOME.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=HOME) as folder:
-        probe = ["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", folder]
-        found = subprocess.run(probe, capture_output=True, text=True, check=False)
-    if found.returncode:
-        raise NotHere(f"no namespaces for a machine: {found.stderr.strip()}")
-    if subprocess.run([str(ROOT / ".ci/packages"), *NEEDED], check=False).returncode:
-        raise NotHere(f"these cannot be installed: {' '.join(NEEDED)}")
 
 
 def table(rows: list[Row]) -> str:
