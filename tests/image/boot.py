@@ -4,7 +4,6 @@ its own with user data, a role and AWS's services, and a real systemd.
 Cloud-init fetches the user data from the metadata service, as on EC2.
 """
 
-import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -40,6 +39,8 @@ certificates: [{ name: api, acm: "%s" }]
 endpoints: [{ name: orders, port: 7001, auto_scaling_group: orders-prod }]
 """
 SIMPLE = "config: ssm:/tollgate/prod/config\n"
+# A machine that serves leaves the next try to the timer: instead of 5 minutes.
+SOON = "[Timer]\nOnUnitInactiveSec=\nOnUnitInactiveSec=5s\nRandomizedDelaySec=0\n"
 
 
 @dataclass
@@ -198,6 +199,9 @@ def metadata_service_down(fleet: Fleet) -> str:
     fleet.put(SMALL)
     with fleet.boot("imds", SIMPLE) as machine:
         machine.until("the machine is ready", lambda: ready(fleet.network), 90)
+        machine.run("mkdir", "-p", "/run/systemd/system/tollgate-config.timer.d")
+        machine.run("sh", "-c", f"printf '{SOON}' >/run/systemd/system/tollgate-config.timer.d/soon.conf")
+        machine.run("systemctl", "daemon-reload")
         fleet.network.do(break_=["imds", "down"])
         fleet.put(SMALL.replace("first", "second"))
         refused = machine.run("systemctl", "start", "tollgate-config", check=False)
