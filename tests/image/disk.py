@@ -18,13 +18,11 @@ BOOT, SYSTEM = (1, 63), 64
 LENGTH, GROWN = 2560, 8192
 SYSTEM_PART = "7c0f5b3a-3b1e-4c56-9f0e-6a2f7a1d0c11"
 SYSTEM_FS = "5f3b8a52-9c1d-4a8e-8d43-2b6f0e9d7a21"
-# The kernel's words of Debian's image for EC2, which has its console on the serial line;
-# and one more: where processors are busy, an interpreted one ticks too late for the
-# kernel's look at its clocks at boot.
+# The kernel's words of Debian's image for EC2, which has its console on the serial line.
 LIST = f"""set timeout=0
 menuentry Debian {{
     search --no-floppy --fs-uuid --set=root {SYSTEM_FS}
-    linux /vmlinuz root=PARTUUID={SYSTEM_PART} ro console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200 consoleblank=0 no_timer_check
+    linux /vmlinuz root=PARTUUID={SYSTEM_PART} ro console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200 consoleblank=0
     initrd /initrd.img
 }}
 """
