@@ -54,6 +54,8 @@ def instance_root() -> Path:
     chroot(root, "chown", "-R", "admin:admin", "/home/admin/.ssh")
     (root / "etc/sudoers.d/90-cloud-init-users").write_text("admin ALL=(ALL) NOPASSWD:ALL\n")
     (root / "etc/cloud/cloud.cfg.d/01_debian_cloud.cfg").write_text(USER)
+    # Debian's images for clouds have no other; without, cloud-init wants one that is not there.
+    (root / "etc/default/locale").write_text("LANG=C.UTF-8\n")
     for path in (root / "etc/apt").rglob("*.list"):
         path.unlink()
     for path in (root / "etc/apt").rglob("*.sources"):

@@ -15,6 +15,8 @@ from machine import Machine, NotHere
 # The image itself knows no other AWS than AWS.
 SERVICES = f"  - path: /etc/default/tollgate-box\n    content: |\n      AWS_ENDPOINT_URL=http://{Subnet.services}\n"
 
+CLOUD_INIT = ("Cloud-Init/", "python-requests/")
+
 
 class Rack(Fleet):
     """The account, with computers instead of containers."""
@@ -41,11 +43,11 @@ def qemu_from_firmware_to_drain(rack: Rack) -> str:
 
 def is_ec2(rack: Rack, machine: Machine) -> str:
     """Cloud-init knew the machine by its firmware, and asked the metadata service by version 2."""
-    found = machine.run("cloud-init", "query", "platform", "subplatform", "--format", "{{ v1.platform }} {{ v1.subplatform }}").stdout
-    must(found.startswith("ec2 metadata (http://169.254.169.254)"), f"cloud-init takes the machine for {found}")
+    found = machine.run("cloud-init", "query", "--format", "{{ v1.cloud_name }} {{ v1.subplatform }}").stdout
+    must(found.startswith("aws metadata (http://169.254.169.254)"), f"cloud-init takes the machine for {found}")
     status = machine.run("cloud-init", "status", "--long", check=False).stdout
     must("status: done" in status and "DataSourceEc2" in status, f"cloud-init says {status}")
-    asked = [(how, what, knows) for who, how, what, knows in rack.network.do(asked=True) if who.startswith("Cloud-Init/")]
+    asked = [(how, what, knows) for who, how, what, knows in rack.network.do(asked=True) if who.startswith(CLOUD_INIT)]
     must(bool(asked) and asked[0][:2] == ("PUT", "/latest/api/token"), f"cloud-init begins with {asked[:1]}")
     without = [what for how, what, knows in asked if how == "GET" and not knows]
     must(not without, f"cloud-init asks without a token: {without}")
