@@ -58,7 +58,7 @@ impl<T: Default> Sharded<T> {
 /// fetches lines in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-pub(super) struct Padded<T>(pub(super) T);
+pub(crate) struct Padded<T>(pub(crate) T);
 
 /// Adds to a cell. Nothing is ordered by it.
 #[inline]
@@ -73,7 +73,7 @@ pub(super) fn shard_count() -> usize {
 
 /// This thread's number, counted up as threads first ask.
 #[inline]
-pub(super) fn thread_number() -> usize {
+pub(crate) fn thread_number() -> usize {
     // A process-wide counter, since it numbers what is process-wide: threads.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
