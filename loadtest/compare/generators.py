@@ -92,6 +92,12 @@ def http2(running, seconds):
     return Command(["h2load", "-t1", "-c8", "-m8", f"-D{seconds}", "--warm-up-time=0", url(running, "/", True)], h2load)
 
 
+def posts(running, seconds):
+    """A body to the upstream in each request, of some KiB whatever they are, over HTTP/2."""
+    command = http2(running, seconds)
+    return Command([*command.arguments[:-1], "-d", str(HERE / "wrk_keys.lua"), command.arguments[-1]], h2load)
+
+
 def h2load(out):
     """h2load tells no percentiles: p50 is its mean."""
     counted = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed", out)
