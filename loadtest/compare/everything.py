@@ -115,6 +115,8 @@ def suite(name, args, bench):
     cells = [(duty, peer) for duty, what in chosen.duties.items() for peer in what.peers if not missing(bench, peer)]
     for duty, peer in cells:
         bench.proxy(peer, chosen.duties[duty].setup_of(peer))
+    for running in bench.running.values():
+        chosen.proven(bench, running)
     for setup, traffic in chosen.filled.items():
         for (peer, of_setup), running in list(bench.running.items()):
             if of_setup == setup:

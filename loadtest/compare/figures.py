@@ -78,7 +78,7 @@ def costs(report):
         by = peers.get("tollgate", {}).get("by", {})
         rows.append([f"`{duty}`", *cells, span(by.get("nginx") or by.get("lua")), mid(by.get("envoy")), mid(by.get("bare"))])
     meanings = "\n".join(f"- `{duty}`: {what['meaning']}" for duty, what in duties.items())
-    return grid(rows) + "\n\n" + "Of `sign-…` *by nginx* is by nginx with Lua.\n\n" + meanings
+    return grid(rows) + "\n\n" + "Of `sign-…` and `verified-…` *by nginx* is by nginx with Lua.\n\n" + meanings
 
 
 def order():

@@ -21,7 +21,7 @@ from peers import GENERATOR_CPU, HERE, ROOT
 
 @dataclass
 class Command:
-    """A generator's command line, and how its output becomes a report."""
+    """A generator's command line, where @DIR@ is the bench's folder, and how its output becomes a report."""
 
     arguments: list
     read: Callable = field(default_factory=lambda: reported)
@@ -40,8 +40,9 @@ def slice_of(traffic, bench, running, seconds):
 
 
 def run(command, bench, timeout):
+    arguments = [one.replace("@DIR@", str(bench.dir)) for one in command.arguments]
     return subprocess.run(
-        ["taskset", "-c", GENERATOR_CPU, *command.arguments], capture_output=True, text=True, timeout=timeout,
+        ["taskset", "-c", GENERATOR_CPU, *arguments], capture_output=True, text=True, timeout=timeout,
         env={**os.environ, "OPENSSL_CONF": bench.offers[command.groups]},
     )
 
@@ -73,6 +74,15 @@ def fill(traffic, bench, running):
     report = reported(done.stdout)
     if not report or report["errors"] or report["requests"] < limits.KEYS:
         raise GeneratorFailed(f"{running.name} was to be asked with every key: {done.stdout}{done.stderr}")
+
+
+def tokens(kind, path):
+    """A bearer token in each request, one of many at random."""
+    def traffic(running, seconds):
+        return Command(["wrk", "-t1", "-c64", f"-d{seconds}s", "-s", str(HERE / "wrk_tokens.lua"),
+                        url(running, path, True), "--", f"@DIR@/tokens/{kind}.tokens"])
+
+    return traffic
 
 
 def handshakes(*flags):

@@ -22,6 +22,7 @@ import generators as by
 import limits
 import peers
 import signers
+import verified
 
 NEEDED = ("nginx", "wrk", "h2load", "openssl", "taskset")
 
@@ -89,6 +90,8 @@ DUTIES = {
     "limits": {duty: by.keys(limits.path(duty)) for duty in limits.DUTIES if duty != "refused"},
     "full": {"a thousand routes": by.keys("/", secure=True, routes=signers.FULL_ROUTES)},
     "signers": {kind: by.wrk(signers.path(kind)) for kind in ("kept", "es256")},
+    "verified": {kind: by.tokens(kind, path) for kind, path in verified.PATHS.items()},
+    "verified-each": {"es256": by.tokens("es256", verified.PATHS["es256"])},
     "tickets": {"resumed": by.handshakes("--resume")},
 }
 
