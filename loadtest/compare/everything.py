@@ -88,7 +88,7 @@ def envoy(target):
 def measured(args):
     binaries = {"nginx": "nginx", "lua": "nginx", "haproxy": "haproxy", "envoy": args.envoy, "bare": args.bare,
                 "stock": args.stock, "tollgate": args.tollgate}
-    with arena.Arena(binaries) as bench:
+    with measure.awake() as awake, arena.Arena(binaries) as bench:
         for name in args.only:
             print(f"{name}: begins", file=sys.stderr)
             part = others(name, args, bench) if name in OTHERS else suite(name, args, bench)
@@ -98,7 +98,8 @@ def measured(args):
                 report.setdefault(key, {}).update(value)
             report["skipped"] = {**SKIPPED, **{peer: why for peer in binaries if (why := missing(bench, peer))}}
             report["versions"] = versions(bench)
-            report.setdefault("measured", {})[name] = {**measure.machine(), "commit": commit(), "note": args.note}
+            report.setdefault("measured", {})[name] = {
+                **measure.machine(), "commit": commit(), "note": args.note, "idle_cpus_poll": awake}
             write(args.json, report)
             bench.stop_all()
 

@@ -61,7 +61,14 @@ def heading(report):
     commits = ", ".join(sorted({run["commit"] for run in runs.values()}))
     versions = ", ".join(f"{name} {number}" for name, number in report.get("versions", {}).items())
     return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, "
-            f"commit {commits}; {versions}.")
+            f"commit {commits}; {versions}. {asleep(runs)}")
+
+
+def asleep(runs):
+    """Where idle CPUs slept, so that whoever woke them paid."""
+    slept = [f"`{name}`" for name, run in runs.items() if name != "instructions" and not run.get("idle_cpus_poll")]
+    said = "Idle CPUs poll (`/dev/cpu_dma_latency` is held)"
+    return said + (f", but not in {', '.join(slept)}." if slept else ".")
 
 
 def costs(report):
