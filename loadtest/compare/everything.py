@@ -25,6 +25,7 @@ import duties
 import figures
 import generators
 import instructions
+import limits
 import measure
 import memory
 import peers
@@ -121,8 +122,7 @@ def suite(name, args, bench):
     for setup, traffic in chosen.filled.items():
         for (peer, of_setup), running in list(bench.running.items()):
             if of_setup == setup:
-                generators.fill(traffic, bench, running)
-                print(f"{peer}: a million keys are known", file=sys.stderr)
+                generators.fill(traffic, bench, running, limits.KEYS // 64 if args.quick else limits.KEYS)
     for duty, peer in cells:
         # Connections to 10,000 endpoints have to be there before they can be kept.
         slice_of(bench, chosen.duties[duty], peer, 5 if "endpoints" in name and not args.quick else 1)

@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -68,12 +69,15 @@ def keys(path="/", secure=False, wanted=200, routes=0):
     return traffic
 
 
-def fill(traffic, bench, running):
-    """A request of every key, so that each is known to the limit that counts by it."""
-    done = run(traffic(running, 300, begin=0, count=limits.KEYS), bench, 330)
+def fill(traffic, bench, running, count=limits.KEYS):
+    """A request of so many keys, so that each is known to the limit that counts by it; tells how it goes on."""
+    print(f"{running.name}: {count:,} keys are sent, a minute on a quiet machine", file=sys.stderr)
+    began = time.monotonic()
+    done = run(traffic(running, 600, begin=0, count=count), bench, 630)
     report = reported(done.stdout)
-    if not report or report["errors"] or report["requests"] < limits.KEYS:
+    if not report or report["errors"] or report["requests"] < count:
         raise GeneratorFailed(f"{running.name} was to be asked with every key: {done.stdout}{done.stderr}")
+    print(f"{running.name}: all are known after {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 def tokens(kind, path):
