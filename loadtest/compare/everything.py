@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import arena
@@ -91,6 +92,7 @@ def measured(args):
                 "stock": args.stock, "tollgate": args.tollgate}
     with measure.awake() as awake, arena.Arena(binaries) as bench:
         for name in args.only:
+            began = time.monotonic()
             print(f"{name}: begins", file=sys.stderr)
             part = others(name, args, bench) if name in OTHERS else suite(name, args, bench)
             # Read only now: another piece may have been measured meanwhile.
@@ -102,6 +104,7 @@ def measured(args):
             report.setdefault("measured", {})[name] = {
                 **measure.machine(), "commit": commit(), "note": args.note, "idle_cpus_poll": awake}
             write(args.json, report)
+            print(f"{name}: took {time.monotonic() - began:.0f} s", file=sys.stderr)
             bench.stop_all()
 
 
@@ -126,7 +129,10 @@ def suite(name, args, bench):
     for duty, peer in cells:
         # Connections to 10,000 endpoints have to be there before they can be kept.
         slice_of(bench, chosen.duties[duty], peer, 5 if "endpoints" in name and not args.quick else 1)
-    blocks = run_blocks(bench, chosen, cells, 1 if args.quick else args.blocks or chosen.blocks)
+    count = 1 if args.quick else args.blocks or chosen.blocks
+    seconds = sum(2 * chosen.duties[duty].seconds * (1 if chosen.shared else chosen.duties[duty].rounds) for duty, _ in cells)
+    print(f"{name}: {count} blocks of {seconds} s each", file=sys.stderr)
+    blocks = run_blocks(bench, chosen, cells, count)
     found = {}
     for duty, what in chosen.duties.items():
         of_duty = {peer: blocks[duty, peer] for of, peer in cells if of == duty}

@@ -66,9 +66,11 @@ def heading(report):
 
 def asleep(runs):
     """Where idle CPUs slept, so that whoever woke them paid."""
-    slept = [f"`{name}`" for name, run in runs.items() if name != "instructions" and not run.get("idle_cpus_poll")]
-    said = "Idle CPUs poll (`/dev/cpu_dma_latency` is held)"
-    return said + (f", but not in {', '.join(slept)}." if slept else ".")
+    timed = [name for name in runs if name != "instructions"]
+    slept = [f"`{name}`" for name in timed if not runs[name].get("idle_cpus_poll")]
+    if slept and len(slept) == len(timed):
+        return "Idle CPUs slept, and whoever woke one paid for it."
+    return "Idle CPUs polled (`/dev/cpu_dma_latency` was held)" + (f", but not in {', '.join(slept)}." if slept else ".")
 
 
 def costs(report):

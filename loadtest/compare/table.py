@@ -84,7 +84,7 @@ def heading(report):
     machine, versions = report["machine"], report["versions"]
     return "\n".join([
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Linux {machine['kernel']}, "
-        f"idle CPUs {'poll' if machine['idle_cpus_poll'] else 'sleep'}",
+        f"idle CPUs {'polled' if machine['idle_cpus_poll'] else 'slept'}",
         f"{machine['date']}, {report['method']}",
         *(f"{name}: {text}" for name, text in versions.items()),
     ])
