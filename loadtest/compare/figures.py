@@ -61,7 +61,16 @@ def heading(report):
     commits = ", ".join(sorted({run["commit"] for run in runs.values()}))
     versions = ", ".join(f"{name} {number}" for name, number in report.get("versions", {}).items())
     return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, "
-            f"commit {commits}; {versions}.")
+            f"commit {commits}; {versions}. {asleep(runs)}")
+
+
+def asleep(runs):
+    """Where idle CPUs slept, so that whoever woke them paid."""
+    timed = [name for name in runs if name != "instructions"]
+    slept = [f"`{name}`" for name in timed if not runs[name].get("idle_cpus_poll")]
+    if slept and len(slept) == len(timed):
+        return "Idle CPUs slept, and whoever woke one paid for it."
+    return "Idle CPUs polled (`/dev/cpu_dma_latency` was held)" + (f", but not in {', '.join(slept)}." if slept else ".")
 
 
 def costs(report):
@@ -78,7 +87,7 @@ def costs(report):
         by = peers.get("tollgate", {}).get("by", {})
         rows.append([f"`{duty}`", *cells, span(by.get("nginx") or by.get("lua")), mid(by.get("envoy")), mid(by.get("bare"))])
     meanings = "\n".join(f"- `{duty}`: {what['meaning']}" for duty, what in duties.items())
-    return grid(rows) + "\n\n" + "Of `sign-…` *by nginx* is by nginx with Lua.\n\n" + meanings
+    return grid(rows) + "\n\n" + "Of `sign-…` and `verified-…` *by nginx* is by nginx with Lua.\n\n" + meanings
 
 
 def order():

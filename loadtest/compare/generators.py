@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from peers import GENERATOR_CPU, HERE, ROOT
 
 @dataclass
 class Command:
-    """A generator's command line, and how its output becomes a report."""
+    """A generator's command line, where @DIR@ is the bench's folder, and how its output becomes a report."""
 
     arguments: list
     read: Callable = field(default_factory=lambda: reported)
@@ -40,8 +41,9 @@ def slice_of(traffic, bench, running, seconds):
 
 
 def run(command, bench, timeout):
+    arguments = [one.replace("@DIR@", str(bench.dir)) for one in command.arguments]
     return subprocess.run(
-        ["taskset", "-c", GENERATOR_CPU, *command.arguments], capture_output=True, text=True, timeout=timeout,
+        ["taskset", "-c", GENERATOR_CPU, *arguments], capture_output=True, text=True, timeout=timeout,
         env={**os.environ, "OPENSSL_CONF": bench.offers[command.groups]},
     )
 
@@ -67,12 +69,24 @@ def keys(path="/", secure=False, wanted=200, routes=0):
     return traffic
 
 
-def fill(traffic, bench, running):
-    """A request of every key, so that each is known to the limit that counts by it."""
-    done = run(traffic(running, 300, begin=0, count=limits.KEYS), bench, 330)
+def fill(traffic, bench, running, count=limits.KEYS):
+    """A request of so many keys, so that each is known to the limit that counts by it; tells how it goes on."""
+    print(f"{running.name}: {count:,} keys are sent, a minute on a quiet machine", file=sys.stderr)
+    began = time.monotonic()
+    done = run(traffic(running, 600, begin=0, count=count), bench, 630)
     report = reported(done.stdout)
-    if not report or report["errors"] or report["requests"] < limits.KEYS:
+    if not report or report["errors"] or report["requests"] < count:
         raise GeneratorFailed(f"{running.name} was to be asked with every key: {done.stdout}{done.stderr}")
+    print(f"{running.name}: all are known after {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def tokens(kind, path):
+    """A bearer token in each request, one of many at random."""
+    def traffic(running, seconds):
+        return Command(["wrk", "-t1", "-c64", f"-d{seconds}s", "-s", str(HERE / "wrk_tokens.lua"),
+                        url(running, path, True), "--", f"@DIR@/tokens/{kind}.tokens"])
+
+    return traffic
 
 
 def handshakes(*flags):
@@ -90,6 +104,12 @@ def pq_handshakes(running, seconds):
 
 def http2(running, seconds):
     return Command(["h2load", "-t1", "-c8", "-m8", f"-D{seconds}", "--warm-up-time=0", url(running, "/", True)], h2load)
+
+
+def posts(running, seconds):
+    """A body to the upstream in each request, of some KiB whatever they are, over HTTP/2."""
+    command = http2(running, seconds)
+    return Command([*command.arguments[:-1], "-d", str(HERE / "wrk_keys.lua"), command.arguments[-1]], h2load)
 
 
 def h2load(out):

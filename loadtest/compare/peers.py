@@ -197,15 +197,15 @@ class Bench:
         return "".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
 
 
-def get(port, secure, patience, path="/"):
-    """One GET with `Connection: close`; the whole answer."""
+def get(port, secure, patience, path="/", fields=""):
+    """One GET with `Connection: close` and further fields, each with its end of line; the whole answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=max(1.0, patience)) as tcp:
         stream = tcp
         if secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             stream = context.wrap_socket(tcp)
-        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{fields}\r\n".encode())
         answer = b""
         while part := stream.recv(65536):
             answer += part

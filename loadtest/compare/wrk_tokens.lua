@@ -1,0 +1,26 @@
+-- Sends one of many bearer tokens in each request, drawn at random, and prints what wrk
+-- measured as one line of JSON.
+--
+-- After `--`: the file of the tokens, a line each.
+
+local requests = {}
+
+function init(arguments)
+  math.randomseed(os.time())
+  for token in io.lines(arguments[1]) do
+    requests[#requests + 1] = wrk.format("GET", nil, { ["Authorization"] = "Bearer " .. token })
+  end
+end
+
+function request()
+  return requests[math.random(#requests)]
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format(
+    '\nREPORT {"requests":%d,"seconds":%.6f,"p50_us":%d,"p99_us":%d,"errors":%d}\n',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
