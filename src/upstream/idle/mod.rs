@@ -5,8 +5,8 @@
 //! longer than its upstream's `idle`. Does not own whether a connection may wait at all
 //! (Pingora's `HttpSession::reuse`), nor HTTP/2.
 //!
-//! In place of Pingora's pool, which spawns a task for each use of a connection, takes four
-//! locks, sets a timer, wakes that task and asks the kernel for the peer's address: see
+//! In place of Pingora's pool, which spawns a task and sets a timer for each use of a
+//! connection, wakes that task, and asks the kernel for the peer's address: see
 //! vendor/README.md. Here a connection is asked once for each use whether it is quiet, and
 //! leaves a [`Bell`] with the runtime's driver; who takes it only looks whether that rang,
 //! which is what the driver knows, as it is with Pingora.
