@@ -2,7 +2,15 @@
 //! that requests pay for none of it. (Who may use which: `upstreams.rs`. What came unasked:
 //! `faults.rs`.)
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::{
@@ -23,9 +31,9 @@ async fn what_an_endpoint_closed_is_closed_here_too_whether_it_is_asked_for_or_n
     let origin = Origin::start().await;
     let gateway = Gateway::with_upstream(&origin, "timeouts: { idle: 600s }").await;
     let before = gateway.open_fds();
-    // Beside those of this test, to the gateway and to the origin.
     many_at_once(&gateway, &origin, 12).await;
-    eventually(PATIENCE, || async { gateway.open_fds() >= before + 12 }).await;
+    // Some of what was open at the start may be closed by now.
+    eventually(PATIENCE, || async { gateway.open_fds() >= before + 8 }).await;
 
     origin.stop().await;
 
@@ -49,23 +57,27 @@ async fn no_more_are_kept_than_the_configuration_says() {
 
 #[tokio::test]
 async fn an_endpoint_that_ends_idle_connections_under_load_costs_no_request() {
-    let address = impatient().await;
+    let (address, connections) = impatient().await;
     let upstream = format!(
-        "upstreams: [{{ name: origin, endpoints: [{{ address: \"{address}\" }}], retries: {{ attempts: 3 }} }}]"
+        "upstreams: [{{ name: origin, endpoints: [{{ address: \"{address}\" }}], retries: {{ attempts: 3 }} }}]\n\
+         routes: [{{ name: all, to: [{{ upstream: origin }}] }}]"
     );
     let gateway = Gateway::builder().yaml(&upstream).start().await;
     let load = Load::new();
-    let clients = (3..11_u64).map(|ms| {
-        let asks = Asks::of(gateway.address("plain"), Request::get("/")).pause(Duration::from_millis(ms));
+    let clients = (1..9_u64).map(|nth| {
+        let asks =
+            Asks::of(gateway.address("plain"), Request::get("/")).pause(Duration::from_millis(40 * nth));
         tokio::spawn(load.clone().http1(asks))
     });
     let clients: Vec<_> = clients.collect();
 
-    eventually(PATIENCE, || async { !load.lost().is_empty() || load.answered.load(Relaxed) >= 3000 }).await;
+    eventually(PATIENCE, || async { !load.lost().is_empty() || load.answered.load(Relaxed) >= 600 }).await;
     load.end();
     join_all(clients).await;
 
     assert_eq!(load.lost(), Vec::<String>::new());
+    let (made, answered) = (connections.load(Relaxed), load.answered.load(Relaxed));
+    assert!(made > 8 && made < answered, "some are used again, some are closed: {made} of {answered}");
 }
 
 #[tokio::test]
@@ -107,22 +119,25 @@ async fn many_at_once(gateway: &Gateway, origin: &Origin, connections: usize) {
     .await;
 }
 
-/// An endpoint that ends a connection on which nothing was asked for some milliseconds.
-async fn impatient() -> SocketAddr {
+/// An endpoint that ends a connection on which nothing more was asked for a while; and how
+/// many were made to it.
+async fn impatient() -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let counted = Arc::<AtomicU64>::default();
+    let counts = Arc::clone(&counted);
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
+            counts.fetch_add(1, Relaxed);
             tokio::spawn(answer_while_asked(connection));
         }
     });
-    address
+    (address, counted)
 }
 
 async fn answer_while_asked(mut connection: TcpStream) -> Option<()> {
-    let mut header = Vec::new();
+    let (mut header, mut patience) = (Vec::new(), PATIENCE);
     loop {
-        let patience = Duration::from_micros(fastrand::u64(500..12_000));
         while !header.windows(4).any(|four| four == b"\r\n\r\n") {
             let read = timeout(patience, connection.read_buf(&mut header)).await;
             if read.ok()?.ok()? == 0 {
@@ -131,5 +146,6 @@ async fn answer_while_asked(mut connection: TcpStream) -> Option<()> {
         }
         header.clear();
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.ok()?;
+        patience = Duration::from_millis(fastrand::u64(20..400));
     }
 }
