@@ -36,7 +36,7 @@ def slice_of(traffic, bench, running, seconds):
     done = run(command, bench, seconds + 30)
     report = command.read(done.stdout)
     if not report or not report["requests"]:
-        raise GeneratorFailed(f"{running.name}: {command.arguments[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise GeneratorFailed(f"{running.name}: {command.arguments[0]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return {"seconds": seconds, **report, **window.close(), "rss_mb": measure.rss_mb(running.pid)}
 
 
@@ -83,8 +83,8 @@ def fill(traffic, bench, running, count=limits.KEYS):
 def tokens(kind, path):
     """A bearer token in each request, one of many at random."""
     def traffic(running, seconds):
-        return Command(["wrk", "-t1", "-c64", f"-d{seconds}s", "-s", str(HERE / "wrk_tokens.lua"),
-                        url(running, path, True), "--", f"@DIR@/tokens/{kind}.tokens"])
+        command = wrk(path)(running, seconds)
+        return Command([*command.arguments, "--", f"@DIR@/tokens/{kind}.tokens"])
 
     return traffic
 
