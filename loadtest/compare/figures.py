@@ -12,7 +12,7 @@ import targets
 
 # As they are called for readers, in their order.
 NAMES = {
-    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy", "pingap": "pingap",
+    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy",
     "stock": "Pingora, cargo's build", "bare": "Pingora, our build",
     "unguided": "Tollgate, no profile", "tollgate": "**Tollgate**",
 }

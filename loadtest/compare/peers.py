@@ -24,8 +24,6 @@ import setups
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = ("nginx", "haproxy", "envoy", "bare", "tollgate")
-# Who else takes part when everything is compared (everything.py).
-ALL = ("nginx", "lua", "haproxy", "envoy", "pingap", "stock", "bare", "unguided", "tollgate")
 # Who is another's program, built otherwise, and is told the same.
 TWINS = {"unguided": "tollgate"}
 PROXY_CPU = "1"
@@ -108,8 +106,6 @@ class Bench:
         if name == "envoy":
             conf = self.write("envoy.yaml.in", home / "envoy.yaml", values)
             return ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c", conf]
-        if name == "pingap":
-            return ["-c", self.write("pingap.toml.in", home / "pingap.toml", values)]
         if told(name) == "tollgate":
             return ["run", "--config", self.write("tollgate.yaml.in", home / "tollgate.yaml", values)]
         cert, key = self.pair(values)
