@@ -12,8 +12,9 @@ import targets
 
 # As they are called for readers, in their order.
 NAMES = {
-    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy", "pingap": "pingap",
-    "stock": "Pingora, cargo's build", "bare": "Pingora, our build", "tollgate": "**Tollgate**",
+    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy",
+    "stock": "Pingora, cargo's build", "bare": "Pingora, our build",
+    "unguided": "Tollgate, no profile", "tollgate": "**Tollgate**",
 }
 RATES = ("rate", "rate-full")
 BASES = ("nginx", "lua", "envoy", "stock", "bare")
@@ -126,10 +127,10 @@ def instructions(report):
     if not counted:
         return ""
     names = [name for name in NAMES if any(name in cells for cells in counted.values())]
-    rows = [["user instructions per request", *(NAMES[name] for name in names), "by Pingora, our build", "by cargo's build"]]
+    rows = [["user instructions per request", *(NAMES[name] for name in names), "no profile by Pingora, our build", "as it ships by cargo's build"]]
     for duty in [duty for duty in ("plain", "tls", "full") if duty in counted]:
         cells = counted[duty]
-        by = [f"{cells['tollgate'] / cells[base]:.3f}" if base in cells and "tollgate" in cells else "" for base in ("bare", "stock")]
+        by = [f"{cells[one] / cells[base]:.3f}" if {one, base} <= cells.keys() else "" for one, base in (("unguided", "bare"), ("tollgate", "stock"))]
         rows.append([f"`{duty}`", *(f"{cells[name]:,}" if name in cells else "" for name in names), *by])
     return grid(rows)
 

@@ -29,14 +29,18 @@ class Command:
     groups: str = "X25519"
 
 
-def slice_of(traffic, bench, running, seconds):
+def slice_of(traffic, bench, running, seconds, again=3):
     """Loads one proxy once; what it cost and how it answered."""
     command = traffic(running, seconds)
     window = measure.Window(running.pid, bench.origin_of(running).pid)
     done = run(command, bench, seconds + 30)
     report = command.read(done.stdout)
+    if again and report and not report["requests"] and not report["errors"]:
+        # On a machine that others use whole a second may be over before the first answer: no figure, and no fault.
+        print(f"{running.name}: nothing was asked in {seconds} s, once more: others use this machine", file=sys.stderr)
+        return slice_of(traffic, bench, running, seconds, again - 1)
     if not report or not report["requests"]:
-        raise GeneratorFailed(f"{running.name}: {command.arguments[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise GeneratorFailed(f"{running.name}: {command.arguments[0]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return {"seconds": seconds, **report, **window.close(), "rss_mb": measure.rss_mb(running.pid)}
 
 
@@ -83,8 +87,8 @@ def fill(traffic, bench, running, count=limits.KEYS):
 def tokens(kind, path):
     """A bearer token in each request, one of many at random."""
     def traffic(running, seconds):
-        return Command(["wrk", "-t1", "-c64", f"-d{seconds}s", "-s", str(HERE / "wrk_tokens.lua"),
-                        url(running, path, True), "--", f"@DIR@/tokens/{kind}.tokens"])
+        command = wrk(path)(running, seconds)
+        return Command([*command.arguments, "--", f"@DIR@/tokens/{kind}.tokens"])
 
     return traffic
 

@@ -113,7 +113,7 @@ SUITES = {
     "full": Suite({
         "full": Duty("TLS, one of 1,000 paths and of a million keys in each request; Tollgate alone has 1,000 routes, "
                      "a limit for each key, an ES256 token from its cache and metrics, the others pass the same requests on",
-                     SAME, PROXIES, {"tollgate": "full"}),
+                     SAME, (*PROXIES, "unguided"), {"tollgate": "full", "unguided": "full"}),
         "full-usual": Duty("the same requests through Tollgate with one route, access log and metrics", SAME, ("tollgate",)),
     }, blocks=8, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
     "rate": Suite({
