@@ -75,12 +75,12 @@ impl Route {
             index,
             access: access?,
             cors: match cors {
-                Some(cors) => Some(cors?),
+                Some(cors) => Some(Box::new(cors?)),
                 None => None,
             },
             action: action?,
             rewrite: match rewrite {
-                Some(rewrite) => Some(rewrite?),
+                Some(rewrite) => Some(Box::new(rewrite?)),
                 None => None,
             },
             request_headers: request_headers?,

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, types::Name},
     identity::Tenancy,
@@ -34,8 +36,10 @@ pub(super) struct SeriesTable {
 }
 
 struct RouteRow {
+    /// In the row itself while it is one: each step to a route's own memory is one that
+    /// a request waits for.
+    forwarded: SmallVec<[(UpstreamIndex, Arc<RouteSeries>); 1]>,
     answered: Arc<RouteSeries>,
-    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
 }
 
 impl SeriesTable {
