@@ -75,7 +75,7 @@ impl Authentication {
             at.map(AuthenticatorIndex)
         };
         let requirement = |spec| Requirement::new(spec, find);
-        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_ref());
+        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_deref());
         Self {
             authenticators: each.collect(),
             routes: routes.map(|spec| spec.map(requirement).unwrap_or_default()).collect(),
@@ -146,7 +146,7 @@ impl AuthenticatorKind {
         (config, live): (&Config, &LiveState),
         problems: &mut Problems,
     ) -> Option<Self> {
-        match &entry.spec {
+        match &*entry.spec {
             AuthenticationSpec { jwt: Some(jwt), .. } => {
                 let source = entry.source.key("jwt");
                 trust::verifier(jwt, &source, config, live, problems).map(Self::Jwt)
