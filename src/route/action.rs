@@ -39,8 +39,9 @@ impl Action {
         if spec.to.is_empty() {
             refuse_what_nothing_reads(spec, site);
         }
-        let forward = forward.map(Self::Forward).or(redirect.map(Box::new).map(Self::Redirect));
-        let respond = respond.map(Box::new).map(Self::Respond);
+        let forward = forward.map(Self::Forward);
+        let forward = forward.or(redirect.map(|redirect| Self::Redirect(Box::new(redirect))));
+        let respond = respond.map(|respond| Self::Respond(Box::new(respond)));
         forward.or(respond).or(spec.jwks.then_some(Self::KeySet)).filter(|_| one)
     }
 }

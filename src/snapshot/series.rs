@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, types::Name},
     identity::Tenancy,
@@ -35,8 +37,10 @@ pub(super) struct SeriesTable {
 
 #[derive(Clone)]
 struct RouteRow {
+    /// In the row itself while it is one: each step to a route's own memory is one that
+    /// a request waits for.
+    forwarded: SmallVec<[(UpstreamIndex, Arc<RouteSeries>); 1]>,
     answered: Arc<RouteSeries>,
-    forwarded: Box<[(UpstreamIndex, Arc<RouteSeries>)]>,
 }
 
 impl SeriesTable {

@@ -60,10 +60,13 @@ impl<T: Default> Sharded<T> {
 #[repr(align(128))]
 pub(super) struct Padded<T>(pub(super) T);
 
-/// Adds to a cell. Nothing is ordered by it.
+/// Adds to a cell. Nothing is ordered by it, and nothing is written where that changes
+/// nothing: most requests have no body.
 #[inline]
 pub(super) fn add(cell: &AtomicU64, n: u64) {
-    cell.fetch_add(n, Ordering::Relaxed);
+    if n > 0 {
+        cell.fetch_add(n, Ordering::Relaxed);
+    }
 }
 
 /// How many shards this machine is worth: a power of two, at most [`MAX`].
