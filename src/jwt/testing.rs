@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -94,7 +94,7 @@ pub fn spec(more: &str) -> Sourced<SignerSpec> {
     let source = Source::file("tollgate.yaml").key("signers").entry(0);
     // Through JSON: read directly, `{ token: groups }` would have to be a YAML tag.
     let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-    Sourced { source, spec: serde_json::from_value(value).unwrap() }
+    Sourced { source, spec: Arc::new(serde_json::from_value(value).unwrap()) }
 }
 
 /// The signers of one spec, or what is wrong with them, with `DIR` for the folder.

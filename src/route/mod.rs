@@ -55,7 +55,7 @@ use crate::{
 };
 pub use access::{Access, Rule};
 pub use action::{Action, Respond};
-pub use build::Names;
+pub use build::{Before, Names};
 pub use callers::{Callers, Part};
 pub use choice::Choice;
 pub use conditions::Unmet;
@@ -73,6 +73,8 @@ pub struct Router {
     routes: Vec<Arc<Route>>,
     table: Table,
     asks_for_consumers: bool,
+    /// The places of routes of which something was told when they were built.
+    told: Vec<usize>,
 }
 
 impl Router {
@@ -206,7 +208,7 @@ impl Route {
 }
 
 /// What routes take from the rest of the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Defaults {
     /// The largest request body, in bytes, of routes that do not say.
     pub max_body: u64,

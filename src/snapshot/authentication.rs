@@ -77,7 +77,7 @@ impl Authentication {
             at.map(AuthenticatorIndex)
         };
         let requirement = |spec| Requirement::new(spec, find);
-        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_ref());
+        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_deref());
         let (routes, requirements) = once(routes.map(|spec| spec.map(requirement).unwrap_or_default()));
         Self { authenticators: each.collect(), routes, requirements }
     }
@@ -161,7 +161,7 @@ impl AuthenticatorKind {
         (config, live): (&Config, &LiveState),
         problems: &mut Problems,
     ) -> Option<Self> {
-        match &entry.spec {
+        match &*entry.spec {
             AuthenticationSpec { jwt: Some(jwt), .. } => {
                 let source = entry.source.key("jwt");
                 trust::verifier(jwt, &source, config, live, problems).map(Self::Jwt)

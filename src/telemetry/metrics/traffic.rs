@@ -127,10 +127,11 @@ impl Traffic {
     }
 
     pub(super) fn retain(&self, pairs: &[(&str, &str)]) {
-        let refused = pairs.iter().map(|(route, _)| *route).chain([NO_NAME]).map(|route| (route, NO_NAME));
-        let pairs: HashSet<_, ahash::RandomState> = pairs.iter().copied().chain(refused).collect();
         let upstreams: HashSet<_, ahash::RandomState> = pairs.iter().map(|(_, upstream)| *upstream).collect();
-        lock(&self.routes).retain(|(route, upstream), _| pairs.contains(&(&**route, &**upstream)));
+        let mut kept = HashSet::with_capacity_and_hasher(2 * pairs.len() + 1, ahash::RandomState::new());
+        kept.extend(pairs.iter().copied());
+        kept.extend(pairs.iter().map(|(route, _)| *route).chain([NO_NAME]).map(|route| (route, NO_NAME)));
+        lock(&self.routes).retain(|(route, upstream), _| kept.contains(&(&**route, &**upstream)));
         lock(&self.upstreams).retain(|upstream, _| upstreams.contains(&**upstream));
     }
 
