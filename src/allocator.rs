@@ -1,4 +1,4 @@
-//! The allocator of the process: mimalloc, asked the short way.
+//! The allocator of the process: mimalloc, asked the short way, by Rust and by BoringSSL.
 //!
 //! Its own crate asks for aligned memory always. mimalloc then takes a detour for
 //! every size that is no power of two (a fifth of a request's allocations), and a
@@ -61,6 +61,47 @@ unsafe impl GlobalAlloc for Mimalloc {
     }
 }
 
+// BoringSSL asks these, which its `crypto/mem.cc` declares as weak symbols, in place of the
+// system's allocator. That keeps what idle connections had: their 4 KB each lie between what
+// goes on living, and it returns no page but its last ones.
+
+unsafe extern "C" {
+    fn mi_usable_size(block: *const c_void) -> usize;
+}
+
+/// A block for BoringSSL, of any size; null when there is no memory.
+#[unsafe(no_mangle)]
+extern "C" fn OPENSSL_memory_alloc(size: usize) -> *mut c_void {
+    // SAFETY: any size may be asked for.
+    unsafe { mi_malloc(size) }
+}
+
+/// Takes a block back and leaves nothing in it: there are keys among what BoringSSL holds.
+///
+/// # Safety
+///
+/// The block came from `OPENSSL_memory_alloc`, and nobody uses it any more.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn OPENSSL_memory_free(block: *mut c_void) {
+    // SAFETY: the block is as long, and the caller's to give.
+    unsafe {
+        // Not removed as a write that nobody reads: the compiler does not see into `mi_free`.
+        block.write_bytes(0, mi_usable_size(block));
+        mi_free(block);
+    }
+}
+
+/// How many bytes of a block may be used, which are no fewer than were asked for.
+///
+/// # Safety
+///
+/// The block came from `OPENSSL_memory_alloc`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn OPENSSL_memory_get_size(block: *mut c_void) -> usize {
+    // SAFETY: as the caller says.
+    unsafe { mi_usable_size(block) }
+}
+
 /// Whether mimalloc's blocks of this size are aligned so without being asked: to 16
 /// bytes (`MI_MAX_ALIGN_SIZE`), small ones to their size.
 const fn is_plain(size: usize, align: usize) -> bool {
@@ -97,6 +138,51 @@ mod tests {
                 Mimalloc.dealloc(block, Layout::from_size_align_unchecked(longer, layout.align()));
             }
         }
+    }
+
+    unsafe extern "C" {
+        fn mi_is_in_heap_region(block: *const c_void) -> bool;
+    }
+
+    #[test]
+    fn what_boringssl_allocates_is_mimallocs() {
+        for size in [1, 100, 4096, 20_000, 300_000] {
+            // SAFETY: each block is used as long as it is held, and within its length.
+            unsafe {
+                let block = boring_sys::OPENSSL_malloc(size);
+                assert!(mi_is_in_heap_region(block) && mi_usable_size(block) >= size, "{size}");
+                block.write_bytes(0xff, size);
+                let longer = boring_sys::OPENSSL_realloc(block, size * 3);
+                assert!(mi_is_in_heap_region(longer), "{size}");
+                let kept = std::slice::from_raw_parts(longer.cast::<u8>(), size);
+                assert!(kept.iter().all(|byte| *byte == 0xff), "{size}");
+                boring_sys::OPENSSL_free(longer);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_boringssls_is_left_in_a_block_that_it_gave_back() {
+        let secret = [0xab; 1000];
+        let mut held = Vec::new();
+        // So many that a block comes back of them, whichever mimalloc gives out first.
+        for _ in 0..1000 {
+            // SAFETY: the block is as long.
+            let block = unsafe { boring_sys::OPENSSL_memdup(secret.as_ptr().cast(), secret.len()) };
+            held.push(block);
+        }
+        // SAFETY: each was allocated here, once.
+        held.iter().for_each(|block| unsafe { boring_sys::OPENSSL_free(*block) });
+
+        let mut again = 0;
+        for _ in 0..1000 {
+            // SAFETY: the block is as long, and mimalloc gives out pages that it has written to.
+            let block = unsafe { mi_malloc(secret.len()) };
+            again += usize::from(held.contains(&block));
+            let left = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), secret.len()) };
+            assert!(!left.windows(8).any(|bytes| bytes == &secret[..8]));
+        }
+        assert!(again > 0, "no block came back");
     }
 
     #[test]

@@ -80,6 +80,9 @@
 //! what outlives snapshots; the pick reads it. A start and a reload wait, for 2 s
 //! at most, until endpoints that nobody asked before were asked once.
 //!
+//! Connections to upstreams of HTTP/1 wait for their next request in [`upstream::Idle`];
+//! those of HTTP/2 are Pingora's.
+//!
 //! # Who vouches
 //!
 //! [`jwt`] signs a token for a request, or finds one that it signed for another with

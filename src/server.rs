@@ -22,8 +22,8 @@ use crate::{
     edge::{Drain, SkipsProxyHeader},
     jwt::trust::KeyFetcher,
     lifecycle::{
-        self, AdminSocket, Beginning, BindError, Followers, Found, Handover, Heir, Lasting, NoHandover,
-        Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
+        self, AdminSocket, Beginning, BindError, Followers, Forerunners, Found, Handover, Heir, Lasting,
+        NoHandover, Program, Pulse, Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
     },
     limit::store::Store,
     live::LiveState,
@@ -138,6 +138,7 @@ struct Parts {
     drain: Arc<Drain>,
     tickets: Arc<TicketRing>,
     followers: Followers,
+    forerunners: Arc<Forerunners>,
 }
 
 /// Where the process can be reached.
@@ -153,7 +154,7 @@ impl Parts {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
-        let tickets = tickets(&told.tickets);
+        let (tickets, forerunners) = (tickets(&told.tickets), Arc::new(Forerunners::of(&told.finishing)));
         live.recall(told.live);
         let discovery = Discovery::start(live.found.clone(), &metrics).map_err(StartError::Thread)?;
         let learn = |config: &Config| {
@@ -182,7 +183,7 @@ impl Parts {
         let spans = Arc::new(SpanExporter::new(metrics.clone()));
         let followers = Followers { health, discovery, key_sets, store, spans, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
-        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers })
+        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers, forerunners })
     }
 
     /// Asks every endpoint once before anything is served: who connects
@@ -252,6 +253,7 @@ impl Parts {
             shutdown: shutdown.clone(),
             admin_socket: bound.admin.clone(),
             systemd: systemd.clone(),
+            forerunners: self.forerunners.clone(),
             metrics: self.metrics.clone(),
             under_way: Mutex::default(),
         });
@@ -275,8 +277,8 @@ impl Parts {
             shutdown: shutdown.clone(),
         };
         beginning.watch().map_err(StartError::Thread)?;
-        let access_log = self.access_log.clone();
-        Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd }))
+        let (access_log, forerunners) = (self.access_log.clone(), self.forerunners.clone());
+        Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd, forerunners }))
     }
 
     fn operator(

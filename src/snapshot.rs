@@ -109,13 +109,25 @@ impl Snapshot {
         metrics: &Metrics,
         learn: impl FnOnce(&Config),
     ) -> Result<(Self, Problems), Problems> {
-        match config::load_for_check(path) {
-            Ok(loaded) => {
-                learn(&loaded.config);
-                Self::build(loaded, generation, live, metrics)
-            }
-            Err(broken) => Err(everything_wrong(broken, live)),
-        }
+        let loaded = config::load_for_check(path).map_err(|broken| everything_wrong(broken, live))?;
+        learn(&loaded.config);
+        Self::build(loaded, generation, live, metrics)
+    }
+
+    /// As [`load`](Self::load), of the generation after `before`. Routes that are written
+    /// as they were, and all that they depend on as it was, are the same ones, so that
+    /// they need neither time nor memory again.
+    pub fn load_after(
+        path: &Path,
+        before: &Self,
+        live: &LiveState,
+        metrics: &Metrics,
+        learn: impl FnOnce(&Config),
+    ) -> Result<(Self, Problems), Problems> {
+        let loaded = config::load_after(path, Some(&before.loaded));
+        let loaded = loaded.map_err(|broken| everything_wrong(broken, live))?;
+        learn(&loaded.config);
+        Self::build_after(Some(before), loaded, before.generation + 1, (live, metrics))
     }
 
     /// Builds the whole of it. Warnings come back beside the value; errors
@@ -126,12 +138,21 @@ impl Snapshot {
         live: &LiveState,
         metrics: &Metrics,
     ) -> Result<(Self, Problems), Problems> {
+        Self::build_after(None, loaded, generation, (live, metrics))
+    }
+
+    fn build_after(
+        before: Option<&Self>,
+        loaded: Loaded,
+        generation: u64,
+        (live, metrics): (&LiveState, &Metrics),
+    ) -> Result<(Self, Problems), Problems> {
         let config = &loaded.config;
         let mut problems = loaded.warnings.clone();
         // Before they are read: what changes meanwhile is seen as a change.
         let tls_files = Arc::new(TlsFiles::look(config));
         let Parts { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators } =
-            Parts::build(config, live, &mut problems);
+            Parts::build(config, before, live, &mut problems);
         loaded.locate(&mut problems);
         let (Some(router), false) = (router, problems.has_errors()) else {
             problems.sort();
@@ -147,7 +168,7 @@ impl Snapshot {
             hash: loaded.hash.clone(),
             mark: ConfigMark::new(generation, &loaded.hash),
             gate: Gate::new(&config.requests),
-            series: SeriesTable::new(config, &upstreams, metrics),
+            series: SeriesTable::after(before.map(|b| (&b.series, b.config())), config, &upstreams, metrics),
             tenant_series: TenantSeriesTable::new(config, metrics),
             limit_series: LimitSeriesTable::new(&rate_limits, metrics),
             gateways,

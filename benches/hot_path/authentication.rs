@@ -59,7 +59,7 @@ fn keys() -> (ApiKeys, Vec<String>) {
     };
     let source = Source::file("keys.yaml").key("keys");
     let specs: Vec<_> = (0..KEYS)
-        .map(|number| Sourced { source: source.entry(number as usize), spec: spec(number) })
+        .map(|number| Sourced { source: source.entry(number as usize), spec: spec(number).into() })
         .collect();
     let names = KeyNames { authenticator: AuthenticatorIndex(0), tenant: &|_| None, limit: &|_| None };
     let keys = ApiKeys::build(&specs, &names, &mut Problems::default()).unwrap();

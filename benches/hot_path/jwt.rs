@@ -92,7 +92,7 @@ impl Gateway {
             "algorithm": algorithm, "bind": bind, "claims": ["tenant", "vpce", "consumer", "route"],
         });
         let source = Source::file("bench.yaml");
-        let spec = Sourced { source, spec: serde_json::from_value(spec).unwrap() };
+        let spec = Sourced { source, spec: std::sync::Arc::new(serde_json::from_value(spec).unwrap()) };
         let mut problems = Problems::default();
         let resolve = |path: &std::path::Path| path.to_owned();
         let now = Now { wall: UNIX_EPOCH + Duration::from_secs(1_800_000_000), ..Now::read() };

@@ -23,7 +23,10 @@ use std::{
     hint::black_box,
     net::IpAddr,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -222,7 +225,7 @@ fn route(i: usize) -> (Value, (String, String)) {
 
 fn sourced<T: serde::de::DeserializeOwned>(spec: Value) -> Sourced<T> {
     let source = Source::file("bench.yaml").key("routes").entry(0);
-    Sourced { source, spec: serde_json::from_value(spec).unwrap() }
+    Sourced { source, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
 }
 
 fn build(specs: &[Sourced<tollgate::config::route::RouteSpec>]) -> Router {

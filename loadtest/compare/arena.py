@@ -27,7 +27,7 @@ class Arena(peers.Bench):
     def proxy(self, name, setup):
         """The proxy with that setup; starts it."""
         if (name, setup) not in self.running:
-            texts = suites.SETUPS[setup](name, self)
+            texts = suites.SETUPS[setup](peers.told(name), self)
             self.running[name, setup] = self.start(name, patience=60, texts=texts)
         return self.running[name, setup]
 

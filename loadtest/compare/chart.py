@@ -86,6 +86,8 @@ LABELS = {
     "handshake": "handshake, ECDSA", "handshake-rsa": "handshake, RSA", "resumed": "handshake, resumed",
     "handshake-pq": "handshake, X25519MLKEM768", "limit-1m": "limit, a million keys",
     "sign-kept": "signed, token kept (Lua = 1)", "sign-es256": "signed, ES256 each (Lua = 1)",
+    "verified-es256": "token verified before (Lua = 1)", "verified-each-es256": "ES256 verified each (Lua = 1)",
+    "verified-each-rs256": "RS256 verified each (Lua = 1)",
     "routes-1000": "1,000 routes", "routes-10000": "10,000 routes", "endpoints-10000": "10,000 endpoints",
     "body-64k": "64 KiB answers, TLS", "body-10m": "10 MiB answers, TLS",
     "full": "full; the others TLS alone", "rate": "TLS, 5,000 a second",

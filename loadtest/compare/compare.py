@@ -37,7 +37,7 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     refuse_to_start(args)
     try:
-        with peers.Bench(binaries(args), texts(args)) as bench:
+        with measure.awake() as args.awake, peers.Bench(binaries(args), texts(args)) as bench:
             names, skipped = present(bench, args.peers)
             if args.instructions or args.functions:
                 return instructions(args, bench, names)
@@ -140,7 +140,7 @@ def comparison(args, bench, names, skipped):
             duties.fill(bench, one)
     measured = run_blocks(bench, running, kinds, (blocks, args.seconds, seed))
     report = {
-        "machine": measure.machine(),
+        "machine": {**measure.machine(), "idle_cpus_poll": args.awake},
         "versions": versions(bench, names),
         "method": f"{blocks} blocks of 2 slices of {args.seconds} s per proxy and duty, seed {seed}",
         "meaning": {duty: duties.DUTIES[duty] for duty in kinds},

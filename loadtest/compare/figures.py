@@ -12,8 +12,9 @@ import targets
 
 # As they are called for readers, in their order.
 NAMES = {
-    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy", "pingap": "pingap",
-    "stock": "Pingora, cargo's build", "bare": "Pingora, our build", "tollgate": "**Tollgate**",
+    "nginx": "nginx", "lua": "nginx + Lua", "haproxy": "HAProxy", "envoy": "Envoy",
+    "stock": "Pingora, cargo's build", "bare": "Pingora, our build",
+    "unguided": "Tollgate, no profile", "tollgate": "**Tollgate**",
 }
 RATES = ("rate", "rate-full")
 BASES = ("nginx", "lua", "envoy", "stock", "bare")
@@ -61,7 +62,16 @@ def heading(report):
     commits = ", ".join(sorted({run["commit"] for run in runs.values()}))
     versions = ", ".join(f"{name} {number}" for name, number in report.get("versions", {}).items())
     return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, "
-            f"commit {commits}; {versions}.")
+            f"commit {commits}; {versions}. {asleep(runs)}")
+
+
+def asleep(runs):
+    """Where idle CPUs slept, so that whoever woke them paid."""
+    timed = [name for name in runs if name != "instructions"]
+    slept = [f"`{name}`" for name in timed if not runs[name].get("idle_cpus_poll")]
+    if slept and len(slept) == len(timed):
+        return "Idle CPUs slept, and whoever woke one paid for it."
+    return "Idle CPUs polled (`/dev/cpu_dma_latency` was held)" + (f", but not in {', '.join(slept)}." if slept else ".")
 
 
 def costs(report):
@@ -78,7 +88,7 @@ def costs(report):
         by = peers.get("tollgate", {}).get("by", {})
         rows.append([f"`{duty}`", *cells, span(by.get("nginx") or by.get("lua")), mid(by.get("envoy")), mid(by.get("bare"))])
     meanings = "\n".join(f"- `{duty}`: {what['meaning']}" for duty, what in duties.items())
-    return grid(rows) + "\n\n" + "Of `sign-…` *by nginx* is by nginx with Lua.\n\n" + meanings
+    return grid(rows) + "\n\n" + "Of `sign-…` and `verified-…` *by nginx* is by nginx with Lua.\n\n" + meanings
 
 
 def order():
@@ -117,10 +127,10 @@ def instructions(report):
     if not counted:
         return ""
     names = [name for name in NAMES if any(name in cells for cells in counted.values())]
-    rows = [["user instructions per request", *(NAMES[name] for name in names), "by Pingora, our build", "by cargo's build"]]
+    rows = [["user instructions per request", *(NAMES[name] for name in names), "no profile by Pingora, our build", "as it ships by cargo's build"]]
     for duty in [duty for duty in ("plain", "tls", "full") if duty in counted]:
         cells = counted[duty]
-        by = [f"{cells['tollgate'] / cells[base]:.3f}" if base in cells and "tollgate" in cells else "" for base in ("bare", "stock")]
+        by = [f"{cells[one] / cells[base]:.3f}" if {one, base} <= cells.keys() else "" for one, base in (("unguided", "bare"), ("tollgate", "stock"))]
         rows.append([f"`{duty}`", *(f"{cells[name]:,}" if name in cells else "" for name in names), *by])
     return grid(rows)
 

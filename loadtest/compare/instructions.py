@@ -12,7 +12,7 @@ import routes
 import signers
 
 DUTIES = ("plain", "tls", "full")
-PEERS = ("nginx", "stock", "bare", "tollgate")
+PEERS = ("nginx", "stock", "bare", "unguided", "tollgate")
 # 100 of the 1,000 routes, for callgrind is slow and a token lives for 30 s: each of 8
 # connections asks for each route once before requests are counted.
 ASKED, CLIENTS = 100, 8
@@ -36,7 +36,7 @@ def measured(bench, progress):
 def per_request(bench, name, duty):
     full = duty == "full"
     few, many = FULL_RUNS if full else callgrind.RUNS[duty]
-    texts = signers.full(name, bench) if full and name == "tollgate" else {}
+    texts = signers.full(peers.told(name), bench) if full and peers.told(name) == "tollgate" else {}
     send = ask if full else duties.exactly
     low, high = (total(bench, name, duty, n, send, texts) for n in (few, many))
     return (high - low) / (many - few)

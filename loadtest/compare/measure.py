@@ -1,16 +1,40 @@
 """Reads what the kernel charged: CPU time, memory, and the noise of neighbours.
 
-Owns /proc. CPU time comes from schedstat, in ns, over every thread of a process
+Owns /proc, and that CPUs do not sleep while it is measured. CPU time comes from schedstat, in ns, over every thread of a process
 and its descendants: /proc/PID/stat has steps of 10 ms. Softirq work is charged
 to the sender, so a proxy on loopback pays the receive path of both its peers;
 that is equal for all proxies.
 """
 
+import contextlib
 import os
 import platform
+import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def awake():
+    """Idle CPUs poll for work as long as this is held; its value says whether it is.
+
+    To wake one that sleeps takes an interrupt, which in a virtual machine costs whoever
+    sends it microseconds: a proxy that is waited for would pay them for each request.
+    """
+    try:
+        held = os.open(LATENCY, os.O_WRONLY)
+    except OSError as error:
+        print(f"idle CPUs sleep, which whoever wakes them pays for: {LATENCY}: {error.strerror}", file=sys.stderr)
+        yield False
+        return
+    try:
+        # Microseconds that waking may take. The kernel forgets it when the file is closed.
+        os.write(held, struct.pack("=i", 0))
+        yield True
+    finally:
+        os.close(held)
 
 
 def tree(pid):
@@ -121,3 +145,6 @@ def listing(path):
         return os.listdir(path)
     except OSError:
         return []
+
+
+LATENCY = "/dev/cpu_dma_latency"

@@ -24,8 +24,8 @@ import setups
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = ("nginx", "haproxy", "envoy", "bare", "tollgate")
-# Who else takes part when everything is compared (everything.py).
-ALL = ("nginx", "lua", "haproxy", "envoy", "pingap", "stock", "bare", "tollgate")
+# Who is another's program, built otherwise, and is told the same.
+TWINS = {"unguided": "tollgate"}
 PROXY_CPU = "1"
 GENERATOR_CPU = "0"
 
@@ -87,7 +87,7 @@ class Bench:
         home = self.dir / f"{name}-{self.homes}"
         home.mkdir()
         values = {
-            **setups.plain(name), **(self.texts(name, self.dir) if texts is None else texts), "HOME": home,
+            **setups.plain(told(name)), **(self.texts(told(name), self.dir) if texts is None else texts), "HOME": home,
             "PLAIN": plain, "TLS": tls, "READY": ready, "METRICS": metrics, "MASTER": "off" if wrapper else "on",
         }
         command = [*wrapper, self.binaries[name], *self.arguments(name, values)]
@@ -106,9 +106,7 @@ class Bench:
         if name == "envoy":
             conf = self.write("envoy.yaml.in", home / "envoy.yaml", values)
             return ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "-c", conf]
-        if name == "pingap":
-            return ["-c", self.write("pingap.toml.in", home / "pingap.toml", values)]
-        if name == "tollgate":
+        if told(name) == "tollgate":
             return ["run", "--config", self.write("tollgate.yaml.in", home / "tollgate.yaml", values)]
         cert, key = self.pair(values)
         return [
@@ -197,15 +195,20 @@ class Bench:
         return "".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
 
 
-def get(port, secure, patience, path="/"):
-    """One GET with `Connection: close`; the whole answer."""
+def told(name):
+    """Whose configuration a proxy gets."""
+    return TWINS.get(name, name)
+
+
+def get(port, secure, patience, path="/", fields=""):
+    """One GET with `Connection: close` and further fields, each with its end of line; the whole answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=max(1.0, patience)) as tcp:
         stream = tcp
         if secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             stream = context.wrap_socket(tcp)
-        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{fields}\r\n".encode())
         answer = b""
         while part := stream.recv(65536):
             answer += part

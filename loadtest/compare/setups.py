@@ -1,8 +1,8 @@
 """What stands in each proxy's configuration, beside ports, in each setup.
 
 Owns what a setup changes: certificate, tickets, log, endpoints. A proxy is started
-once for each setup that its duties need. Limits, routes and signers are those of
-limits.py, routes.py and signers.py.
+once for each setup that its duties need. Limits, routes, signers and what is verified are
+those of limits.py, routes.py, signers.py and verified.py.
 """
 
 
@@ -60,14 +60,14 @@ PLAIN = {
         "ENDPOINTS": "server one 127.0.0.1:@ORIGIN@ pool-max-conn 512",
     },
     "envoy": {
-        "LOG": "", "ROUTES": "",
+        "LOG": "", "ROUTES": "", "FILTERS": "",
         "TICKETS": "disable_stateless_session_resumption: true, disable_stateful_session_resumption: true,",
         "ENDPOINTS": "{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: @ORIGIN@ } } } }",
     },
     "bare": {"TICKETS": "off"},
     "stock": {"TICKETS": "off"},
     "tollgate": {
-        "LOG": "@HOME@/access.log", "LIMITS": "", "LIMITED": "", "TICKETS": "off", "KEPT": "",
+        "LOG": "@HOME@/access.log", "LIMITS": "", "LIMITED": "", "TICKETS": "off", "KEPT": "", "ANYBODY": "",
         "ENDPOINTS": "{ address: 127.0.0.1:@ORIGIN@ }",
     },
 }

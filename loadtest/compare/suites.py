@@ -13,6 +13,7 @@ import limits
 import routes
 import setups
 import signers
+import verified
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Suite:
     shared: bool = False
     # Setups whose limit has to know every key before it is measured.
     filled: dict = field(default_factory=dict)
+    # What has to be seen of each proxy before it is measured: `(bench, proxy)` raises.
+    proven: Callable = lambda bench, running: None
 
 
 PROXIES = ("nginx", "haproxy", "envoy", "stock", "bare", "tollgate")
@@ -54,6 +57,8 @@ SETUPS = {
     "limits": lambda name, bench: limits.texts(name, True),
     "signers": signers.setup,
     "full": signers.full,
+    "verified": verified.setup(cached=True),
+    "verified-each": verified.setup(cached=False),
     **{f"routes-{n}": routes.setup(n) for n in (1, 1000, 10000)},
     **{f"endpoints-{n}": setups.endpoints(n) for n in (1, 10000)},
 }
@@ -66,6 +71,12 @@ SIGN_DUTIES = {
         f"TLS, a limit that counts all together, and {meaning}", by.wrk(signers.path(kind)),
         ("lua",) if kind == "hs256" else ("lua", "tollgate"), "signers")
     for kind, meaning in signers.KINDS.items()
+}
+VERIFIED_DUTIES = {
+    f"verified-{each}{kind}": Duty(
+        f"TLS, and one of 64 bearer tokens in each request, at random; {kind.upper()}, exp, iss and aud are verified{how}",
+        by.tokens(kind, path), verified.PEERS, f"verified{each.rstrip('-') and '-each'}")
+    for each, how in (("", "; all but HAProxy know a token again"), ("each-", " for each request")) for kind, path in verified.PATHS.items()
 }
 SAME = by.keys("/", secure=True, routes=signers.FULL_ROUTES)
 SUITES = {
@@ -85,6 +96,7 @@ SUITES = {
     }, blocks=3),
     "limits": Suite(LIMIT_DUTIES, blocks=4, shared=True, filled={"limits": by.keys("/limit-1m")}),
     "signing": Suite(SIGN_DUTIES, blocks=6, shared=True),
+    "verified": Suite(VERIFIED_DUTIES, blocks=6, shared=True, proven=verified.prove),
     "routes": Suite({
         f"routes-{n}": Duty("cleartext, as many routes by prefix as said, one drawn at random for each request",
                             by.keys(routes=n), GATEWAYS, f"routes-{n}")
@@ -101,7 +113,7 @@ SUITES = {
     "full": Suite({
         "full": Duty("TLS, one of 1,000 paths and of a million keys in each request; Tollgate alone has 1,000 routes, "
                      "a limit for each key, an ES256 token from its cache and metrics, the others pass the same requests on",
-                     SAME, PROXIES, {"tollgate": "full"}),
+                     SAME, (*PROXIES, "unguided"), {"tollgate": "full", "unguided": "full"}),
         "full-usual": Duty("the same requests through Tollgate with one route, access log and metrics", SAME, ("tollgate",)),
     }, blocks=8, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
     "rate": Suite({
@@ -110,7 +122,7 @@ SUITES = {
     }, blocks=8, shared=True, filled={"full": by.keys("/", routes=signers.FULL_ROUTES)}),
 }
 MISSING = {
-    "tokens verified": "Tollgate did not verify any when this was measured",
+    "tokens verified": "neither nginx without Lua nor bare Pingora can; HAProxy 2.6 remembers none that it verified",
     "HTTP/2": "the bare proxies offer no ALPN",
     "a limit for each key": "Envoy's own limit does not keep a count for each of a million keys, its global one asks a service",
     "signed tokens": "none of nginx without Lua, HAProxy, Envoy and bare Pingora makes one",

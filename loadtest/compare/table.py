@@ -83,7 +83,8 @@ def comparison(report):
 def heading(report):
     machine, versions = report["machine"], report["versions"]
     return "\n".join([
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Linux {machine['kernel']}",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Linux {machine['kernel']}, "
+        f"idle CPUs {'polled' if machine['idle_cpus_poll'] else 'slept'}",
         f"{machine['date']}, {report['method']}",
         *(f"{name}: {text}" for name, text in versions.items()),
     ])

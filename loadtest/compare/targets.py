@@ -56,17 +56,17 @@ def late(slices, which):
 def judged(report):
     """`[number, duty, target, measured, verdict, command]` of each, with the header."""
     rows = [["#", "duty", "target", "measured [95 %]", "", "bare Pingora, our build", "`make compare-all FLAGS=…`"]]
-    rows += [instructions(report, "1", "user instructions, full by bare Pingora with the same flags", "bare", 1.10)]
-    rows += [instructions(report, "2", "user instructions, full by bare Pingora as cargo builds it", "stock", 0.95)]
+    rows += [instructions(report, "1", "user instructions, full by bare Pingora with the same flags, without a profile", ("unguided", "bare"), 1.10)]
+    rows += [instructions(report, "2", "user instructions, full, as it ships, by bare Pingora as cargo builds it", ("tollgate", "stock"), 0.95)]
     for number, duty, pair, limit, form, suite in TARGETS:
         figure = report.get("ratios", {}).get(pair)
         rows.append(row(number, duty, limit, figure, form, suite, bare(report, pair)))
     return rows + idle(report)
 
 
-def instructions(report, number, duty, base, limit):
+def instructions(report, number, duty, pair, limit):
     cells = report.get("instructions", {}).get("full", {})
-    exact = cells["tollgate"] / cells[base] if {"tollgate", base} <= cells.keys() else None
+    exact = cells[pair[0]] / cells[pair[1]] if set(pair) <= cells.keys() else None
     figure = None if exact is None else {"median": exact, "low": exact, "high": exact}
     return row(number, duty, limit, figure, "{:.3f}", "instructions")
 

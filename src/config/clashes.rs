@@ -41,8 +41,11 @@ struct Clash<'a> {
     second: &'a Source,
 }
 
-fn twice<'a>(named: impl Iterator<Item = (&'a Name, &'a Source)>, kind: &'static str) -> Vec<Clash<'a>> {
-    let mut seen: HashMap<_, _, ahash::RandomState> = HashMap::default();
+fn twice<'a>(
+    named: impl ExactSizeIterator<Item = (&'a Name, &'a Source)>,
+    kind: &'static str,
+) -> Vec<Clash<'a>> {
+    let mut seen = HashMap::with_capacity_and_hasher(named.len(), ahash::RandomState::new());
     let mut clashes = Vec::new();
     for (name, source) in named {
         let first = *seen.entry(name).or_insert(source);

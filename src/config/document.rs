@@ -6,7 +6,7 @@
 //! `serde_yaml`; a map here keeps its entries in order and equal keys too,
 //! which `serde_yaml` by itself would silently drop.
 
-use std::{cell::Cell, fmt};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use serde::{
     Deserializer, Serialize, Serializer,
@@ -14,7 +14,12 @@ use serde::{
     ser::SerializeMap,
 };
 
-use super::{depth::is_too_deep, usual};
+use super::{
+    depth::is_too_deep,
+    route::RouteSpec,
+    sharing::{Entries, Sharing},
+    usual,
+};
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +40,8 @@ pub(super) enum Node {
     List(Vec<Node>),
     /// A mapping, in the order written.
     Map(Vec<(String, Node)>),
+    /// A route that was read already: nothing is wrong with it.
+    Route(Arc<RouteSpec>),
     /// What YAML allows and we do not, as a sentence for the operator.
     Refused(String),
     /// A value that was told to be wrong already; nobody looks at it again.
@@ -52,7 +59,19 @@ pub(super) struct Syntax {
 
 /// Reads the one document of a text.
 pub(super) fn parse(text: &str) -> Result<Node, Syntax> {
-    usual::read(text).map_or_else(|| any(text), Ok)
+    usual::read(text, None).map_or_else(|| any(text), Ok)
+}
+
+/// As [`parse`]; entries of `routes` with which nothing is wrong are
+/// [routes](Node::Route) already, where the text is usual.
+pub(super) fn parse_sharing(text: &str, sharing: &mut Sharing<'_>) -> Result<Node, Syntax> {
+    usual::read(text, Some(&mut *sharing)).map_or_else(
+        || {
+            sharing.entries = Entries::default();
+            any(text)
+        },
+        Ok,
+    )
 }
 
 /// As [`parse`], whatever is in the text.
@@ -249,6 +268,7 @@ impl Serialize for Node {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
             Node::Null | Node::Refused(_) | Node::Told => out.serialize_unit(),
+            Node::Route(spec) => spec.serialize(out),
             Node::Bool(value) => out.serialize_bool(*value),
             Node::Unsigned(value) => out.serialize_u64(*value),
             Node::Signed(value) => out.serialize_i64(*value),

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{
     Problem, Problems, Severity, Source,
-    document::{self, Node},
+    document::{self, Node, Syntax},
     files::Text,
     positions::Positions,
     secrets::Filler,
@@ -22,8 +22,19 @@ pub(super) fn read(
     filler: Option<&mut Filler<'_>>,
     problems: &mut Problems,
 ) -> Option<Vec<(String, Node)>> {
+    checked(file, document::parse(&file.text), keys, filler, problems)
+}
+
+/// As [`read`], of a file that was parsed.
+pub(super) fn checked(
+    file: &Text,
+    parsed: Result<Node, Syntax>,
+    keys: &str,
+    filler: Option<&mut Filler<'_>>,
+    problems: &mut Problems,
+) -> Option<Vec<(String, Node)>> {
     let source = Source::file(&file.path);
-    let mut root = match document::parse(&file.text) {
+    let mut root = match parsed {
         Ok(root) => root,
         Err(why) => {
             let severity = Severity::Error;
@@ -155,7 +166,7 @@ impl Walk<'_, '_> {
 }
 
 /// Whether nothing of it is refused, filled in or written twice.
-fn is_clean(node: &Node) -> bool {
+pub(super) fn is_clean(node: &Node) -> bool {
     match node {
         Node::Refused(_) => false,
         Node::Text(text) => !text.contains("${"),

@@ -7,7 +7,7 @@
 //! Always holds: nothing is filled in here. Whoever may write this file alone must
 //! not make the gateway read others, or its environment.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
     Problem, Problems, Severity, Source, Sourced, draft,
@@ -64,7 +64,7 @@ fn endpoints(text: &Text, problems: &mut Problems) -> Vec<EndpointSpec> {
     let endpoints = file.list::<EndpointSpec>(KEY);
     tell_twice(&endpoints, file.problems);
     file.rest(|key| Fault::new(What::UnknownKey(key.to_owned(), &[KEY])).to_string());
-    endpoints.into_iter().map(|endpoint| endpoint.spec).collect()
+    endpoints.into_iter().map(|endpoint| Arc::unwrap_or_clone(endpoint.spec)).collect()
 }
 
 fn tell_twice(endpoints: &[Sourced<EndpointSpec>], problems: &mut Problems) {

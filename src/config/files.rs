@@ -65,7 +65,7 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, Unread> {
         return Err(too_large());
     }
 
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(about.len() as usize + 1);
     // One more than allowed: the file may grow while it is read.
     file.take(most + 1).read_to_end(&mut bytes).map_err(|why| failed(&why))?;
     if bytes.len() as u64 > most {

@@ -129,7 +129,7 @@ fn load_text(path: &Path, text: &str) -> Result<Loaded, Problems> {
         // Printed: the fragments are in it.
         texts.truncate(1);
     }
-    build(path, texts, &environment, problems).map_err(|broken| broken.problems)
+    build(path, texts, None, &environment, problems).map_err(|broken| broken.problems)
 }
 
 /// Files, and folders with a `tollgate.yaml`.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, Problems, Source, Sourced, clashes, draft,
+    Config, Problems, Source, Sourced, clashes, document, draft,
     files::{self, Text},
     listener::{ListenerSpec, ProxyMode},
     positions::Lines,
@@ -14,6 +14,7 @@ use super::{
     secrets::{Environment, Filler, Secrets},
     sections::{self, File},
     shares,
+    sharing::{Entries, Sharing},
 };
 
 /// A configuration that can be built from, and how it came to be.
@@ -29,6 +30,8 @@ pub struct Loaded {
     /// hashes mean equal configurations.
     pub hash: String,
     pub(super) texts: Vec<Text>,
+    /// Of each text.
+    entries: Vec<Entries>,
     pub(super) secrets: Secrets,
 }
 
@@ -44,9 +47,15 @@ pub struct Broken {
 /// [`load`], with what is left when it fails: so that what depends on other
 /// files can be looked at in the same go.
 pub fn load_for_check(path: &Path) -> Result<Loaded, Broken> {
+    load_after(path, None)
+}
+
+/// As [`load_for_check`]; routes that are written as they were before are the very same
+/// ones.
+pub fn load_after(path: &Path, before: Option<&Loaded>) -> Result<Loaded, Broken> {
     let mut problems = Problems::default();
     let texts = files::read_all(path, &mut problems);
-    build(path, texts, &|name| std::env::var_os(name), problems)
+    build(path, texts, before, &|name| std::env::var_os(name), problems)
 }
 
 /// Reads a main file and the fragments in `conf.d/` beside it.
@@ -60,19 +69,22 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 pub(super) fn load_in(path: &Path, environment: Environment<'_>) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let texts = files::read_all(path, &mut problems);
-    build(path, texts, environment, problems).map_err(|broken| broken.problems)
+    build(path, texts, None, environment, problems).map_err(|broken| broken.problems)
 }
 
 /// Everything after the files were read.
 pub(super) fn build(
     path: &Path,
     texts: Vec<Text>,
+    before: Option<&Loaded>,
     environment: Environment<'_>,
     mut problems: Problems,
 ) -> Result<Loaded, Broken> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut filler = Filler { folder, environment, secrets: Secrets::default() };
-    let config = read(path, &texts, &mut filler, &mut problems);
+    let mut sharing: Vec<_> = texts.iter().map(|text| sharing_with(before, text)).collect();
+    let config = read(path, texts.iter().zip(&mut sharing), &mut filler, &mut problems);
+    let entries = sharing.into_iter().map(|sharing| sharing.entries).collect();
     if let Some(config) = &config {
         clashes::addresses(config, &mut problems);
         clashes::names(config, &texts, &mut problems);
@@ -91,7 +103,7 @@ pub(super) fn build(
     let files = texts.iter().map(|text| text.path.to_path_buf()).chain(secrets.files.clone());
     let (files, hash) = (files.collect(), hash(&texts, &secrets));
     let failed = problems.has_errors();
-    let loaded = Loaded { config, warnings: problems, files, hash, texts, secrets };
+    let loaded = Loaded { config, warnings: problems, files, hash, texts, entries, secrets };
     match failed {
         true => Err(Broken { problems: loaded.warnings.clone(), rest: Some(Box::new(loaded)) }),
         false => Ok(loaded),
@@ -106,11 +118,24 @@ impl Loaded {
     }
 }
 
-fn read(path: &Path, texts: &[Text], filler: &mut Filler<'_>, problems: &mut Problems) -> Option<Config> {
+fn sharing_with<'b>(before: Option<&'b Loaded>, text: &Text) -> Sharing<'b> {
+    let mut each = before.into_iter().flat_map(|before| before.texts.iter().zip(&before.entries));
+    Sharing::with(each.find(|(before, _)| before.path == text.path))
+}
+
+fn read<'t, 'b: 't>(
+    path: &Path,
+    texts: impl Iterator<Item = (&'t Text, &'t mut Sharing<'b>)>,
+    filler: &mut Filler<'_>,
+    problems: &mut Problems,
+) -> Option<Config> {
     let mut config = None;
     let mut shared = sections::Shared::default();
-    for text in texts {
-        let Some(entries) = draft::read(text, KEYS, Some(&mut *filler), problems) else { continue };
+    for (text, sharing) in texts {
+        let parsed = document::parse_sharing(&text.text, sharing);
+        let Some(entries) = draft::checked(text, parsed, KEYS, Some(&mut *filler), problems) else {
+            continue;
+        };
         let file = File { source: Source::file(&text.path), entries, problems };
         match &*text.path == path {
             true => config = Some(sections::main(file)),
@@ -208,7 +233,8 @@ mod tests {
         let text =
             |(path, text): &(&str, &str)| Text { path: Path::new(path).into(), text: (*text).to_owned() };
         let texts = texts.iter().map(text).collect();
-        build(Path::new("main.yaml"), texts, &|_| None, Problems::default()).map_err(|broken| broken.problems)
+        build(Path::new("main.yaml"), texts, None, &|_| None, Problems::default())
+            .map_err(|broken| broken.problems)
     }
 
     fn routes(count: usize, line: impl Fn(usize) -> String) -> String {

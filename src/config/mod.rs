@@ -5,7 +5,8 @@
 //! their keys: that is `snapshot`'s, which reports into the same [`Problems`].
 //!
 //! The way of a text: `files` reads it, `document` parses it into a tree, `draft`
-//! refuses equal keys and tags and fills in `secrets`, `sections` takes it apart,
+//! refuses equal keys and tags and fills in `secrets` (`sharing` takes over the routes that
+//! stand in it as before), `sections` takes it apart,
 //! `repair` reads each entry through `typed` into its spec and keeps every
 //! `fault`, `rules`, `clashes`, `refers` and `shares` look at what types cannot say, and `load`
 //! puts lines to everything that was found (`positions`).
@@ -50,6 +51,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod shares;
+mod sharing;
 mod stamp;
 mod typed;
 mod unknown;
@@ -60,7 +62,7 @@ mod golden;
 
 pub use endpoints_file::{Unusable, read as read_endpoints_file};
 pub use keys_file::read as read_keys_file;
-pub use load::{Broken, Loaded, load, load_for_check};
+pub use load::{Broken, Loaded, load, load_after, load_for_check};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;
@@ -68,7 +70,7 @@ pub use shares::Share;
 pub use stamp::Stamp;
 pub use unknown::Unknown;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use authentication::AuthenticationSpec;
 use discovery::DiscoverySpec;
@@ -77,7 +79,7 @@ use limit::LimitSpec;
 use listener::ListenerSpec;
 use location::LocationSpec;
 use route::RouteSpec;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use server::{
     AccessLogSpec, AdminSpec, ConnectionsSpec, ForwardedSpec, ReadinessSpec, RequestsSpec, RuntimeSpec,
 };
@@ -142,11 +144,17 @@ impl Config {
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(bound = "T: Serialize")]
 pub struct Sourced<T> {
     /// Where.
     #[serde(skip)]
     pub source: Source,
-    /// What.
-    #[serde(flatten)]
-    pub spec: T,
+    /// What. Routes share it with those of the configuration before that were written
+    /// in the same words.
+    #[serde(flatten, serialize_with = "itself")]
+    pub spec: Arc<T>,
+}
+
+fn itself<T: Serialize, S: Serializer>(spec: &Arc<T>, out: S) -> Result<S::Ok, S::Error> {
+    T::serialize(spec, out)
 }

@@ -110,6 +110,11 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there are more than will be told.
     pub fn is_full(&self) -> bool {
         self.0.len() > Self::MOST

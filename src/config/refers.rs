@@ -27,11 +27,13 @@ pub(super) fn limits(config: &Config, problems: &mut Problems) {
         (problems.has_errors_in("limits"), problems.has_errors_in("tenants"));
     let routes_broken = problems.has_errors_in("routes");
 
-    let routes = config.routes.iter().map(|route| (&route.spec.limits, route.source.key("limits")));
-    for (named, source) in routes.filter(|_| !limits_broken) {
-        unknown(named, &names, &source, "limit", problems);
+    let limited = config.routes.iter().filter(|route| !limits_broken && !route.spec.limits.is_empty());
+    for route in limited {
+        unknown(&route.spec.limits, &names, &route.source.key("limits"), "limit", problems);
     }
-    let by_name = config.routes.iter().map(|route| (&route.spec.name, &route.spec)).collect();
+    let costs = config.limits.iter().any(|limit| !limit.spec.costs.is_empty());
+    let routes = config.routes.iter().filter(|_| costs);
+    let by_name = routes.map(|route| (&route.spec.name, &*route.spec)).collect();
     for limit in &config.limits {
         if !tenants_broken {
             let source = limit.source.key("exempt").key("tenants");
@@ -100,7 +102,7 @@ pub(super) fn authentication(config: &Config, problems: &mut Problems) {
         certificate_tenants(config, problems);
     }
     for route in &config.routes {
-        match &route.spec.authenticate {
+        match route.spec.authenticate.as_deref() {
             None if names.is_empty() || broken => check_anonymous(route, problems),
             None => {
                 let text = "nothing says who has to vouch for callers; write `authenticate: anonymous` to let everybody in, or names of `authentication`";

@@ -13,7 +13,9 @@ use super::{
     authentication::AuthenticateSpec,
     cors::CorsSpec,
     server::networks,
-    types::{ByteSize, ClaimName, FieldName, FieldValue, HostPattern, MethodName, Name, Pattern, Ratio},
+    types::{
+        ByteSize, ClaimName, FieldName, FieldValue, HostPattern, List, MethodName, Name, Pattern, Ratio,
+    },
 };
 
 /// A match and what to do with what it matches. Exactly one of `to`,
@@ -34,26 +36,26 @@ pub struct RouteSpec {
     pub matches: MatchSpec,
     /// Upstreams that share the requests by weight.
     #[serde(default)]
-    pub to: Vec<TargetSpec>,
+    pub to: Box<[TargetSpec]>,
     /// Requests with this header or cookie go to one upstream, whatever the
     /// weights; the first that applies wins.
     #[serde(default)]
-    pub overrides: Vec<OverrideSpec>,
+    pub overrides: List<OverrideSpec>,
     /// What keeps a client on the same upstream of a weighted split.
     #[serde(default)]
-    pub sticky: Option<StickySpec>,
+    pub sticky: Option<Box<StickySpec>>,
     /// Answers with a redirect.
     #[serde(default)]
-    pub redirect: Option<RedirectSpec>,
+    pub redirect: Option<Box<RedirectSpec>>,
     /// Answers with a fixed response.
     #[serde(default)]
-    pub respond: Option<RespondSpec>,
+    pub respond: Option<Box<RespondSpec>>,
     /// Answers with the public keys of every signer, for who verifies tokens.
     #[serde(default)]
     pub jwks: bool,
     /// Changes path and host before the request goes upstream.
     #[serde(default)]
-    pub rewrite: Option<RewriteSpec>,
+    pub rewrite: Option<Box<RewriteSpec>>,
     /// Changes the header that the upstream gets.
     #[serde(default)]
     pub request_headers: HeaderEditsSpec,
@@ -63,19 +65,19 @@ pub struct RouteSpec {
     /// Who vouches for callers; others get 401. Once there is `authentication`, every
     /// route says something: `anonymous` where nobody has to.
     #[serde(default)]
-    pub authenticate: Option<AuthenticateSpec>,
+    pub authenticate: Option<Box<AuthenticateSpec>>,
     /// Only these callers get in; everyone else gets 403.
     #[serde(default)]
-    pub allow: Option<CallersSpec>,
+    pub allow: Option<Box<CallersSpec>>,
     /// These callers get 403.
     #[serde(default)]
-    pub deny: Option<CallersSpec>,
+    pub deny: Option<Box<CallersSpec>>,
     /// Which web pages of other origins may use it from a browser.
     #[serde(default)]
-    pub cors: Option<CorsSpec>,
+    pub cors: Option<Box<CorsSpec>>,
     /// Limits, asked after the global ones; all of them have to have room.
     #[serde(default)]
-    pub limits: Vec<Name>,
+    pub limits: List<Name>,
     /// The signer of the token that goes with each request.
     #[serde(default)]
     pub sign: Option<Name>,
@@ -97,23 +99,23 @@ pub struct RouteSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct MatchSpec {
     /// Any of these hosts; none given is every host.
-    pub hosts: Vec<HostPattern>,
+    pub hosts: List<HostPattern>,
     /// One path; `paths` with a single entry.
     pub path: Option<PathSpec>,
     /// Any of these paths; none given is every path.
-    pub paths: Vec<PathSpec>,
+    pub paths: List<PathSpec>,
     /// Any of these methods; none given is every method. `GET` includes `HEAD`.
-    pub methods: Vec<MethodName>,
+    pub methods: List<MethodName>,
     /// All of these header fields.
-    pub headers: Vec<HeaderMatchSpec>,
+    pub headers: List<HeaderMatchSpec>,
     /// All of these query parameters.
-    pub query: Vec<QueryMatchSpec>,
+    pub query: List<QueryMatchSpec>,
     /// Any of these tenants; none given is everyone. A request of no tenant
     /// matches no route that names one.
-    pub tenants: Vec<Name>,
+    pub tenants: List<Name>,
     /// Any of these consumers. The route that takes the request of everyone else says
     /// how they are authenticated; what this one asks for has to hold too.
-    pub consumers: Vec<String>,
+    pub consumers: List<String>,
 }
 
 /// Callers by who they are; at least one key. `allow` lets in who has all of what is
@@ -157,9 +159,9 @@ pub struct ClaimMatchSpec {
 pub enum PathSpec {
     /// A prefix in whole segments: `/orders` takes `/orders` and `/orders/7`,
     /// not `/orders-old`. A slash at its end changes nothing.
-    Prefix(String),
+    Prefix(Box<str>),
     /// Which kind of path.
-    Kind(PathKindSpec),
+    Kind(Box<PathKindSpec>),
 }
 
 /// A path to match, by kind.
@@ -191,7 +193,7 @@ impl<'de> Visitor<'de> for PathVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<PathSpec, E> {
-        Ok(PathSpec::Prefix(text.to_owned()))
+        Ok(PathSpec::Prefix(text.into()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathSpec, A::Error> {
@@ -202,7 +204,7 @@ impl<'de> Visitor<'de> for PathVisitor {
             PathKey::Pattern => PathKindSpec::Pattern(map.next_value()?),
         };
         match map.next_key::<PathKey>()? {
-            None => Ok(PathSpec::Kind(kind)),
+            None => Ok(PathSpec::Kind(Box::new(kind))),
             Some(_) => Err(one()),
         }
     }
@@ -370,11 +372,11 @@ pub struct ReplacePatternSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderEditsSpec {
     /// These fields go.
-    pub remove: Vec<FieldName>,
+    pub remove: List<FieldName>,
     /// These fields get exactly this value.
-    pub set: Vec<FieldSpec>,
+    pub set: List<FieldSpec>,
     /// These lines come beside what is there.
-    pub add: Vec<FieldSpec>,
+    pub add: List<FieldSpec>,
 }
 
 /// A header field.

@@ -3,6 +3,8 @@
 //! Owns the top level: the main file holds everything, a fragment authentication, limits,
 //! upstreams and routes. Entries are read one by one, so that one bad entry hides no other.
 
+use std::sync::Arc;
+
 use super::{
     Config, Problems, Source, Sourced,
     authentication::AuthenticationSpec,
@@ -118,7 +120,9 @@ impl File<'_> {
         let mut read = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let source = source.entry(index);
-            read.extend(self.read(item, &source).map(|spec| Sourced { source, spec }));
+            let taken = T::taken(&item).filter(|_| !self.problems.is_full());
+            let spec = taken.or_else(|| self.read(item, &source).map(Arc::new));
+            read.extend(spec.map(|spec| Sourced { source, spec }));
         }
         read
     }

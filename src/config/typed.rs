@@ -31,7 +31,8 @@ impl<'de> Deserializer<'de> for Place<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
-            Node::Null | Node::Refused(_) | Node::Told => visitor.visit_unit(),
+            // A route is not read again.
+            Node::Null | Node::Refused(_) | Node::Told | Node::Route(_) => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
             Node::Unsigned(value) => visitor.visit_u64(*value),
             Node::Signed(value) => visitor.visit_i64(*value),
@@ -120,7 +121,7 @@ pub(super) fn given(node: &Node) -> Given {
         Node::Float(value) => Given::Scalar(value.to_string()),
         Node::Text(text) => Given::Text(text.clone()),
         Node::List(_) => Given::List,
-        Node::Map(_) => Given::Map,
+        Node::Map(_) | Node::Route(_) => Given::Map,
     }
 }
 

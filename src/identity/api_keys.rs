@@ -249,8 +249,11 @@ mod tests {
     fn build(lines: &str) -> Result<ApiKeys, String> {
         let specs: Vec<ApiKeySpec> = serde_yaml::from_str(lines).unwrap();
         let source = |index| Source::file("team.yaml").key("keys").entry(index);
-        let keys: Vec<_> =
-            specs.into_iter().enumerate().map(|(i, spec)| Sourced { source: source(i), spec }).collect();
+        let keys: Vec<_> = specs
+            .into_iter()
+            .enumerate()
+            .map(|(i, spec)| Sourced { source: source(i), spec: Arc::new(spec) })
+            .collect();
         let names = KeyNames {
             authenticator: AuthenticatorIndex(3),
             tenant: &|name| (name.as_str() == "billing").then_some(TenantIndex(1)),

@@ -5,7 +5,7 @@ use crate::config::authentication::{ANONYMOUS, AuthenticateSpec, AuthenticatorIn
 use super::consumer::{Consumer, Flaw, Said};
 
 /// Who has to vouch for a route's requests.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Requirement {
     /// Nobody.
     #[default]

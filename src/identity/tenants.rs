@@ -112,7 +112,7 @@ mod tests {
     fn build(tenants: serde_json::Value, unknown: UnknownEndpoint) -> (Tenants, Problems) {
         let specs: Vec<TenantSpec> = serde_json::from_value(tenants).unwrap();
         let main = Source::file("t.yaml");
-        let sourced = |(i, spec)| Sourced { source: main.key("tenants").entry(i), spec };
+        let sourced = |(i, spec)| Sourced { source: main.key("tenants").entry(i), spec: Arc::new(spec) };
         let specs: Vec<_> = specs.into_iter().enumerate().map(sourced).collect();
         let mut problems = Problems::default();
         let policy = PrivateLinkSpec { unknown_endpoint: Some(unknown) };

@@ -70,12 +70,19 @@ pub(super) fn load(
     let paths = match folder.files() {
         Ok(paths) if !paths.is_empty() => paths,
         none => {
-            problems.error(source, folder.told(none.err().as_ref(), make(wanted.algorithm)));
+            problems.error(source, folder.told(none.err().as_ref(), &make(wanted.algorithm)));
             return None;
         }
     };
     let mut found = Vec::with_capacity(paths.len());
     let mut is_whole = true;
+    if fs::metadata(folder.path()).is_ok_and(|data| anyone_may_write(data.mode())) {
+        problems.error(source, format!(
+            "`{}` can be written by everyone, who could put a key there; `chmod 750` it, and look at what is in it",
+            folder.path().display()
+        ));
+        is_whole = false;
+    }
     for path in &paths {
         match read(path, wanted) {
             Ok(key) => found.push(key),
@@ -128,7 +135,9 @@ fn contents(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
 /// how the gateway itself can: the file is another user's, as root's.
 fn check_rights(data: &Metadata) -> Result<(), String> {
     // SAFETY: it only asks, and always succeeds.
-    let is_own = unsafe { libc::geteuid() } == data.uid();
+    let user = unsafe { libc::geteuid() };
+    // Root looks (`check`, `keys list`) at what is for a service's group.
+    let is_own = user == data.uid() && (user != 0 || data.gid() == 0);
     let mode = data.mode() & 0o777;
     match is_open(mode, is_own) {
         false => Ok(()),
@@ -136,6 +145,11 @@ fn check_rights(data: &Metadata) -> Result<(), String> {
             "can be read or changed by others (mode {mode:04o}); make a new key, for this one may be known, and `chmod 600` it"
         )),
     }
+}
+
+/// In a folder with the sticky bit everyone's files are their own.
+fn anyone_may_write(mode: u32) -> bool {
+    mode & 0o1002 == 0o002
 }
 
 fn is_open(mode: u32, is_own: bool) -> bool {
@@ -151,7 +165,7 @@ fn private_key(text: &str, bytes: &[u8], algorithm: Algorithm) -> Result<Signing
             return Err("holds a public key; put the private one there".to_owned());
         }
         0 => {
-            return Err(format!("holds no private key in PEM; make one: `{} -out …`", make(algorithm)));
+            return Err(format!("holds no private key in PEM; make one: `{} FOLDER`", make(algorithm)));
         }
         1 => {}
         more => return Err(format!("holds {more} private keys; write each into a file of its own")),
@@ -168,11 +182,11 @@ fn told(unfit: Unfit, algorithm: Algorithm) -> String {
     match unfit {
         Unfit::Kind(kind) => match kind.algorithm() {
             Some(other) => format!(
-                "is {kind}, and {algorithm} needs {}; make one: `{make} -out …`, or write `algorithm: {other}`",
+                "is {kind}, and {algorithm} needs {}; make one: `{make} FOLDER`, or write `algorithm: {other}`",
                 wanted_kind(algorithm)
             ),
             None => format!(
-                "is {kind}, and {algorithm} needs {}; make one: `{make} -out …`",
+                "is {kind}, and {algorithm} needs {}; make one: `{make} FOLDER`",
                 wanted_kind(algorithm)
             ),
         },
@@ -192,13 +206,9 @@ fn wanted_kind(algorithm: Algorithm) -> Kind {
     }
 }
 
-/// What makes a key for an algorithm.
-fn make(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Es256 => "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
-        Algorithm::EdDsa => "openssl genpkey -algorithm ed25519",
-        Algorithm::Rs256 | Algorithm::Ps256 => "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
-    }
+/// What makes a key for an algorithm, up to the folder that it goes into.
+fn make(algorithm: Algorithm) -> String {
+    format!("tollgate keys generate --algorithm {algorithm} --out")
 }
 
 /// The first certificate of the file, DER.

@@ -101,6 +101,11 @@ impl Ring {
         self.members.iter().zip(self.terms.states(&known(&self.members), now))
     }
 
+    /// How long the key that signs should still be published first; zero if it is ready.
+    pub fn early(&self, now: Instant) -> Duration {
+        self.terms.early(&known(&self.members), now)
+    }
+
     /// Each key.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -191,6 +196,11 @@ impl Record {
     pub fn retire(&self, now: Now) {
         let now = (now.unix_millis() / 1000).max(1);
         self.retired.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).ok();
+    }
+
+    /// Whether its file is gone.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed) != 0
     }
 
     /// Notes that its file is there.

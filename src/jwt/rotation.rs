@@ -142,6 +142,12 @@ impl Terms {
         ready.or_else(|| keys.iter().enumerate().min_by_key(order)).map(|(index, _)| index)
     }
 
+    /// How long the key that signs should still be published first; zero if it is ready.
+    pub fn early(&self, keys: &[Known], now: Instant) -> Duration {
+        let signing = self.signing(keys, now).and_then(|index| keys.get(index));
+        signing.map_or(Duration::ZERO, |key| self.waits(key, now))
+    }
+
     /// When [`signing`](Self::signing) may say something else, if nobody fetches.
     pub fn next_change(&self, keys: &[Known], now: Instant) -> Option<Instant> {
         let waits = keys.iter().map(|key| self.waits(key, now)).filter(|waits| !waits.is_zero());

@@ -101,8 +101,11 @@ impl Signers {
             let wanted = Wanted::of(spec.profile, spec.algorithm(), now.wall);
             let found = folder::load(&KeyFolder::of(&spec.keys, resolve), wanted, &source, problems);
             let Some(found) = found else { continue };
-            let members = live.members(spec, found, now, (&source, problems));
+            let (members, are_new) = live.members(spec, found, now, (&source, problems));
             if let Some(signer) = signer(spec, members, now) {
+                if !are_new {
+                    live.tell_haste(&signer, now, (&source, problems));
+                }
                 built.refuse_other_use(&signer, &source, problems);
                 built.signers.push(Arc::new(signer));
                 built.verifiers.push(verifiers(&spec.verifiers));
@@ -269,14 +272,14 @@ impl JwtLive {
 
     /// The keys of a folder with what is known of them. Of none that is known all are
     /// as old as their files: this is a start, or a signer's. A file that comes later
-    /// may have any date; it appears now.
+    /// may have any date; it appears now. With them whether none was known.
     fn members(
         &self,
         spec: &SignerSpec,
         found: Vec<Found>,
         now: Now,
         (source, problems): (&Source, &mut Problems),
-    ) -> Vec<Member> {
+    ) -> (Vec<Member>, bool) {
         let signer: Arc<str> = spec.name.as_str().into();
         let known = |found: &Found| self.record(&signer, &found.key.public);
         let is_start = found.iter().all(|found| known(found).is_none());
@@ -297,7 +300,30 @@ impl JwtLive {
             locked(&self.records).insert(key, Arc::downgrade(&record));
             Member::new(found, record)
         };
-        found.into_iter().map(member).collect()
+        (found.into_iter().map(member).collect(), is_start)
+    }
+
+    /// Tells of a key that is to sign before verifiers had the time to hear of it, since
+    /// the one that signed is gone.
+    fn tell_haste(&self, signer: &Signer, now: Now, (source, problems): (&Source, &mut Problems)) {
+        let early = signer.ring.early(now.steady);
+        if !early.is_zero() && self.lost_one(signer) {
+            problems.warn(source, format!(
+                "the key that signed for `{}` is gone, and the next one is not published for `publish_for` yet: verifiers may refuse its tokens for {} s; put the former back beside it until then, unless it is to go at once",
+                signer.name,
+                early.as_secs().max(1)
+            ));
+        }
+    }
+
+    /// Whether a key is gone that was a signer's until now.
+    fn lost_one(&self, signer: &Signer) -> bool {
+        let is_here = |kid: &KeyId| signer.ring.members().iter().any(|member| member.key.public.kid == *kid);
+        let records = locked(&self.records);
+        let mut own = records.iter().filter(|((name, _), _)| *name == signer.name);
+        own.any(|((_, kid), record)| {
+            !is_here(kid) && record.upgrade().is_some_and(|record| !record.is_retired())
+        })
     }
 
     /// Forgets the keys that nobody holds.

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -94,18 +94,21 @@ pub fn spec(more: &str) -> Sourced<SignerSpec> {
     let source = Source::file("tollgate.yaml").key("signers").entry(0);
     // Through JSON: read directly, `{ token: groups }` would have to be a YAML tag.
     let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-    Sourced { source, spec: serde_json::from_value(value).unwrap() }
+    Sourced { source, spec: Arc::new(serde_json::from_value(value).unwrap()) }
 }
 
 /// The signers of one spec, or what is wrong with them, with `DIR` for the folder.
 pub fn built(more: &str, folder: &Folder, live: &JwtLive, now: Now) -> Result<Signers, String> {
+    let (signers, problems) = looked_at(more, folder, live, now);
+    if problems.contains("error: ") { Err(problems) } else { Ok(signers.at_work(live, now)) }
+}
+
+/// As [`built`], not put to work; with everything that there is to say.
+pub fn looked_at(more: &str, folder: &Folder, live: &JwtLive, now: Now) -> (Signers, String) {
     let mut problems = Problems::default();
     let signers = Signers::build(&[spec(more)], &|_| folder.path().to_owned(), live, now, &mut problems);
-    if problems.is_empty() {
-        return Ok(signers.at_work(live, now));
-    }
     let folder = folder.path().display().to_string();
-    Err(problems.to_string().replace(&folder, "DIR").replace("tollgate.yaml: signers[0].keys: ", ""))
+    (signers, problems.to_string().replace(&folder, "DIR").replace("tollgate.yaml: signers[0].keys: ", ""))
 }
 
 pub fn verifiable(signers: &Signers, now: Now) -> PublicKeys {

@@ -37,6 +37,8 @@ pub struct Handover {
     pub tickets: Vec<u8>,
     /// What traffic and operators taught.
     pub live: Remembered,
+    /// The processes that finish their work from now on.
+    pub finishing: Vec<u32>,
 }
 
 /// A socket that comes beside a [`Handover`].
@@ -183,6 +185,7 @@ mod tests {
             sockets: listening.iter().map(note).collect(),
             tickets: vec![7; 48],
             live: Remembered::default(),
+            finishing: vec![7],
         };
         let fds: Vec<_> = listening.iter().map(AsRawFd::as_raw_fd).collect();
 

@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     net::SocketAddr,
+    sync::Arc,
     time::Instant,
 };
 
@@ -144,14 +145,14 @@ fn named<T: PartialEq + Serialize>(
 ) {
     // Not in order, which costs more than all the rest where there are many: what is
     // different is put in order.
-    let mut left: HashMap<&str, &T, ahash::RandomState> =
+    let mut left: HashMap<&str, &Arc<T>, ahash::RandomState> =
         old.iter().map(|entry| (name(&entry.spec), &entry.spec)).collect();
     let mut found = Vec::new();
     for is in new.iter().map(|entry| &entry.spec) {
         match left.remove(name(is)) {
             None => found.push(Change::new(What::Added, kind, name(is))),
-            Some(was) if was != is => {
-                let keys = differing(was, is);
+            Some(was) if !Arc::ptr_eq(was, is) && was != is => {
+                let keys = differing(&**was, &**is);
                 found.push(Change { keys, ..Change::new(What::Changed, kind, name(is)) });
             }
             Some(_) => {}

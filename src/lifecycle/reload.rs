@@ -220,7 +220,7 @@ impl Reloader {
         metrics: &Metrics,
         learn: impl FnOnce(&Config),
     ) -> Result<(Snapshot, Vec<String>), Refused> {
-        let built = Snapshot::load(&self.path, before.generation + 1, &self.live, metrics, learn);
+        let built = Snapshot::load_after(&self.path, before, &self.live, metrics, learn);
         let (next, warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {

@@ -13,7 +13,7 @@ use pingora::server::ShutdownWatch;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::AdminSocket;
+use super::{AdminSocket, Forerunners};
 use crate::{
     edge::{Ceiling, Drain},
     snapshot::Current,
@@ -175,8 +175,21 @@ impl Shutdown {
         self.drain.begin();
     }
 
-    /// Waits until no connection is open, or for the ceiling of those that are.
-    pub async fn drained(&self) {
+    /// Waits until no connection is open, or for the ceiling of those that are; then,
+    /// unless another process serves, for those before, which began to end earlier.
+    pub async fn drained(&self, before: &Forerunners) {
+        let latest = Instant::now() + self.most();
+        self.idle().await;
+        if *self.handed_over.borrow() || before.living().is_empty() {
+            return;
+        }
+        log::info!("drained; waiting for the processes before: pids={:?}", before.living());
+        while !before.living().is_empty() && Instant::now() < latest {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    async fn idle(&self) {
         // Again: who came meanwhile has as much time.
         let mut ceiling = Ceiling::new(&self.current.load().limits(), Instant::now());
         let (mut idle, mut told) = (0, Instant::now());

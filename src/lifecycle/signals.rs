@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Doors, Listening, Reloader, Shutdown, Systemd, Upgrader};
+use super::{Doors, Forerunners, Listening, Reloader, Shutdown, Systemd, Upgrader};
 use crate::telemetry::AccessLog;
 
 /// Pingora's main loop waits here until the process has to end.
@@ -24,6 +24,8 @@ pub struct Signals {
     pub listening: Arc<Listening>,
     /// Who is told of the end.
     pub systemd: Arc<Systemd>,
+    /// Who may still finish their work.
+    pub forerunners: Arc<Forerunners>,
 }
 
 #[async_trait]
@@ -107,12 +109,14 @@ impl Signals {
             () = heard.any_end() => self.shutdown.now("second signal"),
         }
         let shutdown = self.shutdown.clone();
+        // A process that handed over is waited for by the one that follows it.
+        let last = if self.systemd.is_there() { self.forerunners.clone() } else { Arc::default() };
         let watched = std::thread::Builder::new().name("drain".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return shutdown.now("no runtime to drain in") };
             runtime.block_on(async {
                 tokio::select! {
-                    () = shutdown.drained() => {}
+                    () = shutdown.drained(&last) => {}
                     () = heard.any_end() => shutdown.now("second signal"),
                 }
             });

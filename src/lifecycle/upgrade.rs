@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    AdminSocket, Left, Listening, Reloader, Shutdown, Systemd,
+    AdminSocket, Forerunners, Left, Listening, Reloader, Shutdown, Systemd,
     handover::Handover,
     program::Program,
     successor::{Stops, Successor},
@@ -42,6 +42,8 @@ pub struct Upgrader {
     pub admin_socket: Arc<AdminSocket>,
     /// Who is told of it.
     pub systemd: Arc<Systemd>,
+    /// Those before this process, of which the new one hears.
+    pub forerunners: Arc<Forerunners>,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
     /// One upgrade at a time.
@@ -232,6 +234,7 @@ impl Upgrader {
             sockets,
             tickets: self.tickets.export(),
             live: self.live.remember(),
+            finishing: [vec![std::process::id()], self.forerunners.living()].concat(),
         };
         let program = self.program.to_string();
         Successor::start(command, program, (&told, &handles), self.admin_socket.clone())

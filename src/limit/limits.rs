@@ -4,7 +4,7 @@
 //! who is asked about which request: the gateway takes keys and asks. Everything is
 //! found by index.
 
-use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -25,7 +25,10 @@ use crate::config::{
 /// The limits of a snapshot.
 pub struct Limits {
     all: Vec<Limit>,
-    routes: Vec<RouteLimits>,
+    /// Which of `lists` is a route's. Most routes have the same, and then every request
+    /// finds it where the last one left it.
+    routes: Box<[u32]>,
+    lists: Vec<RouteLimits>,
     /// The time that they count in.
     pub clock: Clock,
     /// The seeds of their keys.
@@ -45,8 +48,8 @@ impl Limits {
             live,
         };
         let all: Vec<_> = config.limits.iter().filter_map(|limit| Limit::new(&limit.spec, &around)).collect();
-        let routes = config.routes.iter().map(|route| RouteLimits::new(&route.spec, &all)).collect();
-        Self { all, routes, clock: live.clock, seeds: live.seeds.clone() }
+        let (routes, lists) = lists(config, &all);
+        Self { all, routes, lists, clock: live.clock, seeds: live.seeds.clone() }
     }
 
     /// Every limit, in the order of the configuration.
@@ -70,7 +73,7 @@ impl Limits {
 
     /// The limits that hold for a route.
     pub fn of(&self, route: usize) -> Option<&RouteLimits> {
-        self.routes.get(route)
+        self.lists.get(*self.routes.get(route)? as usize)
     }
 
     /// A limit as the field `RateLimit-Policy` tells it; `None` of one without rate.
@@ -84,6 +87,35 @@ impl Limits {
         let changed = move |new: &&Limit| were(new).is_some_and(|old| !old.counts.are(&new.counts));
         self.all.iter().filter(changed).map(|limit| &*limit.name)
     }
+}
+
+/// The lists of all routes, each once, and which is whose.
+fn lists(config: &Config, all: &[Limit]) -> (Box<[u32]>, Vec<RouteLimits>) {
+    let mut places: HashMap<Vec<usize>, u32, ahash::RandomState> = HashMap::default();
+    let mut lists = Vec::new();
+    let mut place = |order: Vec<usize>| {
+        let next = lists.len() as u32;
+        *places.entry(order).or_insert_with_key(|order| {
+            lists.push(RouteLimits::new(order, all));
+            next
+        })
+    };
+    let routes = config.routes.iter().map(|route| place(order(&route.spec, all))).collect();
+    (routes, lists)
+}
+
+/// The limits that hold for a route: the global ones first, then those that it names, each
+/// once.
+fn order(route: &RouteSpec, all: &[Limit]) -> Vec<usize> {
+    let global = all.iter().enumerate().filter(|(_, limit)| limit.spec.global).map(|(index, _)| index);
+    let named = |name: &Name| all.iter().position(|limit| limit.spec.name == *name);
+    let mut order: Vec<usize> = global.collect();
+    for index in route.limits.iter().filter_map(named) {
+        if !order.contains(&index) {
+            order.push(index);
+        }
+    }
+    order
 }
 
 /// What a limit is built from beside its own words.
@@ -226,8 +258,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The limits that hold for a route, by their index: the global ones first, then
-/// those that the route names, in the order in which they are written.
+/// The limits that hold for some routes, by their index: the global ones first, then
+/// those that the routes name, in the order in which they are written.
 #[derive(Default)]
 pub struct RouteLimits {
     /// Those that count what is under way.
@@ -241,17 +273,9 @@ pub struct RouteLimits {
 }
 
 impl RouteLimits {
-    fn new(route: &RouteSpec, all: &[Limit]) -> Self {
-        let global = all.iter().enumerate().filter(|(_, limit)| limit.spec.global).map(|(index, _)| index);
-        let named = |name: &Name| all.iter().position(|limit| limit.spec.name == *name);
-        let mut order: Vec<usize> = global.collect();
-        for index in route.limits.iter().filter_map(named) {
-            if !order.contains(&index) {
-                order.push(index);
-            }
-        }
+    fn new(order: &[usize], all: &[Limit]) -> Self {
         let (mut at_once, mut rates, mut on_trial) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, limit) in order.into_iter().filter_map(|index| Some((index, all.get(index)?))) {
+        for (index, limit) in order.iter().filter_map(|index| Some((*index, all.get(*index)?))) {
             match limit.kind() {
                 LimitKind::OnTrial => on_trial.push(index),
                 LimitKind::AtOnce => at_once.push(index),
@@ -331,6 +355,24 @@ mod tests {
 
         assert_eq!((&*of.rates, &*of.at_once, &*of.on_trial), (&[1, 0][..], &[2][..], &[3][..]));
         assert_eq!(of.policy.as_ref().unwrap(), "\"b\";q=1;w=6, \"a\";q=20;w=1");
+    }
+
+    #[test]
+    fn routes_with_the_same_limits_share_one_list() {
+        let route = |name: &str, limits: &str| {
+            format!(
+                "{{ name: {name}, match: {{ path: /{name} }}, limits: {limits}, respond: {{ status: 200 }} }}"
+            )
+        };
+        let routes = [route("q", "[a]"), route("r", "[c, a]"), route("s", "[b, a]"), route("t", "[]")];
+        let limits = limits(LIMITS, &routes.join(", "));
+
+        let rates = |route| &*limits.of(route).unwrap().rates;
+
+        assert_eq!([0, 1, 2, 3].map(rates), [&[1, 0][..], &[1, 0], &[1, 0], &[1]]);
+        assert!(std::ptr::eq(rates(0), rates(2)) && !std::ptr::eq(rates(0), rates(1)));
+        assert_eq!(limits.lists.len(), 3);
+        assert!(limits.of(4).is_none());
     }
 
     fn asked(limits: &Limits) -> Option<(Terms, bool)> {

@@ -16,8 +16,8 @@ use crate::config::route::RouteSpec;
 #[derive(Debug, Default)]
 pub struct Access {
     /// These alone; `None` is everyone.
-    allow: Option<Callers>,
-    deny: Option<Callers>,
+    allow: Option<Box<Callers>>,
+    deny: Option<Box<Callers>>,
 }
 
 /// What refuses a caller. The client does not hear it.
@@ -57,7 +57,7 @@ impl Access {
         let once = refuse_both(spec, site);
         let is_whole = once && allow.as_ref().is_none_or(Option::is_some);
         (is_whole && deny.as_ref().is_none_or(Option::is_some))
-            .then(|| Self { allow: allow.flatten(), deny: deny.flatten() })
+            .then(|| Self { allow: allow.flatten().map(Box::new), deny: deny.flatten().map(Box::new) })
     }
 
     /// What refuses a request before anybody is authenticated. What an authentication
@@ -88,12 +88,12 @@ impl Access {
 
     /// Who alone gets in; `None` is everyone.
     pub fn allowed(&self) -> Option<&Callers> {
-        self.allow.as_ref()
+        self.allow.as_deref()
     }
 
     /// Who does not get in.
     pub fn denied(&self) -> Option<&Callers> {
-        self.deny.as_ref()
+        self.deny.as_deref()
     }
 }
 

@@ -14,9 +14,9 @@ pub enum Action {
     /// It goes to one of these upstreams.
     Forward(Split),
     /// It is sent elsewhere.
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// It is answered here.
-    Respond(Respond),
+    Respond(Box<Respond>),
     /// It is answered with the public keys of every signer.
     KeySet,
 }
@@ -39,8 +39,10 @@ impl Action {
         if spec.to.is_empty() {
             refuse_what_nothing_reads(spec, site);
         }
-        let forward = forward.map(Self::Forward).or(redirect.map(Self::Redirect));
-        forward.or(respond.map(Self::Respond)).or(spec.jwks.then_some(Self::KeySet)).filter(|_| one)
+        let forward = forward.map(Self::Forward);
+        let forward = forward.or(redirect.map(|redirect| Self::Redirect(Box::new(redirect))));
+        let respond = respond.map(|respond| Self::Respond(Box::new(respond)));
+        forward.or(respond).or(spec.jwks.then_some(Self::KeySet)).filter(|_| one)
     }
 }
 

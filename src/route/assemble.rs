@@ -10,7 +10,6 @@ use std::{cmp::Ordering, mem, ops::Range};
 use regex::Regex;
 
 use super::{
-    conditions::Conditions,
     index::Index,
     segments::depth,
     table::{ANY_HOST, Claim, Host, Key, Kind, Table, label_bit},
@@ -73,7 +72,7 @@ impl Table {
             Kind::Pattern => b.path.len.cmp(&a.path.len),
             Kind::Any => Ordering::Equal,
         };
-        let rank = |claim: &Claim| self.conditions.get(claim.route as usize).map(Conditions::rank);
+        let rank = |claim: &Claim| self.conditions(claim).rank();
         let name = |claim: &Claim| names.get(claim.route as usize);
         (a.host, a.kind)
             .cmp(&(b.host, b.kind))

@@ -23,7 +23,7 @@ use crate::{
 
 /// The names that routes may use, and the numbers by which the rest of the
 /// snapshot knows what they stand for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Eq, PartialEq)]
 #[allow(missing_docs)]
 pub struct Names {
     pub upstreams: HashMap<Name, UpstreamIndex>,
@@ -43,21 +43,55 @@ impl Router {
         names: &Names,
         problems: &mut Problems,
     ) -> Option<Self> {
+        Self::build_after(None, specs, (defaults, names), problems)
+    }
+
+    /// As [`build`](Self::build). A route that is the one before, in its place, is used
+    /// again: what is made of it follows from it, its place, the defaults and the names.
+    pub fn build_after(
+        before: Option<Before<'_>>,
+        specs: &[Sourced<RouteSpec>],
+        (defaults, names): (&Defaults, &Names),
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = before.filter(|before| before.defaults == *defaults && before.names == *names);
         let mut own = Problems::default();
         let mut claims = Claims::new(defaults.encoded_slash);
-        let mut routes = Vec::with_capacity(specs.len());
+        let (mut routes, mut told) = (Vec::with_capacity(specs.len()), Vec::new());
         refuse_equal_names(specs, &mut own);
         for (index, spec) in specs.iter().enumerate() {
             let mut site = Site { source: &spec.source, names, defaults, problems: &mut own };
             claims.add(&spec.spec, &mut site);
-            routes.extend(Route::build(index, spec, &mut site).map(Arc::new));
+            let kept = before.as_ref().and_then(|before| before.route(index, spec));
+            let said = site.problems.len();
+            routes.extend(kept.or_else(|| Route::build(index, spec, &mut site).map(Arc::new)));
+            told.extend((own.len() > said).then_some(index));
         }
         let table = claims.into_table();
         conflicts::tell(&table, specs, &mut own);
         let usable = !own.has_errors();
         problems.extend(own);
         let asks_for_consumers = table.asks_for_consumers();
-        usable.then_some(Self { routes, table, asks_for_consumers })
+        usable.then_some(Self { routes, table, asks_for_consumers, told })
+    }
+}
+
+/// A router and what it was built from.
+#[allow(missing_docs)]
+pub struct Before<'a> {
+    pub router: &'a Router,
+    pub specs: &'a [Sourced<RouteSpec>],
+    pub defaults: Defaults,
+    pub names: Names,
+}
+
+impl Before<'_> {
+    /// The route at this place, if it is this one and there was nothing to tell of it.
+    fn route(&self, index: usize, is: &Sourced<RouteSpec>) -> Option<Arc<Route>> {
+        let was = self.specs.get(index)?;
+        let is_same = Arc::ptr_eq(&was.spec, &is.spec) && was.source == is.source;
+        let is_quiet = self.router.told.binary_search(&index).is_err();
+        self.router.routes.get(index).filter(|_| is_same && is_quiet).cloned()
     }
 }
 
@@ -75,12 +109,12 @@ impl Route {
             index,
             access: access?,
             cors: match cors {
-                Some(cors) => Some(cors?),
+                Some(cors) => Some(Box::new(cors?)),
                 None => None,
             },
             action: action?,
             rewrite: match rewrite {
-                Some(rewrite) => Some(rewrite?),
+                Some(rewrite) => Some(Box::new(rewrite?)),
                 None => None,
             },
             request_headers: request_headers?,
@@ -172,7 +206,8 @@ pub(super) fn place(source: &Source) -> String {
 }
 
 fn refuse_equal_names(specs: &[Sourced<RouteSpec>], problems: &mut Problems) {
-    let mut seen: HashMap<&Name, &Source, ahash::RandomState> = HashMap::default();
+    let mut seen: HashMap<&Name, &Source, ahash::RandomState> =
+        HashMap::with_capacity_and_hasher(specs.len(), ahash::RandomState::new());
     for route in specs {
         match seen.get(&route.spec.name) {
             Some(first) => {

@@ -61,7 +61,7 @@ impl<'a> Claims<'a> {
             }
         }
         self.names.push(route.name.as_str());
-        self.table.conditions.push(conditions.unwrap_or_default());
+        self.table.conditions.push(conditions.filter(|asked| !asked.is_empty()).map(Box::new));
     }
 
     fn claim(&mut self, hosts: &[u32], paths: &[(Kind, Text)], conditions: &Conditions) {
@@ -117,11 +117,14 @@ impl<'a> Claims<'a> {
 
     fn path(&mut self, spec: &PathSpec) -> Result<(Kind, Text), Invalid> {
         let (kind, text) = match spec {
-            PathSpec::Kind(PathKindSpec::Pattern(pattern)) => {
-                return Ok((Kind::Pattern, self.table.add_pattern(pattern.regex())));
-            }
-            PathSpec::Kind(PathKindSpec::Exact(text)) => (Kind::Exact, text),
-            PathSpec::Kind(PathKindSpec::Prefix(text)) | PathSpec::Prefix(text) => (Kind::Prefix, text),
+            PathSpec::Prefix(text) => (Kind::Prefix, &**text),
+            PathSpec::Kind(kind) => match &**kind {
+                PathKindSpec::Pattern(pattern) => {
+                    return Ok((Kind::Pattern, self.table.add_pattern(pattern.regex())));
+                }
+                PathKindSpec::Exact(text) => (Kind::Exact, text.as_str()),
+                PathKindSpec::Prefix(text) => (Kind::Prefix, text.as_str()),
+            },
         };
         let path = path::written(text, self.slash)?;
         if kind == Kind::Exact {

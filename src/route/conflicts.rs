@@ -45,8 +45,7 @@ impl<'a> Conflicts<'a> {
     fn within(&mut self, cell: &[&'a Claim]) {
         let mut alike: HashMap<Vec<String>, Vec<&Claim>> = HashMap::new();
         for claim in cell {
-            let Some(conditions) = self.conditions(claim) else { continue };
-            let group = alike.entry(conditions.tests()).or_default();
+            let group = alike.entry(self.conditions(claim).tests()).or_default();
             // The same path twice in one route harms nobody.
             if group.iter().any(|earlier| earlier.route == claim.route) {
                 continue;
@@ -60,9 +59,7 @@ impl<'a> Conflicts<'a> {
     /// Compares two claims with the same host, path, header and query tests.
     /// Whether the later one says nothing new.
     fn compare(&mut self, earlier: &'a Claim, later: &'a Claim) -> bool {
-        let (Some(first), Some(second)) = (self.conditions(earlier), self.conditions(later)) else {
-            return false;
-        };
+        let (first, second) = (self.conditions(earlier), self.conditions(later));
         let wider = first.takes(second);
         if wider && second.takes(first) {
             self.tell_once(earlier, later, Told::Twice);
@@ -92,8 +89,7 @@ impl<'a> Conflicts<'a> {
         let cells = wider.into_iter().filter_map(|(kind, path)| table.first(host, kind, path));
         let mut claims = cells.flat_map(|first| table.cell(first));
         let covers = |above: &&Claim| {
-            let conditions = self.conditions(above).zip(self.conditions(claim));
-            above.route != claim.route && conditions.is_some_and(|(above, own)| above.cover(own))
+            above.route != claim.route && self.conditions(above).cover(self.conditions(claim))
         };
         if let Some(above) = claims.find(covers) {
             self.shadow(claim, above);
@@ -152,8 +148,8 @@ impl<'a> Conflicts<'a> {
         }
     }
 
-    fn conditions(&self, claim: &Claim) -> Option<&'a Conditions> {
-        self.table.conditions.get(claim.route as usize)
+    fn conditions(&self, claim: &Claim) -> &'a Conditions {
+        self.table.conditions(claim)
     }
 
     fn spec(&self, route: u32) -> Option<&'a Sourced<RouteSpec>> {

@@ -10,7 +10,6 @@ use std::{cmp::Reverse, collections::HashSet, fmt, sync::Arc};
 
 use super::{
     Facts, Route, RouteMatch, Router, Unmet,
-    conditions::Conditions,
     nearest::nearest,
     segments::Segments,
     table::{Claim, Described, Key, Kind, Table},
@@ -131,10 +130,10 @@ impl Table {
     /// of the winner's own route, and where nothing speaks against it.
     fn why(&self, claim: &Claim, winner: Option<&Claim>, facts: &Facts<'_>) -> Option<Why> {
         if !self.holds(claim, facts) {
-            return Some(Why::Unmet(self.conditions.get(claim.route as usize)?.unmet(facts)));
+            return Some(Why::Unmet(self.conditions(claim).unmet(facts)));
         }
         let winner = winner.filter(|winner| winner.route != claim.route)?;
-        let rank = |claim: &Claim| self.conditions.get(claim.route as usize).map(Conditions::rank);
+        let rank = |claim: &Claim| self.conditions(claim).rank();
         let less_path = winner.kind != claim.kind || winner.path.len != claim.path.len;
         Some(match () {
             () if winner.host != claim.host => Why::Host,

@@ -142,12 +142,14 @@ fn warn_if_no_path_has(from: &str, matches: &MatchSpec, site: &mut Site<'_>) {
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let meets = |path: &str| within(&bare(path), from) || within(from, &bare(path));
     let can_have = |path: &PathSpec| match path {
-        PathSpec::Kind(PathKindSpec::Pattern(_)) => true,
-        PathSpec::Kind(PathKindSpec::Exact(path)) => within(path, from),
-        PathSpec::Kind(PathKindSpec::Prefix(path)) | PathSpec::Prefix(path) => {
-            within(&bare(path), from) || within(from, &bare(path))
-        }
+        PathSpec::Prefix(path) => meets(path),
+        PathSpec::Kind(kind) => match &**kind {
+            PathKindSpec::Pattern(_) => true,
+            PathKindSpec::Exact(path) => within(path, from),
+            PathKindSpec::Prefix(path) => meets(path),
+        },
     };
     let mut paths = spots(matches).peekable();
     if paths.peek().is_some() && !paths.any(can_have) {

@@ -11,6 +11,7 @@ use std::{
     fmt,
     hash::{BuildHasher, Hasher},
     ops::Range,
+    sync::LazyLock,
 };
 
 use ahash::RandomState;
@@ -38,8 +39,8 @@ pub(super) struct Table {
     pub(super) cell_index: Index,
     /// The path patterns that claims refer to.
     pub(super) patterns: Vec<Regex>,
-    /// What each route asks beside host and path, by the route's number.
-    pub(super) conditions: Vec<Conditions>,
+    /// What each route asks beside host and path, by the route's number; most ask nothing.
+    pub(super) conditions: Vec<Option<Box<Conditions>>>,
     /// The text of hosts and paths, end to end.
     pub(super) text: String,
     /// The segments of the deepest prefix.
@@ -111,7 +112,13 @@ impl Table {
 
     /// Whether any route is for some consumers alone.
     pub(super) fn asks_for_consumers(&self) -> bool {
-        self.conditions.iter().any(Conditions::ask_for_consumers)
+        self.conditions.iter().flatten().any(|asked| asked.ask_for_consumers())
+    }
+
+    /// What the route of a claim asks beside host and path.
+    pub(super) fn conditions(&self, claim: &Claim) -> &Conditions {
+        static NOTHING: LazyLock<Conditions> = LazyLock::new(Conditions::default);
+        self.conditions.get(claim.route as usize).and_then(Option::as_deref).unwrap_or(&NOTHING)
     }
 
     /// The claims of the cell that begins with this one.
@@ -186,8 +193,7 @@ impl Table {
     }
 
     pub(super) fn holds(&self, claim: &Claim, facts: &Facts<'_>) -> bool {
-        let conditions = || self.conditions.get(claim.route as usize);
-        !claim.conditional || conditions().is_some_and(|conditions| conditions.hold(facts))
+        !claim.conditional || self.conditions(claim).hold(facts)
     }
 
     fn matches(&self, claim: &Claim, facts: &Facts<'_>) -> bool {

@@ -1,6 +1,6 @@
 //! For tests of this module: routes from JSON, requests in a line.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
@@ -39,7 +39,11 @@ pub(super) fn names() -> Names {
 pub(super) fn specs(routes: Value) -> Vec<Sourced<RouteSpec>> {
     let specs: Vec<RouteSpec> = serde_json::from_value(routes).unwrap();
     let source = |i| Source::file("t.yaml").key("routes").entry(i);
-    specs.into_iter().enumerate().map(|(i, spec)| Sourced { source: source(i), spec }).collect()
+    specs
+        .into_iter()
+        .enumerate()
+        .map(|(i, spec)| Sourced { source: source(i), spec: Arc::new(spec) })
+        .collect()
 }
 
 /// What `build` makes of it and says about it.

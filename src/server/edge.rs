@@ -31,6 +31,7 @@ use crate::{
     lifecycle::{self, Pulse},
     telemetry::metrics::{EarlyEnd, ListenerSeries},
     tls::{Acceptor, HandshakeError, HandshakeFailure, PolicyId, TlsFacts},
+    upstream::Idle,
 };
 
 impl Parts {
@@ -44,7 +45,10 @@ impl Parts {
         let recorder =
             Arc::new(Recorder::new(&self.metrics, self.access_log.clone(), self.followers.spans.clone()));
         let gateway = Gateway::new(self.current.clone(), recorder);
-        let mut http = HttpProxy::new(gateway, server.configuration.clone());
+        let conf = &server.configuration;
+        let mut http = HttpProxy::new(gateway, conf.clone());
+        let most = conf.upstream_keepalive_pool_size.saturating_mul(conf.threads);
+        http.idle_streams = Some(Box::new(Idle::new(conf.threads, most)));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(config.connections.idle.duration());
         // Only so that our gate sees it: Pingora's own 405 names no `Allow` and is

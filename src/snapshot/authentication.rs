@@ -1,6 +1,6 @@
 //! Who can vouch for requests, and who has to for each route.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use http::HeaderName;
 
@@ -23,8 +23,10 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Authentication {
     authenticators: Box<[Authenticator]>,
-    /// By the route's index.
-    routes: Arc<[Requirement]>,
+    /// Which of `requirements` is a route's. Most routes have the same, and then every
+    /// request finds it where the last one left it.
+    routes: Arc<[u32]>,
+    requirements: Arc<[Requirement]>,
 }
 
 /// A way of authentication at work.
@@ -75,11 +77,9 @@ impl Authentication {
             at.map(AuthenticatorIndex)
         };
         let requirement = |spec| Requirement::new(spec, find);
-        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_ref());
-        Self {
-            authenticators: each.collect(),
-            routes: routes.map(|spec| spec.map(requirement).unwrap_or_default()).collect(),
-        }
+        let routes = config.routes.iter().map(|route| route.spec.authenticate.as_deref());
+        let (routes, requirements) = once(routes.map(|spec| spec.map(requirement).unwrap_or_default()));
+        Self { authenticators: each.collect(), routes, requirements }
     }
 
     /// The way of authentication at this place.
@@ -104,7 +104,8 @@ impl Authentication {
     /// Who has to vouch for requests of the route at this place.
     pub fn of_route(&self, route: usize) -> &Requirement {
         const NOBODY: &Requirement = &Requirement::Nobody;
-        self.routes.get(route).unwrap_or(NOBODY)
+        let which = self.routes.get(route).and_then(|which| self.requirements.get(*which as usize));
+        which.unwrap_or(NOBODY)
     }
 
     /// Those who have to vouch for requests of the route at this place.
@@ -120,6 +121,20 @@ impl Authentication {
         }
         next
     }
+}
+
+/// What routes ask for, each once, and which is whose.
+fn once(of_routes: impl Iterator<Item = Requirement>) -> (Arc<[u32]>, Arc<[Requirement]>) {
+    let mut places: HashMap<Requirement, u32, ahash::RandomState> = HashMap::default();
+    let mut each = Vec::new();
+    let which = of_routes.map(|requirement| {
+        let next = each.len() as u32;
+        *places.entry(requirement).or_insert_with_key(|requirement| {
+            each.push(requirement.clone());
+            next
+        })
+    });
+    (which.collect(), each.into())
 }
 
 impl Authenticator {
@@ -146,7 +161,7 @@ impl AuthenticatorKind {
         (config, live): (&Config, &LiveState),
         problems: &mut Problems,
     ) -> Option<Self> {
-        match &entry.spec {
+        match &*entry.spec {
             AuthenticationSpec { jwt: Some(jwt), .. } => {
                 let source = entry.source.key("jwt");
                 trust::verifier(jwt, &source, config, live, problems).map(Self::Jwt)
@@ -210,3 +225,17 @@ fn words() -> Vec<&'static str> {
 }
 
 const OUTCOMES: [&str; 3] = ["vouched", "nothing", "foreign"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_ask_for_the_same_share_it() {
+        let of = |index| Requirement::All([AuthenticatorIndex(index)].into());
+
+        let (which, each) = once([of(1), Requirement::Nobody, of(2), of(1), Requirement::Nobody].into_iter());
+
+        assert_eq!((&*which, &*each), (&[0, 1, 2, 0, 1][..], &[of(1), Requirement::Nobody, of(2)][..]));
+    }
+}

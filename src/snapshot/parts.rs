@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{AuthenticatorKind, store};
+use super::{AuthenticatorKind, Snapshot, store};
 use crate::{
     config::{
         self, Config, Problems, Source, Sourced, authentication::AuthenticatorIndex, listener::ListenerSpec,
@@ -21,7 +21,7 @@ use crate::{
     jwt::{Now, Signers},
     limit::store::StoreSettings,
     live::LiveState,
-    route::{Defaults, Names, Router, UpstreamIndex},
+    route::{Before, Defaults, Names, Router, UpstreamIndex},
     tls::{TlsTable, UpstreamTls},
     upstream::{
         Upstream,
@@ -42,7 +42,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn build(config: &Config, live: &LiveState, problems: &mut Problems) -> Self {
+    /// What of `before` is as it was is used again.
+    pub(super) fn build(
+        config: &Config,
+        before: Option<&Snapshot>,
+        live: &LiveState,
+        problems: &mut Problems,
+    ) -> Self {
         let now = SystemTime::now();
         let tls = config.listeners.iter().map(|l| table(l, config, now, problems)).collect();
         let upstream_tls: Vec<_> =
@@ -61,11 +67,14 @@ impl Parts {
         };
         let upstreams = config.upstreams.iter().zip(&upstream_tls).map(upstream).collect();
         let tenants = Tenants::build(&config.tenants, &config.privatelink, &config.main, problems);
-        let defaults = Defaults {
-            max_body: config.requests.max_body.bytes(),
-            encoded_slash: config.requests.encoded_slash,
-        };
-        let router = Router::build(&config.routes, &defaults, &names(config), problems);
+        let before = before.map(|before| Before {
+            router: &before.router,
+            specs: &before.config().routes,
+            defaults: defaults(before.config()),
+            names: names(before.config()),
+        });
+        let known = (&defaults(config), &names(config));
+        let router = Router::build_after(before, &config.routes, known, problems);
         let store = store::settings(config, now, problems);
         let resolve = |path: &Path| config.resolve(path);
         let signers = Signers::build(&config.signers, &resolve, &live.jwt, Now::read(), problems);
@@ -75,6 +84,10 @@ impl Parts {
         let authenticators = authenticators.collect();
         Self { tls, upstreams, upstream_tls, tenants, router, store, signers, authenticators }
     }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults { max_body: config.requests.max_body.bytes(), encoded_slash: config.requests.encoded_slash }
 }
 
 fn names(config: &Config) -> Names {
@@ -97,7 +110,7 @@ pub(super) fn everything_wrong(broken: config::Broken, live: &LiveState) -> Prob
     let mut problems = broken.problems;
     let Some(rest) = broken.rest else { return problems };
     let mut further = Problems::default();
-    Parts::build(&rest.config, live, &mut further);
+    Parts::build(&rest.config, None, live, &mut further);
     rest.locate(&mut further);
     let entry = |source: &Source| {
         let end = source.key.find(']').map_or(source.key.len(), |at| at + 1);

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     config::{Config, Sourced, route::RouteSpec, tenant::UNKNOWN_TENANT, types::Name},
     identity::Tenancy,
@@ -33,16 +35,40 @@ pub(super) struct SeriesTable {
     pub(super) cross_zone: Vec<Arc<CrossZoneSeries>>,
 }
 
+#[derive(Clone)]
 struct RouteRow {
+    /// In the row itself while it is one: each step to a route's own memory is one that
+    /// a request waits for.
+    forwarded: SmallVec<[(UpstreamIndex, Arc<RouteSeries>); 1]>,
     answered: Arc<RouteSeries>,
-    forwarded: Vec<(UpstreamIndex, Arc<RouteSeries>)>,
 }
 
 impl SeriesTable {
     pub(super) fn new(config: &Config, at_work: &[Arc<Upstream>], metrics: &Metrics) -> Self {
+        Self::after(None, config, at_work, metrics)
+    }
+
+    /// As [`new`](Self::new). A route that is the one before has its series: those of a
+    /// snapshot that serves are not forgotten.
+    pub(super) fn after(
+        before: Option<(&Self, &Config)>,
+        config: &Config,
+        at_work: &[Arc<Upstream>],
+        metrics: &Metrics,
+    ) -> Self {
         let upstreams = config.upstreams.iter().map(|u| metrics.upstream(u.spec.name.as_str()));
         let targets = Targets::of(config);
-        let row = |route: &Sourced<RouteSpec>| {
+        // A row knows upstreams by their places.
+        let before = before.filter(|(_, before)| Targets::of(before) == targets);
+        let kept = |index: usize, route: &Sourced<RouteSpec>| {
+            let (table, config) = before?;
+            let was = config.routes.get(index)?;
+            Arc::ptr_eq(&was.spec, &route.spec).then(|| table.routes.get(index).cloned())?
+        };
+        let row = |(index, route): (usize, &Sourced<RouteSpec>)| {
+            if let Some(row) = kept(index, route) {
+                return row;
+            }
             let name = route.spec.name.as_str();
             let forwarded = targets
                 .of_route(route)
@@ -52,7 +78,7 @@ impl SeriesTable {
         };
         Self {
             nowhere: metrics.series(NO_NAME, NO_NAME),
-            routes: config.routes.iter().map(row).collect(),
+            routes: config.routes.iter().enumerate().map(row).collect(),
             upstreams: upstreams.collect(),
             zones: zones(at_work, metrics),
             cross_zone: at_work.iter().map(|u| metrics.cross_zone(&u.name)).collect(),
@@ -71,12 +97,13 @@ impl SeriesTable {
     }
 
     pub(super) fn retain(&self, config: &Config, metrics: &Metrics) {
-        let targets = Targets::of(config);
-        let mut kept = vec![(NO_NAME, NO_NAME)];
-        for route in &config.routes {
+        let mut kept = Vec::with_capacity(2 * config.routes.len() + 1);
+        kept.push((NO_NAME, NO_NAME));
+        for (route, row) in config.routes.iter().zip(&*self.routes) {
             let name = route.spec.name.as_str();
             kept.push((name, NO_NAME));
-            kept.extend(targets.of_route(route).into_values().map(|upstream| (name, upstream)));
+            let upstreams = row.forwarded.iter().filter_map(|(index, _)| config.upstreams.get(index.0));
+            kept.extend(upstreams.map(|upstream| (name, upstream.spec.name.as_str())));
         }
         metrics.retain(&kept);
     }
@@ -89,6 +116,7 @@ fn zones(at_work: &[Arc<Upstream>], metrics: &Metrics) -> Vec<Vec<Arc<ZoneSeries
 
 /// The places of upstreams by name: looked for in a list, they would make a reload of
 /// many routes and upstreams take as long as both together.
+#[derive(PartialEq)]
 struct Targets<'c>(HashMap<&'c Name, usize, ahash::RandomState>);
 
 impl<'c> Targets<'c> {

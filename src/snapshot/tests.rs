@@ -106,6 +106,73 @@ fn a_gateway_more_or_less_keeps_what_limits_counted() {
     assert_eq!(third.rate_limits.afresh(&first.rate_limits).count(), 0);
 }
 
+const LISTENER: &str = "listeners: [{ name: web, address: '127.0.0.1:0' }]\n";
+const UPSTREAMS: &str = "upstreams:\n- { name: a, endpoints: [] }\n- { name: b, endpoints: [] }\n";
+const ROUTES: &str = "routes:\n\
+    - { name: one, match: { path: /1 }, to: [{ upstream: a }] }\n\
+    - { name: two, match: { path: /2 }, to: [{ upstream: b }], rewrite: { strip_prefix: /no } }\n\
+    - { name: three, match: { path: /3 }, respond: { status: 200 } }\n\
+    - { name: last, respond: { status: 200 } }\n";
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text.replace("[]", "[{ address: '10.0.0.1:80' }]")).unwrap();
+}
+
+/// The routes that are the same with this in the place of that.
+fn kept(that: &str, this: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollgate.yaml");
+    let (live, metrics) = (LiveState::default(), Metrics::new().unwrap());
+    let text = [LISTENER, UPSTREAMS, ROUTES].concat();
+    write(&path, &text);
+    let before = Snapshot::load(&path, 1, &live, &metrics, |_| {}).unwrap().0;
+    assert!(that.is_empty() || text.contains(that), "{that}");
+    write(&path, &text.replacen(that, this, 1));
+
+    let after = Snapshot::load_after(&path, &before, &live, &metrics, |_| {}).unwrap().0;
+
+    assert_eq!(after.generation, 2);
+    let is_kept =
+        |route: &Arc<crate::route::Route>| before.router.routes().any(|was| Arc::ptr_eq(was, route));
+    after.router.routes().filter(|route| is_kept(route)).map(|route| route.name.to_string()).collect()
+}
+
+#[test]
+fn a_route_is_used_again_where_all_that_it_follows_from_is_as_it_was() {
+    // Of the second there is a warning to tell again; the last ends by what is behind it.
+    assert_eq!(kept("", "# a remark\n"), ["one", "three"]);
+    assert_eq!(kept("path: /3", "path: /4"), ["one"]);
+    assert_eq!(kept("status: 200 } }\n- { name: last", "status: 204 } }\n- { name: last"), ["one"]);
+    // Their places are others, and logs tell them.
+    assert_eq!(
+        kept("routes:\n", "routes:\n- { name: new, match: { path: /n }, respond: { status: 200 } }\n"),
+        [""; 0]
+    );
+    // What they refer to has another place, is another or is more.
+    assert_eq!(
+        kept("{ name: a, endpoints: [] }\n- { name: b,", "{ name: b, endpoints: [] }\n- { name: a,"),
+        [""; 0]
+    );
+    assert_eq!(kept("upstreams:\n", "upstreams:\n- { name: c, endpoints: [] }\n"), [""; 0]);
+    // What holds where they do not say.
+    assert_eq!(kept("upstreams:\n", "requests: { max_body: 1KiB }\nupstreams:\n"), [""; 0]);
+}
+
+#[test]
+fn what_is_told_of_a_route_is_told_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollgate.yaml");
+    let (live, metrics) = (LiveState::default(), Metrics::new().unwrap());
+    write(&path, &[LISTENER, UPSTREAMS, ROUTES].concat());
+    let (first, told) = Snapshot::load(&path, 1, &live, &metrics, |_| {}).unwrap();
+
+    let (second, again) = Snapshot::load_after(&path, &first, &live, &metrics, |_| {}).unwrap();
+
+    assert!(told.to_string().contains("has the prefix `/no`"), "{told}");
+    assert_eq!(told, again);
+    assert_eq!(Snapshot::load_after(&path, &second, &live, &metrics, |_| {}).unwrap().1, told);
+}
+
 #[test]
 fn ten_thousand_endpoints_change_in_a_moment() {
     let bed = Bed::new(&addresses(0..10_000));

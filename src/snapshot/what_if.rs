@@ -89,7 +89,7 @@ impl Snapshot {
 
     /// Upstreams and what they were built from.
     pub fn with_specs(&self) -> impl Iterator<Item = (&UpstreamSpec, &Arc<Upstream>)> {
-        self.config().upstreams.iter().map(|upstream| &upstream.spec).zip(&self.upstreams)
+        self.config().upstreams.iter().map(|upstream| &*upstream.spec).zip(&self.upstreams)
     }
 
     fn check(&self, question: &Question) -> Result<WhatIf, Unknown> {

@@ -18,7 +18,7 @@ pub(crate) mod dechunk;
 pub(crate) mod hex;
 pub(crate) mod json;
 mod queue;
-mod shard;
+pub(crate) mod shard;
 mod timestamp;
 
 pub use access_log::AccessLog;

@@ -58,12 +58,15 @@ impl<T: Default> Sharded<T> {
 /// fetches lines in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-pub(super) struct Padded<T>(pub(super) T);
+pub(crate) struct Padded<T>(pub(crate) T);
 
-/// Adds to a cell. Nothing is ordered by it.
+/// Adds to a cell. Nothing is ordered by it, and nothing is written where that changes
+/// nothing: most requests have no body.
 #[inline]
 pub(super) fn add(cell: &AtomicU64, n: u64) {
-    cell.fetch_add(n, Ordering::Relaxed);
+    if n > 0 {
+        cell.fetch_add(n, Ordering::Relaxed);
+    }
 }
 
 /// How many shards this machine is worth: a power of two, at most [`MAX`].
@@ -73,7 +76,7 @@ pub(super) fn shard_count() -> usize {
 
 /// This thread's number, counted up as threads first ask.
 #[inline]
-pub(super) fn thread_number() -> usize {
+pub(crate) fn thread_number() -> usize {
     // A process-wide counter, since it numbers what is process-wide: threads.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

@@ -3,16 +3,17 @@
 //! `place` says how far endpoints are, `live` remembers what became of them,
 //! `table` works out who is in service and what `shares` each tier takes, `pick`
 //! draws from it, `outlier` ejects, `trial` finds out who can be reached again,
-//! `budget` counts retries, `queue` keeps those in order for whom there is no room. Does not own
-//! connections, retries or the outcome: the caller says what was tried and what
-//! time it is, and gives the [`Lease`] back by dropping it. An endpoint of weight
-//! 0 is never picked.
+//! `budget` counts retries, `queue` keeps those in order for whom there is no room,
+//! `idle` keeps connections that nobody uses. Does not own those in use, retries or the
+//! outcome: the caller says what was tried and what time it is, and gives the [`Lease`]
+//! back by dropping it. An endpoint of weight 0 is never picked.
 
 mod budget;
 pub mod discovery;
 mod endpoint;
 mod found;
 pub mod health;
+mod idle;
 mod live;
 mod outlier;
 pub mod peer;
@@ -39,6 +40,7 @@ use health::Check;
 
 pub use endpoint::{Endpoint, Lease};
 pub use found::{EndpointSource, Found, FoundSet, Resolved};
+pub use idle::Idle;
 pub use live::{EndpointLive, Health, UpstreamLive};
 pub use outlier::Outcome;
 pub use pick::Unavailable;

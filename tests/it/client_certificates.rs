@@ -5,8 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use boring::ssl::{SslSession, SslVersion};
-use tollgate::tls::testing::{self, Wish};
+use tollgate::{
+    config::signer::Algorithm,
+    tls::testing::{self, Wish},
+};
 
+use crate::signing::{base64url_sha256, claims_of, only_token, pem};
 use crate::support::{
     Gateway, Http1, Http2, Origin, PATIENCE, Request, Tls,
     certs::{self, Authority, Issued, VALID},
@@ -179,6 +183,30 @@ async fn the_upstream_is_told_the_certificate_that_was_verified_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_signed_token_names_the_certificate_that_was_verified() {
+    let signer =
+        "signers: [{ name: default, issuer: \"https://gw.test\", keys: keys, claims: [client_certificate] }]
+routes: [{ name: all, sign: default, to: [{ upstream: origin }] }]
+";
+    let house = House::start_with("{ hosts: [mtls.test], mode: required, ca: clients.pem }", signer).await;
+    let shown = house.issue(ORDERS);
+    let der = boring::x509::X509::from_pem(shown.chain.as_bytes()).unwrap().to_der().unwrap();
+
+    for (host, expected) in [(HOST, Some(base64url_sha256(&der))), ("open.test", None)] {
+        let client = Tls::to(host).certificate(&shown);
+        let mut one = house.gateway.connect_tls(&client).await.unwrap();
+        let mut two = Http2::open(house.gateway.tls, &client).await.unwrap();
+        let request = Request::get("/").host(host);
+
+        for echo in [one.send(&request).await.echo(), two.send(&request).await.echo()] {
+            let claims = claims_of(&house.gateway, only_token(&echo)).await;
+            let told = claims.get("cnf").and_then(|cnf| cnf["x5t#S256"].as_str());
+            assert_eq!(told, expected.as_deref(), "{host}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_makes_a_consumer_by_the_names_in_it() {
     let rules = "{ hosts: [mtls.test], mode: optional, ca: clients.pem }";
     let more = "
@@ -266,6 +294,7 @@ impl House {
             .origin("origin", &origin)
             .pair("all", &certs::server(&certs::authority(), &names))
             .file("clients.pem", &clients.pem().unwrap())
+            .key("keys/a.pem", &pem(Algorithm::Es256))
             .file("crl.pem", &testing::revoked(&clients, &[], A_DAY).unwrap())
             .yaml(&format!("{}{more}", yaml(rules)));
         Self { gateway: builder.start().await, origin, clients }

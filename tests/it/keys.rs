@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -39,6 +39,41 @@ async fn generated_keys_are_listed_and_exported_under_the_same_name() {
     let published = exported["keys"].as_array().unwrap();
     assert_eq!(published.iter().map(|key| key["kid"].as_str().unwrap()).collect::<Vec<_>>(), kids);
     assert!(published.iter().all(|key| key.get("d").is_none() && key["use"] == "sig"), "{exported}");
+}
+
+// As the package makes the folder. Only root can have one.
+#[tokio::test]
+async fn what_root_makes_in_a_folder_of_a_group_that_group_may_read() {
+    let folder = Folder::new();
+    if std::os::unix::fs::chown(folder.path(), Some(0), Some(4711)).is_err() {
+        return eprintln!("NOT RUN: only root makes a folder of root's that another group reads");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
+
+    let made = folder.run(&["generate", "--name", "a", "--out"], &[]).await;
+
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let file = fs::metadata(folder.path().join("a.pem")).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.permissions().mode() & 0o777), (0, 4711, 0o640));
+    // And root itself, who looks at it for the gateway, finds nothing wrong with that.
+    assert_eq!(folder.run(&["list"], &[]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn taking_the_signing_key_away_too_early_is_warned_of() {
+    let origin = Origin::start().await;
+    let gateway = signing(&origin, "").start().await;
+    gateway.files.write_key("keys/b.pem", &pem(Algorithm::Es256));
+    let added = gateway.reload().await;
+    fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
+
+    let told = [gateway.ask(&["reload", "--dry-run"]).await, gateway.reload().await];
+    let again = gateway.reload().await;
+
+    let is_warned = |told: &Exit| told.stdout.contains("the key that signed for `default` is gone");
+    assert!(told.iter().all(is_warned), "{told:?}");
+    assert!(![&added, &again].into_iter().any(is_warned), "{added:?} {again:?}");
+    assert!([added, again].iter().all(|told| told.code == Some(0)));
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod http2;
 mod hygiene;
 mod identity_provider;
 mod idle_connections;
+mod idle_upstreams;
 mod jwt;
 mod keys;
 mod leaving;

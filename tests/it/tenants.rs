@@ -2,6 +2,9 @@
 //! says picks routes, opens and closes them, and stands in log and metrics; what
 //! a client says of it counts for nothing.
 
+use tollgate::config::signer::Algorithm;
+
+use crate::signing::{claims_of, only_token, pem};
 use crate::support::{
     Gateway, Http1, Origin, PATIENCE, Request,
     client::Ended,
@@ -199,6 +202,30 @@ async fn the_endpoint_goes_to_the_origin_and_nothing_goes_back() {
     assert!(!answer.echo().0.to_string().contains("billing"), "{answer:?}");
     let back = format!("{:?}", answer.headers).to_lowercase();
     assert!(!back.contains("billing") && !back.contains("vpce"), "{back}");
+}
+
+#[tokio::test]
+async fn a_signed_token_names_tenant_and_endpoint() {
+    let origin = Origin::start().await;
+    let signer = "
+            signers: [{ name: default, issuer: \"https://gw.test\", keys: keys, claims: [tenant, vpce, client_ip] }]
+            routes: [{ name: all, sign: default, to: [{ upstream: origin }] }]
+            ";
+    let builder = Gateway::builder().origin("origin", &origin).key("keys/a.pem", &pem(Algorithm::Es256));
+    let gateway = builder.yaml(&with("allow", signer)).start().await;
+
+    for (endpoint, subject, tenant) in [
+        (Some(BILLING), "tenant:billing", Some("billing")),
+        (Some(STRANGER), "vpce:vpce-99999999999999999", None),
+        (None, "anonymous", None),
+    ] {
+        let echo = behind(&gateway, endpoint).await.send(&Request::get("/")).await.echo();
+
+        let claims = claims_of(&gateway, only_token(&echo)).await;
+        let told = |name: &str| claims.get(name).and_then(|value| value.as_str());
+        assert_eq!((told("sub"), told("tenant"), told("vpce")), (Some(subject), tenant, endpoint));
+        assert_eq!(told("client_ip"), Some("10.0.0.5"));
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ line is the table's.
 """
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from machine import Failed, Machine, tail
 CONFIG = "/etc/tollgate/tollgate.yaml"
 DROP_IN = "/etc/systemd/system/tollgate.service.d/test.conf"
 SLOW = "/origin?origin=delay=3s"
+SLOWER = "/origin?origin=delay=9s"
 LONG = "/origin?origin=delay=20s"
 # The listener, readiness and metrics.
 SOCKETS = "3"
@@ -112,6 +114,15 @@ def credential(machine: Machine) -> None:
     machine.run("systemctl", "reload", "tollgate")
 
 
+def signing_key(machine: Machine) -> None:
+    """a signing key made by root in the package's folder: the gateway takes it"""
+    machine.run("tollgate", "keys", "generate", "--out", "/etc/tollgate/jwt")
+    machine.write(CONFIG, config() + "signers: [{ name: default, issuer: https://gw.test, keys: jwt }]\n")
+    machine.run("tollgate", "check")
+    machine.run("systemctl", "reload", "tollgate")
+    told(machine.run("tollgate", "keys", "status").stdout, "signing")
+
+
 def upgrade(machine: Machine) -> Counts:
     """upgrade by package, twice, a request of 3 s under way"""
     invocation = machine.unit("InvocationID")
@@ -202,24 +213,26 @@ def upgrade_bad_config(machine: Machine) -> Counts:
 
 
 def upgrade_wrong_machine(machine: Machine) -> Counts:
-    """upgrade to a binary that cannot run: dpkg says so, the old one serves"""
-    return upgrade_broken(machine, "wrong-machine.deb")
+    """upgrade to a binary that cannot run: STATUS=, metric, journal, dpkg"""
+    return upgrade_broken(machine, "wrong-machine.deb", "Exec format error", result="not_started")
 
 
 def upgrade_ends_at_once(machine: Machine) -> Counts:
     """upgrade to a binary that ends at once: STATUS=, journal, dpkg"""
-    return upgrade_broken(machine, "ends-at-once.deb", "127")
+    return upgrade_broken(machine, "ends-at-once.deb", "127", result="ended")
 
 
-def upgrade_broken(machine: Machine, package: str, *reasons: str) -> Counts:
+def upgrade_broken(machine: Machine, package: str, *reasons: str, result: str) -> Counts:
     before = main_pid(machine)
     with Load(machine) as load:
         done = machine.run("dpkg", "--install", f"/packages/{package}")
         told(done.stdout, "DOES NOT SERVE", "systemctl start tollgate-upgrade", *reasons)
         must(machine.unit("ActiveState", "tollgate-upgrade") == "failed", "the upgrade's unit has failed")
         must(main_pid(machine) == before, "the process before serves on")
-        if reasons:
-            told(machine.unit("StatusText"), "upgrade")
+        machine.until("the status says so", lambda: "upgrade refused" in machine.unit("StatusText"))
+        told(machine.unit("StatusText"), *reasons)
+        told(machine.journal(), "upgrade refused", *reasons)
+        told(metrics(machine), f'tollgate_upgrades_total{{result="{result}"}} 1')
         machine.run("dpkg", "--install", f"/packages/{packages.LATER}")
         must(main_pid(machine) != before, "a good version repairs it")
     return nothing_lost(load)
@@ -329,6 +342,20 @@ def stop_after_upgrade(machine: Machine) -> None:
     must(machine.unit("Result") == "success", "a stop is no failure")
 
 
+def stop_before_the_old_has_drained(machine: Machine) -> None:
+    """stop right after an upgrade, with work in the process before alone"""
+    with Origin(machine) as origin:
+        slow = Request(machine, SLOWER)
+        machine.until("the request is under way", lambda: origin.heard() == 1)
+        for _ in range(2):
+            machine.run("systemctl", "start", "tollgate-upgrade")
+        machine.until("the second process, which had no work, ends", lambda: len(processes(machine)) == 2)
+        machine.run("systemctl", "restart", "tollgate")
+        must(slow.outcome() == "200", "it is answered")
+    must(Request(machine, "/").outcome() == "200", "another process serves")
+    must(machine.unit("Result") == "success", "a restart is no failure")
+
+
 def drain(machine: Machine) -> None:
     """tollgate drain: ends for good"""
     machine.run("tollgate", "drain")
@@ -415,6 +442,12 @@ def status(machine: Machine) -> dict:
     return json.loads(machine.run("tollgate", "status", "--json").stdout)
 
 
+def metrics(machine: Machine) -> str:
+    """From outside: a machine has no curl."""
+    command = [*machine.enter("--net"), "curl", "--silent", "http://127.0.0.1:9901/metrics"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def must(holds: bool, what: str) -> None:
     if not holds:
         raise Failed(f"it does not hold that {what}")
@@ -441,7 +474,7 @@ def nothing_lost(load: Load) -> Counts:
 AS_INSTALLED = (install, purge)
 
 ALL: list[Callable[[Machine], Counts | None]] = [
-    install, port_80, reload_good, reload_bad, reload_nobody, start_bad, credential, upgrade, upgrade_verb,
+    install, port_80, reload_good, reload_bad, reload_nobody, start_bad, credential, signing_key, upgrade, upgrade_verb,
     upgrade_unasked, upgrade_listener, upgrade_bad_config, upgrade_wrong_machine, upgrade_ends_at_once, restart, crash, crash_after_upgrade, socket_unit, watchdog, stop,
-    stop_after_upgrade, drain, logrotate, purge,
+    stop_after_upgrade, stop_before_the_old_has_drained, drain, logrotate, purge,
 ]

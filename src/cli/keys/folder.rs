@@ -71,7 +71,7 @@ impl Which {
         let loaded = config::load(&file).map_err(|problems| tell(&problems.to_string(), BAD_CONFIG))?;
         let config = &loaded.config;
         let wanted = |spec: &&SignerSpec| self.signer.as_ref().is_none_or(|name| spec.name == *name);
-        let specs = config.signers.iter().map(|signer| &signer.spec).filter(wanted);
+        let specs = config.signers.iter().map(|signer| &*signer.spec).filter(wanted);
         let place = |spec: &SignerSpec| KeyFolder::of(&spec.keys, |path| config.resolve(path));
         let looked: Vec<_> = specs.map(|spec| Looked::at(place(spec), Some(spec))).collect();
         if looked.is_empty() {

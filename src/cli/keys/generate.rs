@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -24,7 +24,7 @@ pub struct Generate {
     #[arg(long, default_value = "ES256", value_parser = algorithm)]
     algorithm: Algorithm,
     /// A signer's folder of keys; it has to be there. Run by root, the key becomes
-    /// the folder's owner's.
+    /// the folder's owner's, or its group's to read where root owns the folder.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The file's name without `.pem`. Default: the time, as `20261121-044715`. Of
@@ -114,11 +114,16 @@ fn write(folder: &Path, file: &Path, pem: &[u8]) -> io::Result<()> {
     written
 }
 
-/// What root makes could not be read by the gateway.
+/// What root makes could not be read by the gateway. It becomes the folder's owner's; in
+/// a folder of root's that a group reads, as the package makes it, that group reads it.
 fn give(folder: &Path, file: &fs::File) -> io::Result<()> {
-    let owner = fs::metadata(folder)?;
-    if file.metadata()?.uid() == 0 && owner.uid() != 0 {
-        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    let theirs = fs::metadata(folder)?;
+    if file.metadata()?.uid() != 0 {
+        return Ok(());
+    }
+    fchown(file, Some(theirs.uid()), Some(theirs.gid()))?;
+    if theirs.uid() == 0 && theirs.gid() != 0 && theirs.mode() & 0o050 == 0o050 {
+        file.set_permissions(fs::Permissions::from_mode(0o640))?;
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Setting {
             return Err(unusable(problems));
         }
         Ok(Self {
-            signer: signer.spec.clone(),
+            signer: SignerSpec::clone(&signer.spec),
             signers,
             upstream: upstream.unwrap_or_default(),
             route: arguments.route.as_ref().map_or_else(|| "prove".to_owned(), ToString::to_string),

@@ -21,20 +21,32 @@ mod tenant;
 mod tracing;
 mod upstream;
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use super::{Problems, Source, fault::MERGE, route::RouteSpec};
+use super::{Problems, Source, document::Node, fault::MERGE, route::RouteSpec};
 
 /// A section or entry that is read from a file.
 pub(super) trait Rules: DeserializeOwned {
     /// Tells everything that is wrong with it.
     fn check(&self, at: &mut At<'_>);
+
+    /// What was read already, and has nothing wrong with it.
+    fn taken(_: &Node) -> Option<Arc<Self>> {
+        None
+    }
 }
 
 impl Rules for RouteSpec {
     fn check(&self, _: &mut At<'_>) {}
+
+    fn taken(node: &Node) -> Option<Arc<Self>> {
+        match node {
+            Node::Route(spec) => Some(spec.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Where a section or entry is, and where what is wrong with it goes.

@@ -11,6 +11,7 @@ mod endpoint_address;
 mod field;
 mod http_url;
 mod key_digest;
+mod list;
 mod origin;
 mod rate;
 mod ratio;
@@ -33,6 +34,7 @@ pub use endpoint_address::EndpointAddress;
 pub use field::{FieldName, FieldValue, MethodName, Pattern};
 pub use http_url::HttpUrl;
 pub use key_digest::{KeyDigest, MomentOfDay};
+pub use list::List;
 pub use origin::OriginPattern;
 pub use rate::Rate;
 pub use ratio::Ratio;
@@ -97,7 +99,7 @@ use text_value;
 /// 1 to 63 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Box<str>);
 
 impl Name {
     /// The name as text.
@@ -107,7 +109,7 @@ impl Name {
 
     /// A name that is well-formed as it stands in the code; for defaults.
     pub(super) fn from_static(name: &'static str) -> Self {
-        Self(name.to_owned())
+        Self(name.into())
     }
 }
 
@@ -124,7 +126,7 @@ impl FromStr for Name {
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if first && rest && text.len() <= 63 {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(Invalid::new(format!(
             "`{text}` is not a name; write 1 to 63 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"

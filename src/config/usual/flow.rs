@@ -3,7 +3,7 @@
 use super::{LONGEST_KEY, Reader};
 use crate::config::document::{Node, entry};
 
-impl Reader<'_> {
+impl Reader<'_, '_, '_> {
     /// A list or mapping, from its bracket to the one that ends it.
     pub(super) fn flow(&mut self) -> Option<Node> {
         self.enter()?;

@@ -8,12 +8,19 @@
 mod flow;
 mod scalar;
 
-use super::document::{Node, entry};
+use memchr::memchr_iter;
 
-/// The one document of a text; `None` where something is not usual.
-pub(super) fn read(text: &str) -> Option<Node> {
+use super::{
+    document::{Node, entry},
+    sharing::{Sharing, is_item},
+};
+
+/// The one document of a text; `None` where something is not usual. With `sharing`, each
+/// entry of the root's `routes` is read at once, so that the tree of no more than one of
+/// them is there at a time.
+pub(super) fn read(text: &str, sharing: Option<&mut Sharing<'_>>) -> Option<Node> {
     let start = start(text)?;
-    let mut reader = Reader { text, at: start, next: None, levels: 0, values: 0 };
+    let mut reader = Reader { text, at: start, next: None, levels: 0, values: 0, sharing, in_routes: false };
     reader.lines();
     let root = reader.block(reader.next?)?;
     (reader.next.is_none() && root != Node::Null).then_some(root)
@@ -22,14 +29,21 @@ pub(super) fn read(text: &str) -> Option<Node> {
 /// Where the document begins, if all of the text is characters that mean the same to
 /// everyone, and nothing else in it begins or ends a document.
 fn start(text: &str) -> Option<usize> {
-    if !text.chars().all(is_usual) {
+    if !is_plain(text) && !text.chars().all(is_usual) {
         return None;
     }
     let start = if text.starts_with("---\n") { 3 } else { 0 };
     let rest = text.get(start..)?;
-    let marks = ["\n---", "\n...", "\n%"];
-    let marked = ["---", "...", "%"].iter().any(|mark| rest.starts_with(mark));
-    (!marked && !marks.iter().any(|mark| rest.contains(mark))).then_some(start)
+    let is_mark = |line: &str| ["---", "...", "%"].iter().any(|mark| line.starts_with(mark));
+    let mut lines = memchr_iter(b'\n', rest.as_bytes()).filter_map(|end| rest.get(end + 1..));
+    (!is_mark(rest) && !lines.any(is_mark)).then_some(start)
+}
+
+/// Whether every character is [usual](is_usual) and of ASCII; piece by piece, for then a
+/// piece is looked at in a few steps.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: &u8| *byte == b'\n' || (b' '..=b'~').contains(byte);
+    text.as_bytes().chunks(1024).all(|piece| piece.iter().fold(true, |all, byte| all & plain(byte)))
 }
 
 /// Neither a tab, nor a line's end for some alone, nor what YAML forbids.
@@ -38,16 +52,19 @@ fn is_usual(c: char) -> bool {
 }
 
 /// A place in the text, between a value and the next.
-struct Reader<'t> {
+struct Reader<'t, 's, 'b> {
     text: &'t str,
     at: usize,
     /// The column of the line that comes next, where [`lines`](Self::lines) stopped.
     next: Option<usize>,
     levels: usize,
     values: usize,
+    sharing: Option<&'s mut Sharing<'b>>,
+    /// The value that comes next is that of the root's `routes`.
+    in_routes: bool,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> Reader<'t, '_, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -100,8 +117,9 @@ impl<'t> Reader<'t> {
     /// What stands at a column, to the line after it.
     fn block(&mut self, column: usize) -> Option<Node> {
         self.enter()?;
+        let in_routes = std::mem::take(&mut self.in_routes);
         let node = match self.peek()? {
-            b'-' if self.is_item() => self.sequence(column),
+            b'-' if self.is_item() => self.sequence(column, in_routes),
             b'{' | b'[' => self.flow_line(),
             _ => self.mapping_or_scalar(column),
         };
@@ -116,25 +134,52 @@ impl<'t> Reader<'t> {
     }
 
     fn is_item(&self) -> bool {
-        let mut bytes = self.rest().bytes();
-        bytes.next() == Some(b'-') && matches!(bytes.next(), None | Some(b' ' | b'\n'))
+        is_item(self.rest())
     }
 
-    fn sequence(&mut self, column: usize) -> Option<Node> {
+    fn sequence(&mut self, column: usize, are_routes: bool) -> Option<Node> {
         let mut items = Vec::with_capacity(1);
+        if let (true, Some(sharing)) = (are_routes, &mut self.sharing) {
+            sharing.begin(column);
+        }
         while self.is_item() {
-            self.at += 1;
-            let inner = column + 1 + self.spaces();
-            items.push(match self.peek() {
-                None | Some(b'\n' | b'#') => self.below(column)?,
-                Some(_) => self.block(inner)?,
-            });
+            items.push(if are_routes { self.route(column)? } else { self.item(column)? });
             if self.next != Some(column) {
                 break;
             }
         }
         // What is further in would be the rest of an item.
         (self.next.is_none_or(|next| next <= column)).then_some(Node::List(items))
+    }
+
+    /// From an item's dash to the line after it.
+    fn item(&mut self, column: usize) -> Option<Node> {
+        self.at += 1;
+        let inner = column + 1 + self.spaces();
+        match self.peek() {
+            None | Some(b'\n' | b'#') => self.below(column),
+            Some(_) => self.block(inner),
+        }
+    }
+
+    /// As [`item`](Self::item), of the root's `routes`.
+    fn route(&mut self, column: usize) -> Option<Node> {
+        let found = self.sharing.as_mut().and_then(|sharing| sharing.find(self.text, self.at, column));
+        if let Some(found) = found {
+            self.at += found.length;
+            self.values += found.values;
+            self.next = Some(column);
+            return Some(found.node);
+        }
+        let (begin, before) = (self.at, self.values);
+        let node = self.item(column)?;
+        // The last one ends by what comes behind the list.
+        let is_whole = self.next == Some(column) && self.is_item();
+        let values = is_whole.then_some(self.values - before);
+        Some(match &mut self.sharing {
+            Some(sharing) => sharing.read(node, begin..self.at, values),
+            None => node,
+        })
     }
 
     /// What stands on the lines further in than a column; nothing is null.
@@ -166,7 +211,10 @@ impl<'t> Reader<'t> {
     fn mapping(&mut self, column: usize, mut key: Node) -> Option<Node> {
         let mut entries = Vec::with_capacity(2);
         loop {
+            let is_routes = self.levels == 1 && matches!(&key, Node::Text(key) if key == ROUTES);
+            self.in_routes = is_routes && self.sharing.is_some();
             let value = self.value(column)?;
+            self.in_routes = false;
             entries.push(entry(key, value));
             match self.next {
                 Some(next) if next == column => {}
@@ -255,6 +303,7 @@ impl<'t> Reader<'t> {
     }
 }
 
+const ROUTES: &str = "routes";
 /// Beyond these `serde_yaml` reads, and tells.
 const MOST_LEVELS: usize = 60;
 const MOST_VALUES: usize = 3_000_000;

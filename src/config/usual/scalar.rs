@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::config::document::{self, Node};
 
-impl Reader<'_> {
+impl Reader<'_, '_, '_> {
     /// A scalar, to what stands behind it. `inside` brackets these end one too.
     pub(super) fn scalar(&mut self, inside: bool) -> Option<Node> {
         self.enter()?;

@@ -4,8 +4,11 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::read;
-use crate::config::document::any;
+use crate::config::document::{Node, any};
+
+fn read(text: &str) -> Option<Node> {
+    super::read(text, None)
+}
 
 /// Read here, and as everyone else reads it.
 fn assert_usual(text: &str) {

@@ -75,7 +75,7 @@ impl KeyFolder {
                 self.path.display()
             ),
             (None, None) => {
-                format!("`{self}` holds no key; put one there: `{make} -out NAME.pem`")
+                format!("`{self}` holds no key; put one there: `{make} {self}`")
             }
             (_, Some(error)) => {
                 format!("`{}` cannot be listed ({error}); write the path of a folder", self.path.display())

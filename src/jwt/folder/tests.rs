@@ -31,7 +31,7 @@ fn on(curve: Nid) -> EcKey<Private> {
     EcKey::generate(&EcGroup::from_curve_name(curve).unwrap()).unwrap()
 }
 
-const MAKE: &str = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+const MAKE: &str = "tollgate keys generate --algorithm ES256 --out";
 
 #[test]
 fn every_common_form_of_a_key_is_read() {
@@ -62,10 +62,7 @@ fn a_folder_that_is_missing_or_holds_no_key_is_told() {
     folder.write("README", "nothing");
     folder.write(".hidden.pem", "nothing");
 
-    assert_eq!(
-        told(&folder, ""),
-        format!("error: `DIR` holds no key; put one there: `{MAKE} -out NAME.pem`\n")
-    );
+    assert_eq!(told(&folder, ""), format!("error: `DIR` holds no key; put one there: `{MAKE} DIR`\n"));
 
     folder.remove("README");
     folder.remove(".hidden.pem");
@@ -101,12 +98,12 @@ fn keys_that_cannot_be_read_are_all_told_with_their_files() {
 error: `DIR/b-locked.pem` is encrypted; write it without a passphrase (`openssl pkey -in … -out …`)
 error: `DIR/c-old.pem` is encrypted; write it without a passphrase (`openssl pkey -in … -out …`)
 error: `DIR/d-public.pem` holds a public key; put the private one there
-error: `DIR/e-text.pem` holds no private key in PEM; make one: `{MAKE} -out …`
+error: `DIR/e-text.pem` holds no private key in PEM; make one: `{MAKE} FOLDER`
 error: `DIR/f-damaged.pem` holds a private key that is damaged, or neither P-256, Ed25519 nor RSA; copy the file again, or make another
 error: `DIR/g-two.pem` holds 2 private keys; write each into a file of its own
 error: `DIR/h-long.pem` is longer than 64 KiB, and no key is; put a private key in PEM there
 error: `DIR/i-folder.pem` is no file; put a private key in PEM there, or name it otherwise
-error: `DIR/j-empty.pem` holds no private key in PEM; make one: `{MAKE} -out …`
+error: `DIR/j-empty.pem` holds no private key in PEM; make one: `{MAKE} FOLDER`
 ")
     );
 }
@@ -121,9 +118,9 @@ fn keys_of_the_wrong_kind_or_size_are_told() {
     assert_eq!(
         told(&folder, ""),
         format!("\
-error: `DIR/a.pem` is an RSA key, and ES256 needs a P-256 key; make one: `{MAKE} -out …`, or write `algorithm: RS256`
-error: `DIR/b.pem` is a P-384 key, and ES256 needs a P-256 key; make one: `{MAKE} -out …`
-error: `DIR/c.pem` is an Ed25519 key, and ES256 needs a P-256 key; make one: `{MAKE} -out …`, or write `algorithm: EdDSA`
+error: `DIR/a.pem` is an RSA key, and ES256 needs a P-256 key; make one: `{MAKE} FOLDER`, or write `algorithm: RS256`
+error: `DIR/b.pem` is a P-384 key, and ES256 needs a P-256 key; make one: `{MAKE} FOLDER`
+error: `DIR/c.pem` is an Ed25519 key, and ES256 needs a P-256 key; make one: `{MAKE} FOLDER`, or write `algorithm: EdDSA`
 ")
     );
 
@@ -159,6 +156,20 @@ fn a_key_that_others_may_read_is_told() {
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     assert_eq!(told(&folder, ""), "");
+}
+
+#[test]
+fn a_folder_that_everyone_may_write_is_told() {
+    let folder = Folder::new();
+    folder.write("a.pem", &p256());
+    let with = |mode| {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        told(&folder, "")
+    };
+
+    assert!(with(0o777).starts_with("error: `DIR` can be written by everyone"));
+    // As container platforms mount secrets.
+    assert_eq!([with(0o1777), with(0o770), with(0o750)], [""; 3]);
 }
 
 #[test]

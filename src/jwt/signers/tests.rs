@@ -5,7 +5,7 @@ use crate::{
     config::signer::Algorithm::Es256,
     jwt::{
         Token,
-        testing::{Folder, built, facts, later, pem, start},
+        testing::{Folder, built, facts, later, looked_at, pem, start},
     },
 };
 
@@ -237,9 +237,29 @@ fn a_set_of_keys_that_are_all_new_is_warned_of_and_signs() {
     let _before = built("", &folder, &live, start()).unwrap();
     folder.write_aged("a.pem", &pem(Es256), 0);
 
-    let told = built("", &folder, &live, later(start(), 5)).err().unwrap();
+    let (_, told) = looked_at("", &folder, &live, later(start(), 5));
 
     assert!(told.starts_with("warning: no key of signer `default` is one that it had, so"), "{told}");
+}
+
+#[test]
+fn a_key_that_signs_before_its_time_for_want_of_another_is_warned_of_once() {
+    let (folder, live) = (Folder::new(), JwtLive::default());
+    folder.write_aged("a.pem", &pem(Es256), 9000);
+    let _first = built(TEN_MINUTES, &folder, &live, start()).unwrap();
+    folder.write_aged("b.pem", &pem(Es256), 0);
+    let (second, told) = looked_at(TEN_MINUTES, &folder, &live, start());
+    assert_eq!(told, "");
+    let _second = second.at_work(&live, start());
+    folder.remove("a.pem");
+
+    let (third, early) = looked_at(TEN_MINUTES, &folder, &live, later(start(), 60));
+    let (_, in_time) = looked_at(TEN_MINUTES, &folder, &live, later(start(), 600));
+    let _third = third.at_work(&live, later(start(), 60));
+    let (_, again) = looked_at(TEN_MINUTES, &folder, &live, later(start(), 61));
+
+    assert!(early.starts_with("warning: the key that signed for `default` is gone"), "{early}");
+    assert_eq!((&*in_time, &*again), ("", ""));
 }
 
 #[test]

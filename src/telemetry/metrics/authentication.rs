@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::lock,
 };
 use crate::telemetry::shard::{Sharded, add};
@@ -55,7 +55,7 @@ impl Authentication {
 impl Scrape for Authentication {
     const FAMILIES: &'static [Family] = &[OUTCOMES];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let series = lock(&self.series);
         let each = series.iter().filter(|(_, series)| series.counts.is_used()).flat_map(|(name, series)| {
             series.words.iter().enumerate().map(move |(place, word)| {

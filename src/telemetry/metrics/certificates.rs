@@ -6,10 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     unix_seconds,
 };
 
@@ -43,7 +43,7 @@ impl Certificates {
 impl Scrape for Certificates {
     const FAMILIES: &'static [Family] = &[EXPIRY, UPSTREAM_EXPIRY, LIST_EXPIRY];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |(family, shown): (&Family, &Vec<CertificateExpiry>)| {
             let each = shown.iter().map(|c| family.value(&[&c.of, &c.file], unix_seconds(c.at) as f64));

@@ -7,11 +7,11 @@ use std::{
     time::SystemTime,
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     unix_seconds,
 };
 use crate::telemetry::short_hash;
@@ -107,7 +107,7 @@ impl Scrape for Configuration {
     const FAMILIES: &'static [Family] =
         &[GENERATION, INFO, SUCCESSFUL, TIMESTAMP, RELOADS, ROLLBACKS, UNCONFIRMED, CERTIFICATES];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let state = self.locked();
         let (is_good, at) = state.last;
         let rollbacks = Rollback::ALL.iter().zip(state.rollbacks);

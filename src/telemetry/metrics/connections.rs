@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
 };
 use crate::telemetry::shard::{Sharded, add};
 
@@ -152,7 +152,7 @@ impl Connections {
 impl Scrape for Connections {
     const FAMILIES: &'static [Family] = &[OPEN, OPENED, HANDSHAKES, CLIENT_CERTIFICATES, ENDED_EARLY];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let [mut open, mut opened, mut handshakes, mut certificates, mut ended_early] =
             [const { Vec::new() }; 5];
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +177,7 @@ impl Scrape for Connections {
 }
 
 /// Only the combinations that were seen: most of them never are.
-fn scrape_handshakes(name: &str, cells: &Sharded<ListenerCells>) -> Vec<Metric> {
+fn scrape_handshakes(name: &str, cells: &Sharded<ListenerCells>) -> Vec<Sample> {
     let resumed = |version| RESUMED.iter().map(move |resumed| (version, resumed));
     let pairs = VERSIONS.iter().flat_map(resumed);
     let all = pairs.flat_map(|(version, resumed)| CURVES.iter().map(move |curve| [version, resumed, curve]));

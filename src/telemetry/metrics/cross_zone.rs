@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::lock,
 };
 use crate::telemetry::shard::{Sharded, add};
@@ -74,7 +74,7 @@ impl CrossZone {
 impl Scrape for CrossZone {
     const FAMILIES: &'static [Family] = &[REQUESTS, BYTES];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let (mut requests, mut bytes) = (Vec::new(), Vec::new());
         let series = lock(&self.series);
         for (upstream, series) in series.iter().filter(|(_, series)| series.0.is_used()) {

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     watched::Watched,
 };
 
@@ -61,9 +61,9 @@ pub(super) struct Sources(pub(super) Watched<SourceGauges>);
 impl Scrape for Sources {
     const FAMILIES: &'static [Family] = &[LOOKUPS, ENDPOINTS, AGE, STALE];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let now = self.0.now();
-        let each = |of: &dyn Fn(&SourceGauges, &[&str]) -> Metric| {
+        let each = |of: &dyn Fn(&SourceGauges, &[&str]) -> Sample| {
             now.iter().map(|source| of(source, &[&source.upstream, &source.source])).collect::<Vec<_>>()
         };
         let lookups = now.iter().flat_map(|source| {

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     watched::Watched,
 };
 
@@ -73,7 +73,7 @@ pub(super) struct KeySets(pub(super) Watched<KeySetGauges>);
 impl Scrape for KeySets {
     const FAMILIES: &'static [Family] = &[FETCHES, KEYS, AGE, STALE];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let now = self.0.now();
         let fetches = now.iter().flat_map(|set| {
             let used = KeyFetchResult::ALL.into_iter().zip(set.fetches).filter(|(_, n)| *n > 0);

@@ -3,10 +3,10 @@
 //! Names of keys are our own thumbprints, and only those that the snapshot at work
 //! publishes: their number is that of the key files and of those just taken away.
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     watched::Watched,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Keys(pub(super) Watched<KeyGauges>);
 impl Scrape for Keys {
     const FAMILIES: &'static [Family] = &[STATE, READY, UNTIL];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let keys = self.0.now();
         let states = keys.iter().map(|key| STATE.count(&[&key.signer, &key.kid, key.state], 1));
         let at = |family: &Family, key: &KeyGauges, at: Option<u64>| {

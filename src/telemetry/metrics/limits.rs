@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::lock,
     watched::Watched,
 };
@@ -89,7 +89,7 @@ impl Limits {
         lock(&self.series).get(limit).map_or(0, |series| series.0.sum(|cells| cells.get(decision)))
     }
 
-    fn decisions(&self) -> Vec<Metric> {
+    fn decisions(&self) -> Vec<Sample> {
         let series = lock(&self.series);
         let used = series.iter().filter(|(_, series)| series.0.is_used());
         let each = used.flat_map(|(name, series)| {
@@ -105,7 +105,7 @@ impl Limits {
 impl Scrape for Limits {
     const FAMILIES: &'static [Family] = &[DECISIONS, OVERFLOWED, IN_FLIGHT, UNTOLD, LEDGER_KEYS, GATEWAYS];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let (mut overflowed, mut in_flight) = (Vec::new(), Vec::new());
         let (mut untold, mut ledger_keys, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
         for gauges in self.look.now() {

@@ -26,6 +26,7 @@ mod signing;
 mod spans;
 mod store;
 mod tenants;
+mod text;
 mod traffic;
 mod watched;
 mod zones;
@@ -56,10 +57,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{
-    IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder,
-    proto::{MetricFamily, MetricType},
-};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result};
 
 use self::{
     authentication::Authentication,
@@ -335,21 +333,11 @@ impl Metrics {
     /// Everything, in the text format 0.0.4 ([`CONTENT_TYPE`]). Takes a lock
     /// that only snapshots being built wait for; best done off the workers.
     pub fn render(&self) -> String {
-        let families = self.registry.gather();
-        // Growing to it would copy it twice.
-        let mut text = String::with_capacity(families.iter().map(most_bytes).sum());
-        if let Err(why) = TextEncoder::new().encode_utf8(&families, &mut text) {
+        self.registry.render().unwrap_or_else(|why| {
             log::error!("metrics cannot be rendered: error={why}");
-        }
-        text
+            String::new()
+        })
     }
-}
-
-/// Nearly all that the text of a family takes.
-fn most_bytes(family: &MetricFamily) -> usize {
-    let line = family.name().len() + 100;
-    let lines = if family.get_field_type() == MetricType::HISTOGRAM { 20 } else { 1 };
-    line * lines * family.get_metric().len() + family.help().len() + 2 * line
 }
 
 fn opts((name, help): (&str, &str)) -> Opts {

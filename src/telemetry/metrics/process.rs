@@ -6,9 +6,9 @@
 
 use std::fs;
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
-use super::family::{Family, Scrape};
+use super::family::{Family, Sample, Scrape};
 
 /// What does not change while the process lives.
 pub(super) struct Process {
@@ -27,7 +27,7 @@ impl Process {
 impl Scrape for Process {
     const FAMILIES: &'static [Family] = &[CPU, START, RESIDENT, VIRTUAL, THREADS, OPEN_FDS, MAX_FDS];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
         let cpu_ticks = stat_field(STAT_USER_TICKS).zip(stat_field(STAT_SYSTEM_TICKS));
@@ -102,7 +102,8 @@ mod tests {
     fn the_kernel_says_everything_about_this_process() {
         let told = Process::new().scrape();
 
-        let values: Vec<f64> = told.iter().flatten().map(|m| m.get_gauge().get_value()).collect();
+        let value = |line: &str| line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+        let values: Vec<f64> = told.iter().flatten().map(|sample| value(sample.text())).collect();
         assert_eq!(values.len(), Process::FAMILIES.len());
         let [_, start, resident, virtual_size, threads, open, max] = values[..] else { panic!("{values:?}") };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();

@@ -10,11 +10,11 @@ use std::{
 };
 
 use ahash::RandomState;
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
     closed_set::closed_set,
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::lock,
 };
 use crate::telemetry::shard::{Sharded, add};
@@ -135,7 +135,7 @@ impl Signing {
 impl Scrape for Signing {
     const FAMILIES: &'static [Family] = &[SIGNED, HELD];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let series = lock(&self.series);
         let used = series.iter().filter(|(_, series)| series.tokens.is_used());
         let each = used.flat_map(|(name, series)| {

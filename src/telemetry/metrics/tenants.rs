@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::{STATUSES, class, lock},
 };
 use crate::telemetry::shard::{Sharded, add};
@@ -57,7 +57,7 @@ impl Tenants {
 impl Scrape for Tenants {
     const FAMILIES: &'static [Family] = &[REQUESTS];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let series = lock(&self.series);
         let used = series.iter().filter(|(_, series)| series.0.is_used());
         let each = used.flat_map(|(name, series)| {

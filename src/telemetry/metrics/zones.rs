@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use prometheus::proto::{Metric, MetricType};
+use prometheus::proto::MetricType;
 
 use super::{
-    family::{Family, Scrape},
+    family::{Family, Sample, Scrape},
     traffic::{AttemptResult, lock},
     watched::Watched,
 };
@@ -83,7 +83,7 @@ impl Zones {
         lock(&self.series).retain(|(upstream, zone), _| kept.contains(&(&**upstream, &**zone)));
     }
 
-    fn attempts(&self) -> Vec<Metric> {
+    fn attempts(&self) -> Vec<Sample> {
         let series = lock(&self.series);
         let used = series.iter().filter(|(_, series)| series.0.is_used());
         let each = used.flat_map(|((upstream, zone), series)| {
@@ -100,9 +100,9 @@ impl Scrape for Zones {
     const FAMILIES: &'static [Family] =
         &[ATTEMPTS, EJECTIONS, PANIC, SPILL, SHARE, ENDPOINTS, WAITING, WAITED];
 
-    fn scrape(&self) -> Vec<Vec<Metric>> {
+    fn scrape(&self) -> Vec<Vec<Sample>> {
         let now = self.look.now();
-        let each = |of: &dyn Fn(&UpstreamGauges) -> Metric| now.iter().map(of).collect::<Vec<_>>();
+        let each = |of: &dyn Fn(&UpstreamGauges) -> Sample| now.iter().map(of).collect::<Vec<_>>();
         let zones = || now.iter().flat_map(|u| u.zones.iter().map(|zone| (&*u.upstream, zone)));
         let states = |(upstream, zone)| {
             let zone: &ZoneGauges = zone;

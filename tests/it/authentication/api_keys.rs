@@ -123,6 +123,11 @@ async fn a_file_of_keys_is_taken_as_it_changes_and_a_broken_one_changes_nothing(
     .await;
     assert_eq!(client.send(&with(&new.key)).await.status, 200);
     assert!(!gateway.stderr().contains(&new.key[8..]));
+    // A reload takes nothing beside a broken file of keys.
+    gateway.write_config("routes: [{ name: hello, respond: { status: 200 } }]\nauthentication: [{ name: partners, api_keys: { files: [keys.yaml] } }]");
+    let refused = gateway.reload().await;
+    assert!(refused.code == Some(78) && refused.stderr.contains("keys.yaml"), "{refused:?}");
+    assert_eq!(client.send(&with(&new.key)).await.status, 200);
 }
 
 #[tokio::test]

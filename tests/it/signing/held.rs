@@ -5,7 +5,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::signing;
 use crate::support::{Gateway, Origin, PATIENCE, Request, eventually};
@@ -51,6 +56,48 @@ impl AnswersFirst {
     }
 }
 
+/// The same over HTTP/1: reads nothing of a body while it writes.
+async fn answers_first_over_http1() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // Otherwise the kernel takes what nobody reads.
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_first_over_http1(stream));
+        }
+    });
+    address
+}
+
+async fn answer_first_over_http1(stream: TcpStream) -> std::io::Result<()> {
+    let mut stream = tokio::io::BufStream::new(stream);
+    loop {
+        let length = length_of_body(&mut stream).await?;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", ANSWER + 8);
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&vec![b'x'; ANSWER]).await?;
+        stream.flush().await?;
+        stream.read_exact(&mut vec![0; length]).await?;
+        stream.write_all(format!("{length:>8}").as_bytes()).await?;
+        stream.flush().await?;
+    }
+}
+
+/// As its head says, which ends with an empty line.
+async fn length_of_body(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<usize> {
+    let (mut length, mut line) = (0, String::new());
+    while stream.read_line(&mut line).await? > 2 {
+        if let Some(told) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = told.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    if line.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(length) }
+}
+
 /// Waits until each byte is taken.
 async fn pour(answer: &mut SendStream<Bytes>, mut bytes: Bytes) {
     while !bytes.is_empty() {
@@ -60,13 +107,12 @@ async fn pour(answer: &mut SendStream<Bytes>, mut bytes: Bytes) {
     }
 }
 
-async fn in_front_of(service: &AnswersFirst, more: &str) -> Gateway {
-    let endpoint = service.address;
+async fn in_front_of(endpoint: SocketAddr, protocol: &str, more: &str) -> Gateway {
     let sections = format!(
         "
 upstreams:
-  - {{ name: two, protocol: http2, endpoints: [{{ address: \"{endpoint}\" }}], timeouts: {{ read: 5m, write: 5m, request: 10m }} }}
-routes: [{{ name: two, sign: default, to: [{{ upstream: two }}] }}]
+  - {{ name: two, protocol: {protocol}, endpoints: [{{ address: \"{endpoint}\" }}], timeouts: {{ read: 5m, write: 5m, request: 10m }} }}
+routes: [{{ name: two, sign: default, max_body: 64MiB, to: [{{ upstream: two }}] }}]
 "
     );
     signing(&Origin::dead(), more).yaml_more(&sections).start().await
@@ -76,7 +122,8 @@ routes: [{{ name: two, sign: default, to: [{{ upstream: two }}] }}]
 async fn an_upstream_that_answers_before_it_takes_the_body_stalls_nobody() {
     let service = AnswersFirst::start().await;
     for (mode, body) in [("buffer", vec![7; 900_000]), ("unsigned", vec![7; 900_000]), ("buffer", vec![])] {
-        let gateway = in_front_of(&service, &format!("bind: [body], body: {{ mode: {mode} }}")).await;
+        let gateway =
+            in_front_of(service.address, "http2", &format!("bind: [body], body: {{ mode: {mode} }}")).await;
 
         let answer = timeout(PATIENCE, gateway.send(&Request::post("/", &body))).await.unwrap();
 
@@ -84,6 +131,25 @@ async fn an_upstream_that_answers_before_it_takes_the_body_stalls_nobody() {
         assert_eq!(answer.text()[ANSWER..].trim(), body.len().to_string(), "{mode}");
         let held = || gateway.metric("tollgate_jwt_held_body_bytes", &[("signer", "default")]);
         eventually(PATIENCE, || async { held().await == 0.0 }).await;
+    }
+}
+
+#[tokio::test]
+async fn nor_does_one_over_http1() {
+    let endpoint = answers_first_over_http1().await;
+    let large = vec![7; 12 << 20];
+    for (mode, body) in
+        [("mode: buffer, max: 16MiB", &large[..]), ("mode: unsigned", &large), ("mode: buffer", &[])]
+    {
+        let gateway = in_front_of(endpoint, "http1", &format!("bind: [body], body: {{ {mode} }}")).await;
+
+        let answer = timeout(PATIENCE, gateway.send(&Request::post("/", body))).await;
+
+        let answer = answer.unwrap_or_else(|_| panic!("{mode}: nothing moves"));
+        assert_eq!((answer.status, answer.body.len()), (200, ANSWER + 8), "{mode}");
+        assert_eq!(answer.text()[ANSWER..].trim(), body.len().to_string(), "{mode}");
+        // The connection is good for another request.
+        assert_eq!(gateway.send(&Request::post("/", "again")).await.status, 200, "{mode}");
     }
 }
 

@@ -155,12 +155,27 @@ async fn bad_keys_stop_a_start_and_a_reload_keeps_the_good_ones() {
     assert_eq!(wrong.run_to_end().await.code, Some(78));
 
     let gateway = signing(&origin, "").start().await;
-    gateway
-        .files
-        .write_key("keys/b.pem", "-----BEGIN PRIVATE KEY-----\nrubbish\n-----END PRIVATE KEY-----\n");
+    let damaged = "-----BEGIN PRIVATE KEY-----\nrubbish\n-----END PRIVATE KEY-----\n";
+    for (text, words) in [
+        (damaged.to_owned(), "is damaged"),
+        (p384(), "is a P-384 key, and ES256 needs a P-256 key"),
+        (pem(Algorithm::Rs256), "is an RSA key, and ES256 needs a P-256 key"),
+        (pem(Algorithm::Es256).replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "is encrypted"),
+    ] {
+        gateway.files.write_key("keys/b.pem", &text);
+        let refused = gateway.reload().await;
+        assert_eq!(refused.code, Some(78), "{refused:?}");
+        assert!(refused.stderr.contains("b.pem") && refused.stderr.contains(words), "{words}: {refused:?}");
+    }
+    gateway.files.write("keys/b.pem", &pem(Algorithm::Es256));
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(gateway.files.path("keys/b.pem"), open).unwrap();
     let refused = gateway.reload().await;
-
-    assert!(refused.code != Some(0) && refused.stderr.contains("b.pem"), "{refused:?}");
+    assert!(refused.stderr.contains("can be read or changed by others (mode 0644)"), "{refused:?}");
+    fs::remove_file(gateway.files.path("keys/b.pem")).unwrap();
+    fs::set_permissions(gateway.files.path("keys"), fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = gateway.reload().await;
+    assert!(refused.stderr.contains("can be written by everyone"), "{refused:?}");
     let echo = gateway.get("/").await.echo();
     claims_of(&gateway, only_token(&echo)).await;
 }
@@ -285,6 +300,12 @@ impl Signing {
         }
         yaml
     }
+}
+
+fn p384() -> String {
+    let curve = boring::ec::EcGroup::from_curve_name(boring::nid::Nid::SECP384R1).unwrap();
+    let key = boring::ec::EcKey::generate(&curve).unwrap();
+    String::from_utf8(key.private_key_to_pem().unwrap()).unwrap()
 }
 
 /// A fresh key.

@@ -49,6 +49,24 @@ async fn the_plugins_claims_are_all_there_with_the_hash_of_every_body() {
     assert_eq!(keys["keys"][0]["alg"], "RS256");
 }
 
+#[tokio::test]
+async fn the_plugins_consumer_is_who_was_authenticated() {
+    let (origin, key) = (Origin::start().await, key().await);
+    let caller = tollgate::identity::NewKey::new(&[7; 40]);
+    let sections = "authentication: [{ name: partners, api_keys: { files: [callers.yaml] } }]
+routes: [{ name: all, sign: default, to: [{ upstream: origin }], authenticate: [partners] }]";
+    let callers = format!("keys: [{{ consumer: partner-a, sha256: {} }}]\n", caller.digest);
+    let signer = signing_with(&origin, "profile: kong_upstream_jwt").key("keys/a.pem", &key);
+    let gateway = signer.file("callers.yaml", &callers).yaml_more(sections).start().await;
+
+    let echo = gateway.send(&Request::get("/").header("X-Api-Key", &caller.key)).await.echo();
+
+    let claims = part(only_token(&echo), 1);
+    let plugins = ["aud", "consumerid", "consumername", "exp", "iat", "iss", "jti", "payloadhash"];
+    assert_eq!(names(&claims), plugins);
+    assert_eq!((&claims["consumerid"], &claims["consumername"]), (&json!("partner-a"), &json!("partner-a")));
+}
+
 fn assert_the_plugins(answer: &Response, body: &[u8], own: &X509) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let echo = answer.echo();

@@ -25,7 +25,8 @@ async fn it_says_that_it_serves_leaves_its_sockets_and_names_the_next_process() 
     let origin = Origin::start().await;
     let gateway = super::builder(&origin)
         .env("NOTIFY_SOCKET", &manager.path())
-        .env("WATCHDOG_USEC", "200000")
+        // Seldom: what is told fills the socket while nobody hears, and then waits.
+        .env("WATCHDOG_USEC", "2000000")
         .start()
         .await;
     let told = manager.until("READY=1").await;
@@ -48,8 +49,7 @@ async fn it_says_that_it_serves_leaves_its_sockets_and_names_the_next_process() 
     let main = told.iter().position(|(text, _)| text.contains(&format!("MAINPID={pid}"))).unwrap();
     assert!(told[main..].iter().all(|(text, _)| !text.contains("STOPPING=1")), "{told:?}");
     manager.until("WATCHDOG=1").await;
-    // SAFETY: a plain system call; the process is one that this test's gateway started.
-    unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGTERM) };
+    terminate(pid);
     manager.until("STOPPING=1").await;
     eventually(PATIENCE, || async { !runs(pid) }).await;
 }
@@ -73,6 +73,32 @@ async fn the_next_process_is_no_child_of_one_that_drains() {
     assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
     assert_eq!(gateway.first_ended().await, Some(0));
     assert!(runs(new));
+}
+
+// A manager kills what is left when the main process ends.
+#[tokio::test]
+async fn the_main_process_ends_after_those_before_it() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+    let mut held = gateway.connect().await;
+    held.write("GET / HTTP/1.1\r\n").await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.upgrade().await.code, Some(0));
+        // Who is not heard waits to be.
+        manager.until("MAINPID=").await;
+        manager.until("READY=1").await;
+    }
+    let (first, last) = (gateway.pid(), gateway.serving_pid().await);
+    assert_ne!(first, last);
+
+    terminate(last);
+    let waits = "drained; waiting for the processes before";
+    eventually(PATIENCE, || async { gateway.stderr().contains(waits) }).await;
+
+    assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
+    eventually(PATIENCE, || async { !runs(last) }).await;
+    assert!(!runs(first));
 }
 
 #[tokio::test]
@@ -227,6 +253,11 @@ async fn a_reload_is_told_and_a_refused_one_too() {
     assert_eq!(gateway.reload().await.code, Some(78));
     let told = manager.until("STATUS=reload refused").await;
     assert!(told.iter().any(|(text, _)| text.contains("READY=1")), "{told:?}");
+}
+
+fn terminate(pid: u32) {
+    // SAFETY: a plain system call; the process is one that this test's gateway started.
+    unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGTERM) };
 }
 
 async fn start_under(manager: &Manager) -> (Origin, Gateway) {

@@ -90,7 +90,7 @@ fn signers(key: &SigningKey, algorithm: Algorithm, more: &str) -> Signers {
     let spec: SignerSpec = serde_yaml::from_str(&yaml).unwrap();
     let source = Source::file("tollgate.yaml").key("signers").entry(0);
     let mut problems = Problems::default();
-    let (specs, live) = ([Sourced { source, spec }], JwtLive::default());
+    let (specs, live) = ([Sourced { source, spec: spec.into() }], JwtLive::default());
     let signers = Signers::build(&specs, &|path| path.to_owned(), &live, Now::read(), &mut problems);
     assert!(problems.is_empty(), "{problems}");
     signers

@@ -71,7 +71,7 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::ServerSession as HttpSession;
 use pingora_core::protocols::http::SERVER_NAME;
-use pingora_core::protocols::Stream;
+use pingora_core::protocols::{Stream, ALPN};
 use pingora_core::protocols::{Digest, UniqueID};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RuntimeOpts, ShutdownWatch};
@@ -94,6 +94,7 @@ mod proxy_h1;
 mod proxy_h2;
 mod proxy_purge;
 mod proxy_trait;
+mod room; // Tollgate
 pub mod subrequest;
 
 use subrequest::{BodyMode, Ctx as SubrequestCtx};
@@ -194,6 +195,18 @@ where
     pub upstream_modules: HttpModules,
     max_retries: usize,
     process_custom_session: Option<ProcessCustomSession<SV, C>>,
+    /// Tollgate: `None` leaves all connections to Pingora's own pool.
+    pub idle_streams: Option<Box<dyn IdleStreams>>,
+}
+
+/// Tollgate: where connections to upstreams that speak HTTP/1 alone wait for their next
+/// request, in place of Pingora's own pool. `hash` is the peer's `reuse_hash`.
+pub trait IdleStreams: Send + Sync {
+    /// A connection that was kept with this hash for such a peer, and is still good.
+    fn take(&self, hash: u64, peer: &HttpPeer) -> Option<Stream>;
+
+    /// Keeps a connection, or closes it.
+    fn keep(&self, hash: u64, peer: &HttpPeer, stream: Stream);
 }
 
 impl<SV> HttpProxy<SV, ()> {
@@ -230,6 +243,7 @@ impl<SV> HttpProxy<SV, ()> {
             upstream_modules: HttpModules::new(),
             max_retries: conf.max_retries,
             process_custom_session: None,
+            idle_streams: None,
         }
     }
 }
@@ -265,6 +279,7 @@ where
             upstream_modules: HttpModules::new(),
             max_retries: conf.max_retries,
             process_custom_session: on_custom,
+            idle_streams: None,
             h2_options: None,
         }
     }
@@ -413,7 +428,17 @@ where
             Err(e) => return (false, Some(e)),
         };
 
-        let client_session = self.client_upstream.get_http_session(&*peer).await;
+        // Tollgate: see `IdleStreams`.
+        let idle = self.idle_streams.as_deref();
+        let idle = idle.filter(|_| matches!(peer.options.alpn, ALPN::H1));
+        let idle = idle.map(|idle| (idle, peer.reuse_hash()));
+        let client_session = match idle.and_then(|(idle, hash)| idle.take(hash, &peer)) {
+            Some(stream) => {
+                let h1 = HttpSessionV1::new_with_options(stream, &*peer);
+                Ok((ClientSession::H1(h1), true))
+            }
+            None => self.client_upstream.get_http_session(&*peer).await,
+        };
         match client_session {
             Ok((client_session, client_reused)) => {
                 let (server_reused, error) = match client_session {
@@ -421,7 +446,13 @@ where
                         let (server_reused, client_reuse, error) = self
                             .proxy_to_h1_upstream(session, &mut h1, client_reused, &peer, ctx)
                             .await;
-                        if client_reuse {
+                        if let (true, Some((idle, hash))) = (client_reuse, idle) {
+                            // Tollgate: as `release_http_session` does.
+                            h1.respect_keepalive();
+                            if let Some(stream) = h1.reuse().await {
+                                idle.keep(hash, &peer, stream);
+                            }
+                        } else if client_reuse {
                             let session = ClientSession::H1(h1);
                             self.client_upstream
                                 .release_http_session(session, &*peer, peer.idle_timeout())

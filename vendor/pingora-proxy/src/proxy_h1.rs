@@ -273,6 +273,10 @@ where
         let mut upstream_can_reuse = true;
         let mut send_error = None;
         let mut upgraded = false;
+        // Tollgate: what was taken from `rx` and is not written yet.
+        let mut unsent = None;
+        let socket = client_session.id();
+        let write_timeout = client_session.write_timeout;
 
         /* duplex mode, wait for either to complete */
         while !request_done || !response_done {
@@ -335,11 +339,15 @@ where
                     }
                 },
 
-                body = rx.recv(), if !request_done => {
+                body = next_body(&mut rx, &mut unsent, socket, write_timeout), if !request_done => {
                     // Tollgate: a 101 may be read before the end of the request's own
                     // body is, which then ends nothing but that body.
-                    let before_upgrade = matches!(body, Some(HttpTask::Body(..)));
-                    match send_body_to1(client_session, body).await {
+                    let before_upgrade = matches!(body, Ok(Some(HttpTask::Body(..))));
+                    let sent = match body {
+                        Ok(body) => send_body_to1(client_session, body).await,
+                        Err(e) => Err(e),
+                    };
+                    match sent {
                         Ok(send_done) => {
                             request_done =
                                 send_done && !(before_upgrade && client_session.was_upgraded());
@@ -1087,6 +1095,23 @@ where
 
         Ok(end_of_body)
     }
+}
+
+/// Tollgate: what of the body can be written now. May be dropped at any time.
+async fn next_body(
+    rx: &mut pipe::Receiver<'_, HttpTask>,
+    unsent: &mut Option<HttpTask>,
+    socket: std::os::fd::RawFd,
+    write_timeout: Option<Duration>,
+) -> Result<Option<HttpTask>> {
+    if unsent.is_none() {
+        *unsent = rx.recv().await;
+    }
+    let next = room::next(unsent, socket, write_timeout).await;
+    next.map_err(|_| {
+        let why = format!("writing body, timeout: {write_timeout:?}");
+        Error::explain(WriteTimedout, why).into_up()
+    })
 }
 
 pub(crate) async fn send_body_to1(
