@@ -135,7 +135,8 @@ class Computer(Machine):
             if now > told + 10:
                 told = now
                 print(f"        {now - self.begun:.0f} s: not yet: {what}; console: {tail(self.console(), 1).strip()[-100:]}", flush=True)
-            time.sleep(0.5)
+            # Each question costs the machine a second of its time.
+            time.sleep(3)
 
     def console(self) -> str:
         """What it printed, without the firmware's moves of the cursor."""
