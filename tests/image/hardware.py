@@ -65,6 +65,8 @@ class Computer(Machine):
     """A machine that starts from the image's disk; a context manager. `log` is its console."""
 
     address = ADDRESS
+    # One that keeps its connection and one that does not: more leave it no time for a command.
+    clients = 2
 
     def __init__(self, name: str, network: Subnet) -> None:
         super().__init__(name, HOME)

@@ -72,6 +72,8 @@ class Machine:
 
     # Where its ports are, for who is in its network.
     address = "127.0.0.1"
+    # How many clients ask it without a pause; 0 is as many as there usually are.
+    clients = 0
 
     def __init__(self, name: str, packages: Path) -> None:
         self.name, self.packages = f"tollgate-{os.getpid()}-{name.replace('_', '-')}", packages
