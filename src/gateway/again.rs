@@ -81,7 +81,8 @@ pub fn failed_while_proxying(
     }
     let asking = session.response_written().is_none() && !session.is_upgrade_req();
     if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
-        // Of course the endpoint said nothing: it waited for the body too.
+        // Of course the endpoint said nothing: it waited for the body too. Nothing of
+        // that lay here: an endpoint that takes nothing of what does has time by `write`.
         error.as_down();
     }
     let fault = Fault::of(&error, ctx);

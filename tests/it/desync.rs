@@ -275,7 +275,10 @@ async fn http_2_bodies_do_not_smuggle_into_http_1() {
 
         let outcome = client.outcome(stream).await;
 
-        assert!(!matches!(outcome, Outcome::Answer(200, _)), "{name}: {value} got {outcome:?}");
+        // A request without a body may be answered before anything behind it is read.
+        let empty = |body: &str| value == "0" && body.contains("\"body_bytes\":0,");
+        let passed = matches!(&outcome, Outcome::Answer(200, body) if !empty(body));
+        assert!(!passed, "{name}: {value} got {outcome:?}");
     }
     let seen = origin.log().await;
     assert!(seen.iter().all(|seen| seen["target"] == "/"), "{seen:?}");

@@ -69,6 +69,7 @@ mod tenants;
 mod tls;
 mod tracing;
 mod trust;
+mod unread_bodies;
 mod upgrade;
 mod upstream_mtls;
 mod upstreams;

@@ -2,7 +2,8 @@
 //!
 //! Owns which of them is used next, and how long one waits: what its endpoint closed, or
 //! said anything on, is never used again, and is closed at the next tick; so is what waited
-//! longer than its upstream's `idle`. Does not own whether a connection may wait at all
+//! longer than its upstream's `idle`. (Of TLS only whole records are heard, as by Pingora's
+//! pool: the first bytes of one say nothing yet.) Does not own whether a connection may wait at all
 //! (Pingora's `HttpSession::reuse`), nor HTTP/2.
 //!
 //! In place of Pingora's pool, which spawns a task and sets a timer for each use of a

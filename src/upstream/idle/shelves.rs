@@ -48,10 +48,12 @@ impl<T> Shelves<T> {
         for of in 0..self.shelves.len() {
             let mut from = Some(0);
             while let Some(next) = from {
+                let before = all.len();
                 from = self.lock(of).and_then(|mut shelf| shelf.clear(next, &gone, &mut all));
+                // At once: for what is gone nobody's oldest has to go.
+                self.kept.fetch_sub(all.len() - before, Ordering::Relaxed);
             }
         }
-        self.kept.fetch_sub(all.len(), Ordering::Relaxed);
         all
     }
 
@@ -73,6 +75,7 @@ impl<T> Shelves<T> {
 #[cfg(test)]
 mod tests {
     use std::{
+        cell::RefCell,
         collections::BTreeSet,
         sync::atomic::AtomicBool,
         thread,
@@ -109,6 +112,23 @@ mod tests {
         let gone: Vec<_> = (0..6).map(put).collect();
 
         assert_eq!(gone, [None, None, None, Some(0), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn what_is_cleared_away_counts_no_more_before_the_next_shelf_is_looked_at() {
+        let shelves = Shelves::new(2, 10);
+        for of in 0..2 {
+            shelves.lock(of).unwrap().put(held(1, Instant::now(), 7));
+        }
+        shelves.kept.store(2, Ordering::Relaxed);
+        let seen = RefCell::new(Vec::new());
+
+        shelves.clear(|_| {
+            seen.borrow_mut().push(shelves.kept.load(Ordering::Relaxed));
+            true
+        });
+
+        assert_eq!((seen.into_inner(), shelves.kept.into_inner()), (vec![2, 1], 0));
     }
 
     /// Eight threads, each with things of its own in hand, put and take at random; another

@@ -274,12 +274,15 @@ where
         let mut send_error = None;
         let mut upgraded = false;
         // Tollgate: what was taken from `rx` and is not written yet.
-        let mut unsent = None;
-        let socket = client_session.id();
         let write_timeout = client_session.write_timeout;
+        let mut unsent = room::Unsent::new(client_session.id(), write_timeout);
+        let read_timeout = client_session.read_timeout;
 
         /* duplex mode, wait for either to complete */
         while !request_done || !response_done {
+            // Tollgate: as published, an upstream that does not take the body has
+            // `write_timeout` for it and nothing else.
+            client_session.read_timeout = read_timeout.filter(|_| !unsent.waits());
             tokio::select! {
                 res = client_session.read_response_task(), if !response_done => {
                     match res {
@@ -339,7 +342,12 @@ where
                     }
                 },
 
-                body = next_body(&mut rx, &mut unsent, socket, write_timeout), if !request_done => {
+                body = unsent.next(&mut rx), if !request_done => {
+                    let body = match body {
+                        Ok(room::Next::Wait) => continue,
+                        Ok(room::Next::Write(body)) => Ok(body),
+                        Err(_) => Err(no_room(write_timeout)),
+                    };
                     // Tollgate: a 101 may be read before the end of the request's own
                     // body is, which then ends nothing but that body.
                     let before_upgrade = matches!(body, Ok(Some(HttpTask::Body(..))));
@@ -1097,21 +1105,10 @@ where
     }
 }
 
-/// Tollgate: what of the body can be written now. May be dropped at any time.
-async fn next_body(
-    rx: &mut pipe::Receiver<'_, HttpTask>,
-    unsent: &mut Option<HttpTask>,
-    socket: std::os::fd::RawFd,
-    write_timeout: Option<Duration>,
-) -> Result<Option<HttpTask>> {
-    if unsent.is_none() {
-        *unsent = rx.recv().await;
-    }
-    let next = room::next(unsent, socket, write_timeout).await;
-    next.map_err(|_| {
-        let why = format!("writing body, timeout: {write_timeout:?}");
-        Error::explain(WriteTimedout, why).into_up()
-    })
+/// Tollgate: the upstream took nothing of the body for so long.
+fn no_room(write_timeout: Option<Duration>) -> Box<Error> {
+    let why = format!("writing body, timeout: {write_timeout:?}");
+    Error::explain(WriteTimedout, why).into_up()
 }
 
 pub(crate) async fn send_body_to1(
