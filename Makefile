@@ -47,8 +47,10 @@ test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the sta
 test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; two minutes at most
 	target/box/bin/python -B tests/image/box.py $(FLAGS)
 
-# Needs root and 2 GB under target/; the base is made once, in 2 minutes or more.
-test-image: build target/box/ready ## `packer build` of the image, whole, and its first boot with AWS beside it; minutes; FLAGS=--only=first_boot
+# Needs root and 4 GB under target/; the base is made once, in 2 minutes or more. Under
+# qemu a boot takes minutes: FLAGS=--only=qemu for these alone, FLAGS='--keep --only=qemu'
+# with the image of the last run.
+test-image: build target/box/ready ## `packer build` of the image, whole, and its boot in containers and under qemu, with AWS beside it; half an hour; FLAGS=--only=first_boot
 	target/box/bin/python -B tests/image/image.py $(FLAGS)
 
 # A real OpenID Connect provider. npm is Debian's own package, or comes with Node's.

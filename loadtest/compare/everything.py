@@ -103,7 +103,8 @@ def measured(args):
             report["skipped"] = {**SKIPPED, **{peer: why for peer in binaries if (why := missing(bench, peer))}}
             report["versions"] = versions(bench)
             report.setdefault("measured", {})[name] = {
-                **measure.machine(), "commit": commit(), "note": args.note, "idle_cpus_poll": awake}
+                **measure.machine(), "commit": commit(), "note": args.note, "idle_cpus_poll": awake,
+                "by_profile": "pgo" in Path(args.tollgate).parts}
             write(args.json, report)
             print(f"{name}: took {time.monotonic() - began:.0f} s", file=sys.stderr)
             bench.stop_all()

@@ -62,7 +62,7 @@ def heading(report):
     commits = ", ".join(sorted({run["commit"] for run in runs.values()}))
     versions = ", ".join(f"{name} {number}" for name, number in report.get("versions", {}).items())
     return (f"{one['cpu']}, {one['cores']} cores, {one['system']}, Linux {one['kernel']}; {dates[0][:16]} to {dates[-1][:16]}, "
-            f"commit {commits}; {versions}. {asleep(runs)}")
+            f"commit {commits}; {versions}. {asleep(runs)} {built(runs)}")
 
 
 def asleep(runs):
@@ -72,6 +72,12 @@ def asleep(runs):
     if slept and len(slept) == len(timed):
         return "Idle CPUs slept, and whoever woke one paid for it."
     return "Idle CPUs polled (`/dev/cpu_dma_latency` was held)" + (f", but not in {', '.join(slept)}." if slept else ".")
+
+
+def built(runs):
+    """Which suites had the build that ships."""
+    plain = [f"`{name}`" for name in runs if not runs[name].get("by_profile")]
+    return "Tollgate is built by a profile (`make pgo`), the bare proxies are not" + (f"; in {', '.join(plain)} it was not yet." if plain else ".")
 
 
 def costs(report):

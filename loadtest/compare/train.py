@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Shows an instrumented Tollgate the work it will do, so that the compiler can be told of it.
 
-Owns which duties a profile is made of (`make release`) and that each process ends by
+Owns which duties a profile is made of (`make pgo`) and that each process ends by
 itself: profiles are written at a clean exit, to where LLVM_PROFILE_FILE says. Setups and
 generators are those of the comparison. It judges no speed; a request that failed ends it
 with 1, because a profile of failures is worse than none.

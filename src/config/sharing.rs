@@ -36,8 +36,9 @@ pub(super) struct Sharing<'b> {
     before: Option<(&'b Text, &'b Entries)>,
     /// The one after the one that was found last.
     at: usize,
-    /// Each by its first line, made once one does not stand where it did.
-    by_line: Option<HashMap<&'b str, usize, RandomState>>,
+    /// Each by its piece, made once one does not stand where it did. By less of it, as its
+    /// first line, many could be the same one: who sorts keys begins each with `match:`.
+    by_piece: Option<HashMap<&'b str, usize, RandomState>>,
     /// For the next text.
     pub(super) entries: Entries,
 }
@@ -64,7 +65,7 @@ impl<'b> Sharing<'b> {
         let rest = text.get(at..)?;
         let nth = match known.list.get(self.at) {
             Some(entry) if entry.begins(before, rest) => self.at,
-            _ => self.elsewhere(before, known, rest)?,
+            _ => self.elsewhere(before, known, piece_of(rest, column)?)?,
         };
         self.at = nth + 1;
         let Entry { begin, end, values, spec } = known.list.get(nth)?;
@@ -73,13 +74,12 @@ impl<'b> Sharing<'b> {
         Some(Found { length, values: *values as usize, node: Node::Route(spec.clone()) })
     }
 
-    fn elsewhere(&mut self, before: &'b Text, known: &'b Entries, rest: &str) -> Option<usize> {
-        let by_line = self.by_line.get_or_insert_with(|| {
-            let lines = known.list.iter().enumerate();
-            lines.map(|(nth, entry)| (first_line(entry.piece(before)), nth)).collect()
+    fn elsewhere(&mut self, before: &'b Text, known: &'b Entries, piece: &str) -> Option<usize> {
+        let by_piece = self.by_piece.get_or_insert_with(|| {
+            let entries = known.list.iter().enumerate();
+            entries.map(|(nth, entry)| (entry.piece(before), nth)).collect()
         });
-        let nth = *by_line.get(first_line(rest))?;
-        known.list.get(nth)?.begins(before, rest).then_some(nth)
+        by_piece.get(piece).copied()
     }
 
     /// What an entry says, which is a piece of the text if it `is_whole`: read, if nothing
@@ -130,8 +130,14 @@ fn is_ended(text: &str) -> bool {
     text.ends_with('\n')
 }
 
-fn first_line(text: &str) -> &str {
-    text.split_once('\n').map_or(text, |(line, _)| line)
+/// What an entry that begins here has for its piece if it is a known one: all up to the
+/// next dash in its column. Looks at no more of the text than that.
+fn piece_of(text: &str, column: usize) -> Option<&str> {
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1 + column);
+    ends.filter_map(|dash| text.split_at_checked(dash)).find_map(|(piece, next)| {
+        let indent = piece.get(piece.len() - column..)?;
+        (is_item(next) && indent.bytes().all(|byte| byte == b' ')).then_some(piece)
+    })
 }
 
 #[cfg(test)]
@@ -179,6 +185,30 @@ mod tests {
         assert_eq!(shared(&all, &all), ["a", "b", "c", "e"], "the last ends by what comes behind the list");
         assert_eq!(shared(&all, &file(&[E, A, C, B, Z])), ["e", "a", "c", "b"]);
         assert_eq!(shared(&all, &file(&["{ name: n, respond: { status: 404 } }", A, C, Z])), ["a", "c"]);
+    }
+
+    #[test]
+    fn entries_that_begin_with_the_same_line_are_found_behind_one_that_is_another() {
+        let names: Vec<String> = ('a'..='p').map(String::from).collect();
+        let entry = |name: &String| {
+            format!("match:\n      path: /{name}\n    name: {name}\n    respond: {{ status: 200 }}")
+        };
+        let list = |names: &[String]| {
+            file(&names.iter().map(entry).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let all = list(&names);
+        let but = |gone: &[&str]| -> Vec<String> {
+            names.iter().filter(|name| !gone.contains(&name.as_str())).cloned().collect()
+        };
+
+        // Of each the last one, `p`, ends by what comes behind the list.
+        assert_eq!(shared(&all, &all.replace("path: /c", "path: /cc")), but(&["c", "p"]));
+        assert_eq!(shared(&all, &list(&but(&["e"]))), but(&["e", "p"]));
+        let [changed, gone] = [["b", "c", "d", "e"], ["h", "i", "j", "k"]];
+        let text = changed.iter().fold(list(&but(&gone)), |text, name| {
+            text.replace(&format!("path: /{name}\n"), &format!("path: /other/{name}\n"))
+        });
+        assert_eq!(shared(&all, &text), but(&[&changed[..], &gone, &["p"]].concat()));
     }
 
     #[test]

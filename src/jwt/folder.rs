@@ -97,7 +97,7 @@ pub(super) fn load(
 
 fn read(path: &Path, wanted: Wanted) -> Result<Found, String> {
     let (bytes, data) = contents(path)?;
-    check_rights(&data)?;
+    check_rights(&data, path)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut key = private_key(&text, &bytes, wanted.algorithm)?;
     if wanted.certificates {
@@ -133,18 +133,25 @@ fn contents(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
 
 /// A key that others can read is not the gateway's alone. Its group may where that is
 /// how the gateway itself can: the file is another user's, as root's.
-fn check_rights(data: &Metadata) -> Result<(), String> {
+fn check_rights(data: &Metadata, path: &Path) -> Result<(), String> {
     // SAFETY: it only asks, and always succeeds.
     let user = unsafe { libc::geteuid() };
-    // Root looks (`check`, `keys list`) at what is for a service's group.
-    let is_own = user == data.uid() && (user != 0 || data.gid() == 0);
+    let folder = path.parent().and_then(|folder| fs::metadata(folder).ok());
+    let own = is_own(user, (data.uid(), data.gid()), folder.map(|folder| folder.gid()));
     let mode = data.mode() & 0o777;
-    match is_open(mode, is_own) {
+    match is_open(mode, own) {
         false => Ok(()),
         true => Err(format!(
             "can be read or changed by others (mode {mode:04o}); make a new key, for this one may be known, and `chmod 600` it"
         )),
     }
+}
+
+/// Whether a file of this owner and group is the user's alone to read. Root looks
+/// (`check`, `keys list`) at what is for a service's group, which is its folder's.
+fn is_own(user: u32, (owner, group): (u32, u32), folders: Option<u32>) -> bool {
+    let is_a_services = user == 0 && group != 0 && folders == Some(group);
+    user == owner && !is_a_services
 }
 
 /// In a folder with the sticky bit everyone's files are their own.

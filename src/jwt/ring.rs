@@ -106,6 +106,13 @@ impl Ring {
         self.terms.early(&known(&self.members), now)
     }
 
+    /// Whether one of these keys, which are gone, would sign if it were here.
+    pub fn misses(&self, gone: &[Arc<Record>], now: Instant) -> bool {
+        let mut all = known(&self.members);
+        all.extend(gone.iter().map(|record| record.known(&record.name)));
+        self.terms.signing(&all, now).is_some_and(|signing| signing >= self.members.len())
+    }
+
     /// Each key.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -132,6 +139,8 @@ impl Member {
 #[derive(Debug)]
 pub(super) struct Record {
     pub public: Jwk,
+    /// Its file's, when it was first met.
+    name: Arc<str>,
     since: Instant,
     /// Seconds that its tokens count.
     ttl: u64,
@@ -149,6 +158,7 @@ pub(super) struct Past {
     /// For how long the key is published; to the nanosecond, so that of two keys the
     /// same one stays the newer.
     published_for: Duration,
+    name: String,
     ttl: u64,
     fetched_by: BTreeMap<String, Fetches>,
     last_expiry: u64,
@@ -156,9 +166,9 @@ pub(super) struct Past {
 }
 
 impl Record {
-    pub fn new(public: Jwk, since: Instant, ttl: u64) -> Self {
+    pub fn new(public: Jwk, name: Arc<str>, since: Instant, ttl: u64) -> Self {
         let (fetched_by, last_expiry, retired) = Default::default();
-        Self { public, since, ttl, fetched_by, last_expiry, retired }
+        Self { public, name, since, ttl, fetched_by, last_expiry, retired }
     }
 
     /// What another process told of it.
@@ -167,7 +177,7 @@ impl Record {
         let (last_expiry, retired) = (past.last_expiry.into(), past.retired.into());
         let fetched_by = past.fetched_by.into_iter().map(|(name, fetches)| (name.into(), fetches));
         let fetched_by = Mutex::new(fetched_by.collect());
-        Self { public, since, ttl: past.ttl, fetched_by, last_expiry, retired }
+        Self { public, name: past.name.into(), since, ttl: past.ttl, fetched_by, last_expiry, retired }
     }
 
     /// What to tell another process of it; `None` once nobody needs the key.
@@ -175,11 +185,16 @@ impl Record {
         let retired = self.retired.load(Ordering::Relaxed);
         (retired == 0 || self.is_published(now)).then(|| Past {
             published_for: now.steady.saturating_duration_since(self.since),
+            name: self.name.to_string(),
             ttl: self.ttl,
             fetched_by: self.fetched_by().into_iter().map(|(name, f)| (name.to_string(), f)).collect(),
             last_expiry: self.last_expiry.load(Ordering::Relaxed),
             retired,
         })
+    }
+
+    fn known(&self, name: &Arc<str>) -> Known {
+        Known { name: name.clone(), since: self.since, fetched_by: self.fetched_by() }
     }
 
     /// Who fetched it, and how often.
@@ -235,12 +250,7 @@ fn first_turn(members: &[Member], terms: &Terms, is_cached: bool, now: Instant) 
 }
 
 fn known(members: &[Member]) -> Vec<Known> {
-    let known = |member: &Member| Known {
-        name: member.name.clone(),
-        since: member.record.since,
-        fetched_by: member.record.fetched_by(),
-    };
-    members.iter().map(known).collect()
+    members.iter().map(|member| member.record.known(&member.name)).collect()
 }
 
 /// The encoded header of a key's tokens and a dot. `typ` is `JWT`: libraries look at

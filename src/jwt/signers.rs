@@ -293,8 +293,8 @@ impl JwtLive {
             let age = if is_start { found.age } else { Default::default() };
             let since = now.steady.checked_sub(age).unwrap_or(now.steady);
             let record = known(&found).unwrap_or_else(|| {
-                let record = Record::new(found.key.public.clone(), since, spec.ttl().duration().as_secs());
-                Arc::new(record)
+                let (public, ttl) = (found.key.public.clone(), spec.ttl().duration().as_secs());
+                Arc::new(Record::new(public, found.name.clone(), since, ttl))
             });
             let key = (signer.clone(), found.key.public.kid.clone());
             locked(&self.records).insert(key, Arc::downgrade(&record));
@@ -307,7 +307,7 @@ impl JwtLive {
     /// the one that signed is gone.
     fn tell_haste(&self, signer: &Signer, now: Now, (source, problems): (&Source, &mut Problems)) {
         let early = signer.ring.early(now.steady);
-        if !early.is_zero() && self.lost_one(signer) {
+        if !early.is_zero() && self.lost_its_own(signer, now) {
             problems.warn(source, format!(
                 "the key that signed for `{}` is gone, and the next one is not published for `publish_for` yet: verifiers may refuse its tokens for {} s; put the former back beside it until then, unless it is to go at once",
                 signer.name,
@@ -316,14 +316,13 @@ impl JwtLive {
         }
     }
 
-    /// Whether a key is gone that was a signer's until now.
-    fn lost_one(&self, signer: &Signer) -> bool {
+    /// Whether the key is gone that signed for a signer until now.
+    fn lost_its_own(&self, signer: &Signer, now: Now) -> bool {
         let is_here = |kid: &KeyId| signer.ring.members().iter().any(|member| member.key.public.kid == *kid);
         let records = locked(&self.records);
-        let mut own = records.iter().filter(|((name, _), _)| *name == signer.name);
-        own.any(|((_, kid), record)| {
-            !is_here(kid) && record.upgrade().is_some_and(|record| !record.is_retired())
-        })
+        let gone = records.iter().filter(|((name, kid), _)| *name == signer.name && !is_here(kid));
+        let gone = gone.filter_map(|(_, record)| record.upgrade().filter(|record| !record.is_retired()));
+        signer.ring.misses(&gone.collect::<Vec<_>>(), now.steady)
     }
 
     /// Forgets the keys that nobody holds.

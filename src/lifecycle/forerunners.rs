@@ -37,11 +37,12 @@ fn handle(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
-/// A handle can be read once its process has ended.
+/// A handle can be read once its process has ended. Who cannot be asked about lives:
+/// to wait is the lesser harm.
 fn lives(handle: RawFd) -> bool {
     let mut asked = libc::pollfd { fd: handle, events: libc::POLLIN, revents: 0 };
     // SAFETY: it fills in the one place that it is given, and waits for nothing.
-    unsafe { libc::poll(&raw mut asked, 1, 0) == 0 }
+    unsafe { libc::poll(&raw mut asked, 1, 0) != 1 }
 }
 
 #[cfg(test)]

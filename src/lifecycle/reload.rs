@@ -329,7 +329,7 @@ pub(super) mod tests {
         Arc::new(Reloader::new(path, Arc::new(Current::new(first)), live, metrics, followers))
     }
 
-    fn write(folder: &tempfile::TempDir, name: &str) {
+    pub fn write(folder: &tempfile::TempDir, name: &str) {
         let text = format!(
             "listeners: [{{ name: web, address: '127.0.0.1:0' }}]\n\
              limits: [{{ name: {name}, rate: 1/s, burst: 1 }}]\n\

@@ -13,7 +13,7 @@ use pingora::server::ShutdownWatch;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::{AdminSocket, Forerunners};
+use super::{AdminSocket, Forerunners, Systemd};
 use crate::{
     edge::{Ceiling, Drain},
     snapshot::Current,
@@ -118,9 +118,17 @@ impl Shutdown {
         }
     }
 
-    /// Another process serves now: this one finishes its work.
-    pub fn hand_over(&self) {
-        self.handed_over.send_replace(true);
+    /// Another process serves now: this one finishes its work. True if it was ending
+    /// already: then the other one is to hear of that.
+    ///
+    /// Of this and a [`begin`](Self::begin) at the same moment exactly one says so.
+    pub fn hand_over(&self) -> bool {
+        let mut is_ending = false;
+        self.handed_over.send_modify(|handed_over| {
+            *handed_over = true;
+            is_ending = self.is_draining();
+        });
+        is_ending
     }
 
     /// Waits until another process serves.
@@ -164,27 +172,35 @@ impl Shutdown {
         ceiling.map(|ceiling| ceiling.left(Instant::now()))
     }
 
-    /// Asks every connection to end.
-    pub fn begin(&self, why: &str) {
+    /// Asks every connection to end. True if another process serves already.
+    pub fn begin(&self, why: &str) -> bool {
         let limits = self.current.load().limits();
         let (requests, streams) = (limits.max_drain.as_secs(), limits.max_drain_streams.as_secs());
         let left = self.left();
         log::info!("draining: reason={why} max_drain={requests}s max_drain_streams={streams}s {left}");
         let ceiling = Ceiling::new(&limits, Instant::now());
         *self.ceiling.lock().unwrap_or_else(PoisonError::into_inner) = Some(ceiling);
+        let handed_over = self.handed_over.borrow();
         self.drain.begin();
+        *handed_over
     }
 
     /// Waits until no connection is open, or for the ceiling of those that are; then,
     /// unless another process serves, for those before, which began to end earlier.
-    pub async fn drained(&self, before: &Forerunners) {
+    pub async fn drained(&self, before: &Forerunners, systemd: &Systemd) {
         let latest = Instant::now() + self.most();
         self.idle().await;
-        if *self.handed_over.borrow() || before.living().is_empty() {
-            return;
-        }
-        log::info!("drained; waiting for the processes before: pids={:?}", before.living());
-        while !before.living().is_empty() && Instant::now() < latest {
+        let mut told = Vec::new();
+        while !*self.handed_over.borrow() && Instant::now() < latest {
+            let living = before.living();
+            if living.is_empty() {
+                return;
+            }
+            if living != told {
+                log::info!("drained; waiting for the processes before: pids={living:?}");
+                systemd.status(&format!("drained; waiting for pids {living:?} of an upgrade before"));
+                told = living;
+            }
             tokio::time::sleep(TICK).await;
         }
     }
@@ -245,7 +261,31 @@ const FLUSH: Duration = Duration::from_secs(2);
 mod tests {
     use super::*;
 
+    use crate::{
+        config::server::AccessLogSpec,
+        lifecycle::reload::tests::{reloader, write},
+    };
+
     const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn of_an_end_and_a_hand_over_the_later_one_knows_of_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, "serving");
+        let reloader = reloader(&folder);
+        let (socket, _listener) = AdminSocket::bind(&folder.path().join("admin.sock")).unwrap();
+        let socket = Arc::new(socket);
+        let shutdown = || {
+            let spec = AccessLogSpec { path: "off".to_owned(), ..AccessLogSpec::default() };
+            let log = Arc::new(AccessLog::open(&spec, &reloader.metrics).unwrap());
+            let outlets = (log, reloader.followers.spans.clone());
+            Shutdown::new(Arc::default(), outlets, reloader.current.clone(), socket.clone())
+        };
+        let (ends, hands_over) = (shutdown(), shutdown());
+
+        assert_eq!([ends.begin("terminate"), ends.hand_over()], [false, true]);
+        assert_eq!([hands_over.hand_over(), hands_over.begin("terminate")], [false, true]);
+    }
 
     #[test]
     fn a_drain_waits_for_streams_while_there_are_any() {

@@ -39,16 +39,18 @@ impl ShutdownSignalWatch for Signals {
         mask(libc::SIG_UNBLOCK);
         loop {
             tokio::select! {
+                // In this order: an end that came with a hand-over is the next process's, too.
+                biased;
                 _ = heard.hangup.recv() => self.reload(),
                 _ = heard.user1.recv() => self.access_log.reopen(),
                 _ = heard.user2.recv() => self.upgrade(),
-                () = self.shutdown.handed_over() => return self.end("upgrade", Doors::default(), heard).await,
                 _ = heard.interrupt.recv() => {
                     self.shutdown.now("interrupt");
                 }
                 _ = heard.terminate.recv() => return self.drain("terminate", Duration::ZERO, heard).await,
                 _ = heard.quit.recv() => return self.drain("quit", Duration::ZERO, heard).await,
                 asked = self.shutdown.asked() => return self.drain("operator", asked.accept_for, heard).await,
+                () = self.shutdown.handed_over() => return self.end("upgrade", Doors::default(), heard).await,
             }
         }
     }
@@ -86,10 +88,13 @@ impl Signals {
         tokio::task::spawn_blocking(move || drop(upgrader.upgrade(UPGRADES)));
     }
 
-    /// Nobody follows: who connects from now on is turned away.
+    /// Nobody follows: who connects from now on is turned away. A process that follows
+    /// already was meant, too.
     async fn drain(&self, why: &'static str, accept_for: Duration, mut heard: Heard) -> ShutdownSignal {
         self.systemd.stopping("draining", accept_for + self.shutdown.most());
-        self.shutdown.begin(why);
+        if self.shutdown.begin(why) {
+            self.upgrader.end_next();
+        }
         tokio::select! {
             () = tokio::time::sleep(accept_for) => {}
             () = heard.any_end() => self.shutdown.now("second signal"),
@@ -108,7 +113,8 @@ impl Signals {
             () = doors.close() => {}
             () = heard.any_end() => self.shutdown.now("second signal"),
         }
-        let shutdown = self.shutdown.clone();
+        let (shutdown, upgrader, systemd) =
+            (self.shutdown.clone(), self.upgrader.clone(), self.systemd.clone());
         // A process that handed over is waited for by the one that follows it.
         let last = if self.systemd.is_there() { self.forerunners.clone() } else { Arc::default() };
         let watched = std::thread::Builder::new().name("drain".into()).spawn(move || {
@@ -116,7 +122,10 @@ impl Signals {
             let Ok(runtime) = runtime else { return shutdown.now("no runtime to drain in") };
             runtime.block_on(async {
                 tokio::select! {
-                    () = shutdown.drained(&last) => {}
+                    () = async {
+                        shutdown.drained(&last, &systemd).await;
+                        upgrader.settled().await;
+                    } => {}
                     () = heard.any_end() => shutdown.now("second signal"),
                 }
             });

@@ -187,6 +187,11 @@ pub(super) fn hang_up(pid: u32) {
     signal(pid, libc::SIGHUP);
 }
 
+/// Has a process drain and end.
+pub(super) fn terminate(pid: u32) {
+    signal(pid, libc::SIGTERM);
+}
+
 /// Whether a process could be told.
 fn signal(pid: u32, signal: libc::c_int) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return false };

@@ -20,7 +20,7 @@ use super::{
     AdminSocket, Forerunners, Left, Listening, Reloader, Shutdown, Systemd,
     handover::Handover,
     program::Program,
-    successor::{Stops, Successor},
+    successor::{self, Stops, Successor},
 };
 use crate::{live::LiveState, telemetry::Metrics, tls::TicketRing};
 
@@ -220,11 +220,29 @@ impl Upgrader {
             left: self.shutdown.left(),
         };
         let _ = self.reloader.successor.set(next.pid());
-        self.shutdown.hand_over();
-        if !self.systemd.is_there() {
+        if self.shutdown.hand_over() {
+            self.end_next();
+        } else if !self.systemd.is_there() {
             self.clone().watch(next);
         }
         Ok(done)
+    }
+
+    /// Tells the process that serves now to end, as this one was while it handed over:
+    /// whoever said so meant what serves, and knew of this one only.
+    pub(super) fn end_next(&self) {
+        if let Some(pid) = self.reloader.successor.get() {
+            log::info!("told to end while handing over; the new process is, too: pid={pid}");
+            successor::terminate(*pid);
+        }
+    }
+
+    /// Waits for an upgrade that is under way. Without it the new process would hear of
+    /// nobody that this one was told to end.
+    pub(super) async fn settled(&self) {
+        while matches!(self.under_way.try_lock(), Err(TryLockError::WouldBlock)) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn start(&self, command: std::process::Command) -> Result<Successor, UpgradeFailed> {
@@ -277,6 +295,8 @@ fn first_line(why: &UpgradeFailed) -> String {
 
 /// A process that crashes does so at its first requests, which come meanwhile.
 const SETTLES: Duration = Duration::from_millis(500);
+
+const LOOK: Duration = Duration::from_millis(20);
 
 /// For the new process to say that the operator's socket is its own.
 const ANSWERS: Duration = Duration::from_secs(2);

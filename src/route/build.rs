@@ -71,6 +71,8 @@ impl Router {
         conflicts::tell(&table, specs, &mut own);
         let usable = !own.has_errors();
         problems.extend(own);
+        // Each stands at its own place: there it is found again.
+        debug_assert!(!usable || routes.len() == specs.len());
         let asks_for_consumers = table.asks_for_consumers();
         usable.then_some(Self { routes, table, asks_for_consumers, told })
     }
@@ -91,7 +93,8 @@ impl Before<'_> {
         let was = self.specs.get(index)?;
         let is_same = Arc::ptr_eq(&was.spec, &is.spec) && was.source == is.source;
         let is_quiet = self.router.told.binary_search(&index).is_err();
-        self.router.routes.get(index).filter(|_| is_same && is_quiet).cloned()
+        let route = self.router.routes.get(index).filter(|route| route.index == index);
+        route.filter(|_| is_same && is_quiet).cloned()
     }
 }
 

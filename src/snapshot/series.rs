@@ -96,6 +96,9 @@ impl SeriesTable {
         forwarded.map_or(&row.answered, |(_, series)| series)
     }
 
+    /// Always holds: what serves has the very series that `metrics` shows. A row that is
+    /// [kept](Self::after) asks for none, so it may only be kept from a snapshot that
+    /// serves: of any other, as one that is called back, the series may be forgotten here.
     pub(super) fn retain(&self, config: &Config, metrics: &Metrics) {
         let mut kept = Vec::with_capacity(2 * config.routes.len() + 1);
         kept.push((NO_NAME, NO_NAME));

@@ -4,7 +4,6 @@ its own with user data, a role and AWS's services, and a real systemd.
 Cloud-init fetches the user data from the metadata service, as on EC2.
 """
 
-import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from instance import HOME, ROOT, Failed, Instance, Network
 from load import Load, Origin
+from machine import Machine
 
 CONFIG = """
 listeners:
@@ -39,6 +39,8 @@ certificates: [{ name: api, acm: "%s" }]
 endpoints: [{ name: orders, port: 7001, auto_scaling_group: orders-prod }]
 """
 SIMPLE = "config: ssm:/tollgate/prod/config\n"
+# A machine that serves leaves the next try to the timer: instead of 5 minutes.
+SOON = "[Timer]\nOnUnitInactiveSec=\nOnUnitInactiveSec=5s\nRandomizedDelaySec=0\n"
 
 
 @dataclass
@@ -51,11 +53,14 @@ class Fleet:
     def put(self, config: str) -> None:
         self.network.call("ssm", "put_parameter", Name="/tollgate/prod/config", Value=config, Type="SecureString", Overwrite=True)
 
-    def boot(self, name: str, box: str, more: str = "") -> Instance:
+    def boot(self, name: str, box: str, more: str = "") -> Machine:
         """An instance with these settings in its user data; boots when it is entered."""
         lines = "\n".join("      " + line for line in box.splitlines())
         self.network.do(user_data="#cloud-config\nwrite_files:\n  - path: /etc/tollgate/box.yaml\n    content: |\n" + lines + "\n" + more)
-        return Instance(f"boot-{name}", self.root, self.network)
+        return self.machine(f"boot-{name}")
+
+    def machine(self, name: str) -> Machine:
+        return Instance(name, self.root, self.network)
 
     def secret(self, key: str) -> None:
         self.network.call("secretsmanager", "put_secret_value", SecretId="tollgate/prod/jwt", SecretString=key)
@@ -81,7 +86,7 @@ class Fleet:
 class Endpoint(Origin):
     """An endpoint on every address of the network."""
 
-    def __init__(self, machine: Instance) -> None:
+    def __init__(self, machine: Machine) -> None:
         HOME.mkdir(exist_ok=True)
         super().__init__(machine)
         self.log = HOME / "origin.log"
@@ -99,20 +104,22 @@ def key() -> str:
                           capture_output=True, text=True, check=True).stdout
 
 
-def get(network: Network, url: str) -> tuple[int, str]:
+def get(network: Network, port: int, path: str = "/", scheme: str = "http") -> tuple[int, str]:
+    """What a port of the machine answers: status and body; 0 and the reason without an answer."""
+    url = f"{scheme}://{network.machine}:{port}{path}"
     done = network.run("curl", "-sSk", "--max-time", "5", "-w", "\n%{http_code}", url, capture_output=True)
     body, _, status = done.stdout.rpartition("\n")
     return int(status or 0), body.strip() or done.stderr
 
 
 def ready(network: Network) -> bool:
-    return get(network, "http://127.0.0.1:8081/readyz")[0] == 200
+    return get(network, 8081, "/readyz")[0] == 200
 
 
-def not_ready(fleet: Fleet, machine: Instance, *words: str) -> None:
+def not_ready(fleet: Fleet, machine: Machine, *words: str) -> None:
     """It serves nothing, and the console, STATUS and the log say why."""
     must(not ready(fleet.network), "a machine without a configuration is ready")
-    must(get(fleet.network, "http://127.0.0.1:8080/")[0] == 0, "a machine without a configuration serves")
+    must(get(fleet.network, 8080)[0] == 0, "a machine without a configuration serves")
     must(machine.unit("ActiveState") == "inactive", f"the gateway is {machine.unit('ActiveState')}")
     console = machine.log.read_text(errors="replace")
     told = {"the console": console, "STATUS": machine.unit("StatusText", "tollgate-config"),
@@ -125,24 +132,29 @@ def not_ready(fleet: Fleet, machine: Instance, *words: str) -> None:
 def first_boot(fleet: Fleet) -> str:
     box = fleet.whole()
     with fleet.boot("first", box) as machine, Endpoint(machine):
-        machine.until("the machine is ready", lambda: ready(fleet.network), 90)
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "first"), "a route that answers itself does not")
-        machine.until("an endpoint that EC2 told of answers", lambda: get(fleet.network, "https://127.0.0.1:8443/orders/7")[0] == 200)
-        shown = fleet.network.run("sh", "-c", "echo | openssl s_client -connect 127.0.0.1:8443 -servername api.example.com 2>/dev/null | openssl x509 -noout -subject",
-                                  capture_output=True).stdout
-        must("api.example.com" in shown, f"the certificate of ACM is not shown: {shown}")
-        must("use1-az6" in machine.run("tollgate", "status").stdout, "the gateway does not know its zone's id")
-        must(machine.run("findmnt", "-n", "-o", "FSTYPE", "-T", "/run/tollgate-box").stdout.strip() == "tmpfs", "secrets are not on a tmpfs")
-        rights = machine.run("stat", "-c", "%U:%G %a", "/run/tollgate-box/current/jwt/first.key", "/run/tollgate-box/tls/api.key").stdout.split("\n")
-        must(rights[:2] == ["root:tollgate 640"] * 2, f"keys are {rights}")
-        left = machine.run("grep", "-rlE", "--", "-----BEGIN ([A-Z]+ )?PRIVATE KEY", "/etc/tollgate", "/var/lib", "/var/log", "/root", check=False).stdout
-        must(not left.strip(), f"keys are on the disk: {left}")
-        must(machine.read("/etc/machine-id").strip() not in ("", "uninitialized"), "the machine has no identity of its own")
-        failed = machine.run("systemctl", "list-units", "--failed", "--quiet", "--no-legend", "--plain", "tollgate*").stdout
-        must(not failed.strip(), f"units failed: {failed}")
-        boot = float(machine.run("systemctl", "show", "tollgate", "--property", "ActiveEnterTimestampMonotonic", "--value").stdout) / 1e6
-        begun = float(machine.run("systemctl", "show", "--property", "UserspaceTimestampMonotonic", "--value").stdout) / 1e6
-        return f"serves {boot - begun:.1f} s after systemd began"
+        return serves(fleet, machine)
+
+
+def serves(fleet: Fleet, machine: Machine) -> str:
+    """A machine that fetches everything came up: what it serves, knows and keeps."""
+    machine.until("the machine is ready", lambda: ready(fleet.network), 90)
+    must(get(fleet.network, 8080) == (200, "first"), "a route that answers itself does not")
+    machine.until("an endpoint that EC2 told of answers", lambda: get(fleet.network, 8443, "/orders/7", "https")[0] == 200)
+    shown = fleet.network.run("sh", "-c", f"echo | openssl s_client -connect {fleet.network.machine}:8443 -servername api.example.com 2>/dev/null | openssl x509 -noout -subject",
+                              capture_output=True).stdout
+    must("api.example.com" in shown, f"the certificate of ACM is not shown: {shown}")
+    must("use1-az6" in machine.run("tollgate", "status").stdout, "the gateway does not know its zone's id")
+    must(machine.run("findmnt", "-n", "-o", "FSTYPE", "-T", "/run/tollgate-box").stdout.strip() == "tmpfs", "secrets are not on a tmpfs")
+    rights = machine.run("stat", "-c", "%U:%G %a", "/run/tollgate-box/current/jwt/first.key", "/run/tollgate-box/tls/api.key").stdout.split("\n")
+    must(rights[:2] == ["root:tollgate 640"] * 2, f"keys are {rights}")
+    left = machine.run("grep", "-rlE", "--", "-----BEGIN ([A-Z]+ )?PRIVATE KEY", "/etc/tollgate", "/var/lib", "/var/log", "/root", check=False).stdout
+    must(not left.strip(), f"keys are on the disk: {left}")
+    must(machine.read("/etc/machine-id").strip() not in ("", "uninitialized"), "the machine has no identity of its own")
+    failed = machine.run("systemctl", "list-units", "--failed", "--quiet", "--no-legend", "--plain", "tollgate*").stdout
+    must(not failed.strip(), f"units failed: {failed}")
+    boot = float(machine.run("systemctl", "show", "tollgate", "--property", "ActiveEnterTimestampMonotonic", "--value").stdout) / 1e6
+    begun = float(machine.run("systemctl", "show", "--property", "UserspaceTimestampMonotonic", "--value").stdout) / 1e6
+    return f"serves {boot - begun:.1f} s after systemd began"
 
 
 def configuration_in_user_data(fleet: Fleet) -> str:
@@ -150,7 +162,7 @@ def configuration_in_user_data(fleet: Fleet) -> str:
     more = f"  - path: /etc/tollgate/tollgate.yaml\n    content: |\n{lines}\n"
     with fleet.boot("user-data", "config: file:/etc/tollgate/tollgate.yaml\n", more) as machine:
         machine.until("the machine is ready", lambda: ready(fleet.network), 90)
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "first"), "it does not serve what user data wrote")
+        must(get(fleet.network, 8080) == (200, "first"), "it does not serve what user data wrote")
     return "without AWS"
 
 
@@ -187,14 +199,17 @@ def metadata_service_down(fleet: Fleet) -> str:
     fleet.put(SMALL)
     with fleet.boot("imds", SIMPLE) as machine:
         machine.until("the machine is ready", lambda: ready(fleet.network), 90)
+        machine.run("mkdir", "-p", "/run/systemd/system/tollgate-config.timer.d")
+        machine.run("sh", "-c", f"printf '{SOON}' >/run/systemd/system/tollgate-config.timer.d/soon.conf")
+        machine.run("systemctl", "daemon-reload")
         fleet.network.do(break_=["imds", "down"])
         fleet.put(SMALL.replace("first", "second"))
         refused = machine.run("systemctl", "start", "tollgate-config", check=False)
         must(refused.returncode != 0, "a fetch without a metadata service succeeds")
         must("does not answer" in machine.unit("StatusText", "tollgate-config"), "STATUS does not say so")
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "first"), "the last good does not serve")
+        must(get(fleet.network, 8080) == (200, "first"), "the last good does not serve")
         fleet.network.do(heal=True)
-        machine.until("it is taken when the service is back", lambda: get(fleet.network, "http://127.0.0.1:8080/")[1] == "second", 90)
+        machine.until("it is taken when the service is back", lambda: get(fleet.network, 8080)[1] == "second", 90)
     return "the last good serves; taken by itself afterwards"
 
 
@@ -203,7 +218,7 @@ def changes_under_load(fleet: Fleet) -> str:
     box = fleet.whole()
     with fleet.boot("changes", box) as machine, Endpoint(machine):
         machine.until("the machine is ready", lambda: ready(fleet.network), 90)
-        machine.until("the endpoint answers", lambda: get(fleet.network, "http://127.0.0.1:8080/orders/7")[0] == 200)
+        machine.until("the endpoint answers", lambda: get(fleet.network, 8080, "/orders/7")[0] == 200)
         first = machine.unit("MainPID")
         with Load(machine, 8080, "/orders/7") as load:
             for nth in range(3):
@@ -211,11 +226,11 @@ def changes_under_load(fleet: Fleet) -> str:
                 machine.run("systemctl", "start", "tollgate-config")
                 fleet.put(CONFIG.replace("first\\n", f"change {nth}\\n"))
                 machine.run("systemctl", "start", "tollgate-config")
-                must(get(fleet.network, "http://127.0.0.1:8080/") == (200, f"change {nth}"), "a change is not taken")
+                must(get(fleet.network, 8080) == (200, f"change {nth}"), "a change is not taken")
             must(machine.unit("MainPID") == first, "a reload made another process")
             fleet.put(CONFIG.replace("listeners:", 'listeners:\n  - { name: more, address: "0.0.0.0:8082" }'))
             machine.run("systemctl", "start", "tollgate-config")
-            machine.until("the new listener is there", lambda: get(fleet.network, "http://127.0.0.1:8082/")[0] == 200)
+            machine.until("the new listener is there", lambda: get(fleet.network, 8082)[0] == 200)
             must(machine.unit("MainPID") != first, "a listener came without a new process")
             fleet.put(SMALL.replace("routes:", "rotes:"))
             must(machine.run("systemctl", "start", "tollgate-config", check=False).returncode != 0, "a bad configuration is taken")
@@ -233,18 +248,18 @@ def full_disk(fleet: Fleet) -> str:
         machine.run("sh", "-c", "dd if=/dev/zero of=/var/log/tollgate-box/full bs=4k count=1 2>&1 || true")
         fleet.put(SMALL.replace("first", "second"))
         machine.run("systemctl", "start", "tollgate-config")
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "a full log keeps a configuration from being taken")
+        must(get(fleet.network, 8080) == (200, "second"), "a full log keeps a configuration from being taken")
         # The tmpfs: there is no room for another generation.
         machine.run("mount", "-o", "remount,size=32m", "/run")
         machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k 2>&1 || true")
         fleet.put(SMALL.replace("first", "third"))
         refused = machine.run("systemctl", "start", "tollgate-config", check=False)
         must(refused.returncode != 0 and "/run/tollgate-box: No space left" in machine.journal("tollgate-config"), "a full tmpfs is not told")
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "second"), "the last good does not serve")
+        must(get(fleet.network, 8080) == (200, "second"), "the last good does not serve")
         machine.run("rm", "/run/full")
         machine.run("systemctl", "reset-failed", "tollgate-config", check=False)
         machine.run("systemctl", "start", "tollgate-config")
-        must(get(fleet.network, "http://127.0.0.1:8080/") == (200, "third"), "it is not taken when there is room again")
+        must(get(fleet.network, 8080) == (200, "third"), "it is not taken when there is room again")
     return "the last good serves; a full log stops nothing"
 
 

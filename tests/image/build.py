@@ -19,6 +19,9 @@ AMIS = [{"ami_id": DEBIAN, "name": "debian-12-amd64-20261101-2000", "description
          "virtualization_type": "hvm", "architecture": "x86_64", "state": "available", "platform": None, "image_type": "machine",
          "hypervisor": "xen", "root_device_name": "/dev/xvda", "root_device_type": "ebs", "sriov": "simple", "creation_date": "2026-11-01T20:00:00.000Z"}]
 
+# Debian's image for EC2 calls its user so.
+USER = "system_info: { default_user: { name: admin, lock_passwd: true, sudo: [\"ALL=(ALL) NOPASSWD:ALL\"], shell: /bin/bash } }\n"
+
 
 def build(version: str, deb: Path) -> str:
     """Leaves the image's files in `FOLDER`. `Failed` with what Packer says when it does
@@ -50,6 +53,9 @@ def instance_root() -> Path:
     shutil.copy(key.with_suffix(".pub"), keys / "authorized_keys")
     chroot(root, "chown", "-R", "admin:admin", "/home/admin/.ssh")
     (root / "etc/sudoers.d/90-cloud-init-users").write_text("admin ALL=(ALL) NOPASSWD:ALL\n")
+    (root / "etc/cloud/cloud.cfg.d/01_debian_cloud.cfg").write_text(USER)
+    # Debian's images for clouds have no other; without, cloud-init wants one that is not there.
+    (root / "etc/default/locale").write_text("LANG=C.UTF-8\n")
     for path in (root / "etc/apt").rglob("*.list"):
         path.unlink()
     for path in (root / "etc/apt").rglob("*.sources"):

@@ -168,6 +168,7 @@ class Metadata(Handler):
 
     def do_PUT(self) -> None:
         self.body()
+        self.cloud.asked.append((self.headers.get("user-agent", ""), self.command, self.path, False))
         ttl = self.headers.get("x-aws-ec2-metadata-token-ttl-seconds")
         fault = self.cloud.fault("imds", "token")
         if self.broken(fault, 200, IMDS_TOKEN.encode(), {}):
@@ -180,8 +181,10 @@ class Metadata(Handler):
     def do_GET(self) -> None:
         if self.broken(self.cloud.fault("imds", self.path), 200, b"half", {}):
             return
+        knows = self.headers.get("x-aws-ec2-metadata-token") == IMDS_TOKEN
+        self.cloud.asked.append((self.headers.get("user-agent", ""), self.command, self.path, knows))
         spared = self.cloud.spares_cloud_init and self.headers.get("user-agent", "").startswith(("Cloud-Init/", "python-requests/"))
-        if self.headers.get("x-aws-ec2-metadata-token") != IMDS_TOKEN and not spared:
+        if not knows and not spared:
             self.reply(401, b"")
             return
         found = self.cloud.metadata_at(self.path)
@@ -225,6 +228,8 @@ class Cloud:
         self.faults: dict[str, tuple[str, int]] = {}
         # Each call: service, action, region, body.
         self.heard: list[tuple[str, str, str, bytes]] = []
+        # Each question to the metadata service: who, how, what, and whether with the token.
+        self.asked: list[tuple[str, str, str, bool]] = []
         # How many instances a page of EC2's has; 0 is as many as there are.
         self.page = 0
         self.ended = threading.Event()
@@ -249,6 +254,8 @@ class Cloud:
             server = ThreadingHTTPServer(address, handler)
             server.cloud, server.daemon_threads = self, True
             self.servers.append(server)
+        # A hop limit of 1, as the stack's machines have it.
+        server.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
         self.endpoint, self.imds = (f"http://{one.server_address[0]}:{one.server_address[1]}" for one in self.servers)
 
     def __enter__(self) -> "Cloud":
@@ -291,6 +298,8 @@ class Cloud:
             return "latest\n2021-03-23\n2016-09-02\n" if not version else None
         if rest == "user-data":
             return self.user_data or None
+        if rest.rstrip("/") == "dynamic/instance-identity":
+            return "document\n"
         if rest == "dynamic/instance-identity/document":
             return json.dumps({"region": REGION, "availabilityZone": ZONE, "accountId": "123456789012", "instanceId": self.metadata["instance-id"]})
         if not rest.startswith("meta-data"):
@@ -326,6 +335,8 @@ class Cloud:
         if "spares_cloud_init" in told:
             self.spares_cloud_init = told["spares_cloud_init"]
             return None
+        if "asked" in told:
+            return self.asked
         if "heard" in told:
             return [entry[:3] for entry in self.heard]
         raise ValueError(f"there is no such thing to do: {told}")

@@ -25,7 +25,8 @@ SERVICES, METADATA = "127.0.0.1:5000", "169.254.169.254:80"
 SUITE = "bookworm"
 INCLUDE = ("systemd", "systemd-sysv", "dbus", "udev", "procps", "logrotate", "openssh-server", "sudo", "cloud-init", "python3",
            "python3-yaml", "curl", "ca-certificates", "openssl", "chrony", "unattended-upgrades", "linux-image-cloud-amd64",
-           "initramfs-tools", "netplan.io", "systemd-resolved", "iproute2", "kmod")
+           "initramfs-tools", "netplan.io", "systemd-resolved", "iproute2", "kmod", "grub-cloud-amd64", "isc-dhcp-client", "cloud-guest-utils", "fdisk",
+           "e2fsprogs")
 
 
 def base() -> Path:
@@ -47,30 +48,34 @@ def base() -> Path:
 class Network:
     """A network with AWS in it; a context manager. `do` tells it what to be like."""
 
+    # Loopback alone, with the metadata service's address on it. The machine is in it, too.
+    script = "ip link set lo up && ip address add 169.254.169.254/32 dev lo"
+    services, machine = SERVICES, "127.0.0.1"
+
     def __init__(self, amis: Path | None = None) -> None:
         self.amis = amis
 
     def __enter__(self) -> "Network":
-        # Loopback alone, with the metadata service's address on it.
-        script = 'ip link set lo up && ip address add 169.254.169.254/32 dev lo && exec "$@"'
         environment = {**os.environ, **({"MOTO_AMIS_PATH": str(self.amis)} if self.amis else {})}
-        self.cloud = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", script, "sh", sys.executable, "-B",
-                                       str(HERE / "cloud.py"), SERVICES, METADATA], env=environment,
+        self.cloud = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", self.script + ' && exec "$@"', "sh", sys.executable, "-B",
+                                       str(HERE / "cloud.py"), self.services, METADATA], env=environment,
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if not self.cloud.stdout.readline():
             raise NotHere("there is no network with a metadata service: see above")
         return self
 
     def __exit__(self, *_) -> None:
-        self.cloud.stdin.close()
-        self.cloud.wait(10)
+        # Nothing of it is missed, and its own end takes long where processors are busy.
+        self.cloud.kill()
+        self.cloud.wait()
 
     @property
     def path(self) -> str:
         return f"/proc/{self.cloud.pid}/ns/net"
 
     def do(self, **told):
-        """Tells it one thing: `call`, `break`, `heal`, `metadata`, `user_data`, `heard`."""
+        """Tells it one thing: `call`, `break`, `heal`, `metadata`, `user_data`, `heard`,
+        `asked`."""
         print(json.dumps({name.removesuffix("_"): value for name, value in told.items()}), file=self.cloud.stdin, flush=True)
         answer = json.loads(self.cloud.stdout.readline())
         if "failed" in answer:

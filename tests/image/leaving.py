@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Iterator
 
 from boot import Fleet, get, must, ready
-from instance import Instance
 from load import Load
+from machine import Machine
 
 CONFIG = """
 listeners: [{ name: internal, address: "0.0.0.0:8080" }]
@@ -23,27 +23,32 @@ AGENT = "/opt/aws/amazon-cloudwatch-agent"
 
 
 def auto_scaling_ends_the_machine(fleet: Fleet) -> str:
-    group(fleet)
     with serving(fleet, "leaving") as machine:
-        must(machine.unit("ActiveState", UNIT) == "active", f"{UNIT} is {machine.unit('ActiveState', UNIT)}: {machine.journal(UNIT)}")
-        machine.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
-        machine.run("sh", "-c", f"printf '{SHORT}' >/run/systemd/system/{UNIT}.service.d/short.conf")
-        machine.run("systemctl", "daemon-reload")
-        machine.run("systemctl", "restart", UNIT)
-        with Load(machine, 8080, "/") as load:
-            fleet.network.do(metadata={"autoscaling/target-lifecycle-state": "Terminated"})
-            machine.until("readiness fails", lambda: get(fleet.network, "http://127.0.0.1:8081/readyz")[0] == 503)
-            must(get(fleet.network, "http://127.0.0.1:8080/")[0] == 200, "who comes after readiness failed is not served")
-        counts = load.counts
-        must(counts.lost == counts.refused == counts.unreached == 0, f"requests were lost: {counts}")
-        machine.until("the machine is let go", lambda: ["autoscaling", "CompleteLifecycleAction", "us-east-1"] in fleet.network.do(heard=True), 90)
-        machine.until("the unit has done its work", lambda: machine.unit("ActiveState", UNIT) == "inactive")
-        must(machine.unit("ActiveState") == "inactive", f"the gateway is {machine.unit('ActiveState')}")
-        must(machine.unit("Result", UNIT) == "success", machine.journal(UNIT))
-        # What fetches the configuration again must not wake it.
-        machine.run("systemctl", "start", "tollgate-config")
-        must(machine.unit("ActiveState") == "inactive", "the next fetch starts a gateway that left")
-        return f"{counts.answered} requests while it left, none lost"
+        return leaves(fleet, machine)
+
+
+def leaves(fleet: Fleet, machine: Machine) -> str:
+    """Auto Scaling ends the machine, under load: what it does then, until it is let go."""
+    group(fleet)
+    must(machine.unit("ActiveState", UNIT) == "active", f"{UNIT} is {machine.unit('ActiveState', UNIT)}: {machine.journal(UNIT)}")
+    machine.run("mkdir", "-p", f"/run/systemd/system/{UNIT}.service.d")
+    machine.run("sh", "-c", f"printf '{SHORT}' >/run/systemd/system/{UNIT}.service.d/short.conf")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", UNIT)
+    with Load(machine, 8080, "/") as load:
+        fleet.network.do(metadata={"autoscaling/target-lifecycle-state": "Terminated"})
+        machine.until("readiness fails", lambda: get(fleet.network, 8081, "/readyz")[0] == 503)
+        must(get(fleet.network, 8080)[0] == 200, "who comes after readiness failed is not served")
+    counts = load.counts
+    must(counts.lost == counts.refused == counts.unreached == 0, f"requests were lost: {counts}")
+    machine.until("the machine is let go", lambda: ["autoscaling", "CompleteLifecycleAction", "us-east-1"] in fleet.network.do(heard=True), 90)
+    machine.until("the unit has done its work", lambda: machine.unit("ActiveState", UNIT) == "inactive")
+    must(machine.unit("ActiveState") == "inactive", f"the gateway is {machine.unit('ActiveState')}")
+    must(machine.unit("Result", UNIT) == "success", machine.journal(UNIT))
+    # What fetches the configuration again must not wake it.
+    machine.run("systemctl", "start", "tollgate-config")
+    must(machine.unit("ActiveState") == "inactive", "the next fetch starts a gateway that left")
+    return f"{counts.answered} requests while it left, none lost"
 
 
 def logs_are_where_the_agent_looks(fleet: Fleet) -> str:
@@ -68,10 +73,10 @@ def logs_are_where_the_agent_looks(fleet: Fleet) -> str:
 
 
 @contextmanager
-def serving(fleet: Fleet, name: str) -> Iterator[Instance]:
+def serving(fleet: Fleet, name: str) -> Iterator[Machine]:
     """A machine that serves. Its settings are written here: cloud-init is `boot.py`'s."""
     fleet.put(CONFIG)
-    with Instance(f"leaving-{name}", fleet.root, fleet.network) as machine:
+    with fleet.machine(f"leaving-{name}") as machine:
         machine.run("sh", "-c", "echo config: ssm:/tollgate/prod/config >/etc/tollgate/box.yaml")
         machine.run("systemctl", "restart", "tollgate-config")
         machine.until("the machine is ready", lambda: ready(fleet.network), 90)

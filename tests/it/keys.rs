@@ -59,6 +59,31 @@ async fn what_root_makes_in_a_folder_of_a_group_that_group_may_read() {
     assert_eq!(folder.run(&["list"], &[]).await.code, Some(0));
 }
 
+// Debian's folders below /usr/local are `root:staff`, for everyone to read.
+#[tokio::test]
+async fn what_root_makes_in_a_folder_that_everyone_reads_is_roots_alone() {
+    let folder = Folder::new();
+    if std::os::unix::fs::chown(folder.path(), Some(0), Some(4711)).is_err() {
+        return eprintln!("NOT RUN: only root makes a folder of root's that another group reads");
+    }
+
+    for (mode, name) in [(0o755, "a"), (0o2755, "b")] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let made = folder.run(&["generate", "--name", name, "--out"], &[]).await;
+
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let file = fs::metadata(folder.path().join(format!("{name}.pem"))).unwrap();
+        assert_eq!((file.uid(), file.permissions().mode() & 0o777), (0, 0o600), "{mode:o}");
+    }
+    assert_eq!(folder.run(&["list"], &[]).await.code, Some(0));
+    // Of another group than its folder.
+    std::os::unix::fs::chown(folder.path().join("a.pem"), Some(0), Some(4712)).unwrap();
+    fs::set_permissions(folder.path().join("a.pem"), fs::Permissions::from_mode(0o640)).unwrap();
+    let listed = folder.run(&["list"], &[]).await;
+    assert_eq!(listed.code, Some(1), "{listed:?}");
+    assert!(listed.stderr.contains("a.pem can be read or changed by others (mode 0640)"), "{listed:?}");
+}
+
 #[tokio::test]
 async fn taking_the_signing_key_away_too_early_is_warned_of() {
     let origin = Origin::start().await;

@@ -133,10 +133,9 @@ async fn keys_are_told_and_none_is_retired() {
     std::fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
     let told = gateway.ask(&["reload", "--dry-run"]).await;
 
-    assert!(
-        told.stdout.starts_with("removed: key ") && told.stdout.contains("kept: 1 signing keys"),
-        "{told:?}"
-    );
+    for words in ["the key that signed for `default` is gone", "\nremoved: key ", "kept: 1 signing keys"] {
+        assert!(told.stdout.contains(words), "{told:?}");
+    }
     let names = |text: &str| -> Vec<String> {
         let told: serde_json::Value = serde_json::from_str(text).unwrap();
         told.as_array().unwrap().iter().map(|key| format!("{} {}", key["file"], key["state"])).collect()

@@ -97,6 +97,31 @@ async fn limits_go_on_counting_and_series_are_those_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn a_route_that_was_gone_and_called_back_is_counted_for_all_to_see() {
+    let route = |name: &str| {
+        format!("- {{ name: {name}, match: {{ path: /{name} }}, respond: {{ status: 200 }} }}\n")
+    };
+    let list =
+        |names: &[&str]| format!("routes:\n{}", names.iter().map(|name| route(name)).collect::<String>());
+    let (with, without) = (list(&["goes", "stays", "last"]), list(&["stays", "last"]));
+    let gateway = Gateway::builder().yaml(&with).start().await;
+    let counted = async || {
+        assert_eq!(gateway.get("/goes").await.status, 200);
+        gateway.metric("tollgate_requests_total", &[("route", "goes")]).await
+    };
+    assert_eq!(counted().await, 1.0);
+    gateway.write_config(&without);
+    assert_eq!(gateway.reload().await.code, Some(0));
+
+    assert_eq!(gateway.ask(&["rollback"]).await.code, Some(0));
+    assert_eq!(counted().await, 1.0);
+    gateway.write_config(&with);
+    assert_eq!(gateway.reload().await.code, Some(0));
+
+    assert_eq!(counted().await, 2.0);
+}
+
+#[tokio::test]
 async fn endpoints_are_those_of_now_or_the_last_that_were_known() {
     let (a, b) = (Origin::named("a").await, Origin::named("b").await);
     let file = |name: &str| format!("endpoints: [{{ address: \"{{{name}}}\" }}]");

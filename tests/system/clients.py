@@ -23,9 +23,9 @@ SILENCE = 30
 class Client(threading.Thread):
     """One client; `counts` and `longest` are read when it has ended."""
 
-    def __init__(self, port: int, path: str, keeps: bool, stop: threading.Event) -> None:
+    def __init__(self, address: tuple[str, int], path: str, keeps: bool, stop: threading.Event) -> None:
         super().__init__(daemon=True)
-        self.port, self.keeps, self.stop = port, keeps, stop
+        self.address, self.keeps, self.stop = address, keeps, stop
         self.request = REQUEST % (path.encode(), b"" if keeps else b"Connection: close\r\n")
         self.counts: Counter[str] = Counter()
         self.first = threading.Event()
@@ -47,7 +47,7 @@ class Client(threading.Thread):
         """One request; how it ended."""
         try:
             if self.connection is None:
-                self.connection = socket.create_connection(("127.0.0.1", self.port), SILENCE)
+                self.connection = socket.create_connection(self.address, SILENCE)
         except ConnectionRefusedError:
             return "refused"
         except OSError:
@@ -87,9 +87,9 @@ class Client(threading.Thread):
 
 
 def main() -> None:
-    port, path, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    host, port, path, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     stop = threading.Event()
-    clients = [Client(port, path, nth % 2 == 1, stop) for nth in range(count)]
+    clients = [Client((host, port), path, nth % 2 == 1, stop) for nth in range(count)]
     for client in clients:
         client.start()
     for client in clients:

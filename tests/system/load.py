@@ -25,7 +25,7 @@ class Load:
     """Clients that ask throughout; a context manager. `counts` is there when it has ended."""
 
     def __init__(self, machine: Machine, port: int = 8080, path: str = "/") -> None:
-        self.command = [*machine.enter("--net"), sys.executable, str(HERE / "clients.py"), str(port), path, str(CLIENTS)]
+        self.command = [*machine.enter("--net"), sys.executable, str(HERE / "clients.py"), machine.address, str(port), path, str(machine.clients or CLIENTS)]
         self.counts = Counts()
 
     def __enter__(self) -> "Load":

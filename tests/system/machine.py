@@ -70,6 +70,11 @@ def image() -> Path:
 class Machine:
     """A booted machine; a context manager. `packages` is at /packages in it."""
 
+    # Where its ports are, for who is in its network.
+    address = "127.0.0.1"
+    # How many clients ask it without a pause; 0 is as many as there usually are.
+    clients = 0
+
     def __init__(self, name: str, packages: Path) -> None:
         self.name, self.packages = f"tollgate-{os.getpid()}-{name.replace('_', '-')}", packages
         self.log = HOME / f"boot-{name}.log"

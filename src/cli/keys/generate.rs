@@ -23,8 +23,9 @@ pub struct Generate {
     /// What it signs with: ES256, EdDSA, RS256 or PS256; RSA keys have 2048 bits.
     #[arg(long, default_value = "ES256", value_parser = algorithm)]
     algorithm: Algorithm,
-    /// A signer's folder of keys; it has to be there. Run by root, the key becomes
-    /// the folder's owner's, or its group's to read where root owns the folder.
+    /// A signer's folder of keys; it has to be there. Run by root, the key becomes the
+    /// folder's owner's; in a folder of root's and one group's alone (mode 0750) that
+    /// group may read it.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The file's name without `.pem`. Default: the time, as `20261121-044715`. Of
@@ -115,14 +116,16 @@ fn write(folder: &Path, file: &Path, pem: &[u8]) -> io::Result<()> {
 }
 
 /// What root makes could not be read by the gateway. It becomes the folder's owner's; in
-/// a folder of root's that a group reads, as the package makes it, that group reads it.
+/// a folder of root's that is for one group alone, as the package makes it, that group
+/// reads it. Whose folder everyone reads was not made for a group's secrets: Debian has
+/// `root:staff` below `/usr/local`.
 fn give(folder: &Path, file: &fs::File) -> io::Result<()> {
     let theirs = fs::metadata(folder)?;
     if file.metadata()?.uid() != 0 {
         return Ok(());
     }
     fchown(file, Some(theirs.uid()), Some(theirs.gid()))?;
-    if theirs.uid() == 0 && theirs.gid() != 0 && theirs.mode() & 0o050 == 0o050 {
+    if theirs.uid() == 0 && theirs.gid() != 0 && theirs.mode() & 0o077 == 0o050 {
         file.set_permissions(fs::Permissions::from_mode(0o640))?;
     }
     Ok(())

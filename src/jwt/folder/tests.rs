@@ -184,6 +184,17 @@ fn the_gateways_group_may_read_a_key_that_is_anothers() {
 }
 
 #[test]
+fn root_takes_a_key_for_a_services_where_the_folder_is_too() {
+    let (root, gateway, group, other) = (0, 4711, 4712, 4713);
+
+    assert!(!is_own(root, (root, group), Some(group)));
+    assert!(is_own(root, (root, group), Some(other)) && is_own(root, (root, group), None));
+    assert!(is_own(root, (root, 0), Some(0)));
+    assert!(is_own(gateway, (gateway, group), Some(group)));
+    assert!(!is_own(gateway, (root, group), Some(group)));
+}
+
+#[test]
 fn the_plugins_profile_needs_the_keys_own_certificate() {
     let other = text(Rsa::generate(2048).unwrap().private_key_to_pem().unwrap());
     let folder = Folder::new();

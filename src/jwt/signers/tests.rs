@@ -263,6 +263,30 @@ fn a_key_that_signs_before_its_time_for_want_of_another_is_warned_of_once() {
 }
 
 #[test]
+fn a_fresh_key_that_goes_and_never_signed_is_not_missed() {
+    let (folder, live) = (Folder::new(), JwtLive::default());
+    // Of one date, as in an image: by name the first signs.
+    folder.write_aged("a.pem", &pem(Es256), 5);
+    let b = pem(Es256);
+    folder.write_aged("b.pem", &b, 5);
+    let before = built(TEN_MINUTES, &folder, &live, start()).unwrap();
+    assert_eq!(file(&before, start()), "a.pem");
+    let upgraded = JwtLive::default();
+    upgraded.recall(live.remember(start()), start());
+    let told = |live| looked_at(TEN_MINUTES, &folder, live, later(start(), 5)).1;
+
+    folder.remove("b.pem");
+    let without_b = [told(&live), told(&upgraded)];
+    folder.write_aged("b.pem", &b, 5);
+    folder.remove("a.pem");
+    let without_a = [told(&live), told(&upgraded)];
+
+    assert_eq!(without_b, ["", ""]);
+    let is_warned = |told: &String| told.starts_with("warning: the key that signed for `default` is gone");
+    assert!(without_a.iter().all(is_warned), "{without_a:?}");
+}
+
+#[test]
 fn the_key_set_is_the_same_until_a_key_comes_or_goes() {
     let (folder, live) = (Folder::new(), JwtLive::default());
     folder.write_aged("a.pem", &pem(Es256), 0);

@@ -179,13 +179,15 @@ mod tests {
                 endpoint.shutdown().await.unwrap();
             }
 
-            let used = async {
-                while let Some(stream) = idle.take(1, &peer) {
-                    idle.keep(1, &peer, stream);
-                    tokio::task::yield_now().await;
-                }
-            };
-            timeout(PATIENCE, used).await.unwrap();
+            timeout(PATIENCE, used_up(&idle, &peer)).await.unwrap();
+        }
+    }
+
+    /// Takes what there is for a peer until there is nothing any more.
+    async fn used_up(idle: &Idle, peer: &HttpPeer) {
+        while let Some(stream) = idle.take(1, peer) {
+            idle.keep(1, peer, stream);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -201,10 +203,10 @@ mod tests {
             while let Some(held) = idle.shelves.take(&key(1, &peer)) {
                 let rang = held.what.bell.rang();
                 idle.shelves.put(held);
-                if rang {
-                    return;
+                match rang {
+                    true => return,
+                    false => tokio::task::yield_now().await,
                 }
-                tokio::task::yield_now().await;
             }
         };
         timeout(PATIENCE, told).await.unwrap();

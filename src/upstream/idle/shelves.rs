@@ -141,13 +141,11 @@ mod tests {
             let mut hand: Vec<u32> = (first..first + EACH).collect();
             for _ in 0..20_000 {
                 let hash = fastrand::u64(0..5);
-                if fastrand::bool() {
-                    let Some(what) = hand.pop() else { continue };
-                    hand.extend(shelves.put(held(hash, Instant::now(), what)).map(|held| held.what));
-                } else {
-                    let taken = shelves.take(&Key { hash, address: None });
-                    hand.extend(taken.map(|held| held.what));
-                }
+                let back = match fastrand::bool() {
+                    true => hand.pop().and_then(|what| shelves.put(held(hash, Instant::now(), what))),
+                    false => shelves.take(&Key { hash, address: None }),
+                };
+                hand.extend(back.map(|held| held.what));
             }
             hand
         };

@@ -85,6 +85,25 @@ async fn a_drain_ends_an_upgrade_that_is_under_way() {
     assert!(!runs(next));
 }
 
+// A service manager that asks for the end of the old process means what serves.
+#[tokio::test]
+async fn who_is_told_to_end_in_the_middle_of_the_hand_over_tells_the_next_process() {
+    let (_origin, gateway) = start("").await;
+    let told_to_serve = gateway.files.path("told-to-serve");
+    install_text(&gateway.files.path("tollgate"), never_answers(&told_to_serve).as_bytes());
+
+    let (_either, next) = tokio::join!(gateway.upgrade(), async {
+        let next = starting(&gateway).await;
+        eventually(PATIENCE, || async { told_to_serve.exists() }).await;
+        gateway.signal(libc::SIGTERM);
+        next
+    });
+
+    assert_eq!(gateway.first_ended().await, Some(0));
+    eventually(PATIENCE, || async { !runs(next) }).await;
+    assert!(gateway.stderr().contains("told to end while handing over"), "{}", gateway.stderr());
+}
+
 #[tokio::test]
 async fn when_the_old_process_is_killed_in_the_middle_the_new_one_serves() {
     let (_origin, gateway) = start("").await;
@@ -149,6 +168,22 @@ fn slow_start(gateway: &Gateway) {
     let program = gateway.files.path("tollgate");
     let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", real.display());
     install_text(&program, text.as_bytes());
+}
+
+/// A program that can serve, and does not say that it does when it is told to.
+fn never_answers(told_to_serve: &std::path::Path) -> String {
+    let path = told_to_serve.display();
+    format!(
+        r#"#!/bin/sh
+trap 'exit 0' TERM
+printf '\000\000\000\026{{"ready":{{"taken":[]}}}}' >&0
+until grep -q '"serve"' {path}.heard 2>/dev/null; do
+    dd bs=65536 count=1 >> {path}.heard 2>/dev/null
+done
+touch {path}
+while :; do sleep 1; done
+"#
+    )
 }
 
 /// The process that is being started.

@@ -95,6 +95,7 @@ async fn the_main_process_ends_after_those_before_it() {
     terminate(last);
     let waits = "drained; waiting for the processes before";
     eventually(PATIENCE, || async { gateway.stderr().contains(waits) }).await;
+    manager.until(&format!("STATUS=drained; waiting for pids [{first}")).await;
 
     assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
     eventually(PATIENCE, || async { !runs(last) }).await;
