@@ -32,8 +32,9 @@ enum Then {
 impl Halfway {
     fn start(then: Then) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Otherwise the kernel takes what nobody reads.
-        socket.set_recv_buffer_size(4 << 10).unwrap();
+        // Otherwise the kernel takes all that nobody reads; with much less it lets through
+        // what was sent so slowly that `read` is over before the body is here.
+        socket.set_recv_buffer_size(256 << 10).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(16).unwrap();
         let address = listener.local_addr().unwrap();
@@ -110,7 +111,7 @@ async fn one_that_hangs_in_the_middle_of_a_body_is_judged() {
     let (one, two) = (Halfway::start(Then::Hangs), Halfway::start(Then::Hangs));
     let gateway = Halfway::in_front(
         &[&one, &two],
-        "timeouts: { read: 1s, write: 3s }, outlier_detection: { consecutive_gateway_errors: 1 }",
+        "timeouts: { read: 3s, write: 5s }, outlier_detection: { consecutive_gateway_errors: 1 }",
     )
     .await;
 
@@ -124,10 +125,10 @@ async fn one_that_hangs_in_the_middle_of_a_body_is_judged() {
 #[tokio::test]
 async fn one_that_pauses_for_less_than_write_has_all_of_the_body() {
     for more in [
-        "timeouts: { read: 1s, write: 1m, request: 2m }",
-        "timeouts: { write: 1m, request: 2m }, retries: { attempts: 2, per_try_timeout: 1s }",
+        "timeouts: { read: 3s, write: 1m, request: 2m }",
+        "timeouts: { write: 1m, request: 2m }, retries: { attempts: 2, per_try_timeout: 3s }",
     ] {
-        let mut slow = Halfway::start(Then::Pauses(Duration::from_secs(3)));
+        let mut slow = Halfway::start(Then::Pauses(Duration::from_secs(6)));
         let gateway = Halfway::in_front(&[&slow], more).await;
 
         let answer = upload("PUT", &gateway).await;
