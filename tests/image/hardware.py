@@ -14,7 +14,7 @@ from pathlib import Path
 
 import disk
 from instance import HOME, METADATA, Failed, Network, NotHere, tail
-from machine import ENVIRONMENT, PATIENCE, Machine
+from machine import PATIENCE, Machine
 
 # As EC2's: what cloud-init knows it by.
 SERIAL = "ec2e1916-9099-7caf-fd21-012345abcdef"
@@ -67,13 +67,14 @@ class Computer(Machine):
     address = ADDRESS
     # One that keeps its connection and one that does not: more leave it no time for a command.
     clients = 2
+    longest = 600
 
     def __init__(self, name: str, network: Subnet) -> None:
         super().__init__(name, HOME)
         self.network, self.log = network, HOME / f"console-{name}.log"
         self.disk, self.control = HOME / f"{name}.qcow2", HOME / "ssh.control"
 
-    def __enter__(self) -> "Computer":
+    def switch_on(self) -> None:
         self.log.unlink(missing_ok=True)
         self.control.unlink(missing_ok=True)
         disk.layer(self.disk)
@@ -88,12 +89,6 @@ class Computer(Machine):
         self.begun = time.monotonic()
         with (HOME / "qemu.log").open("wb") as log:
             self.container = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self.wait_until_up()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
     def __exit__(self, *_) -> None:
         self.hang_up()
@@ -105,13 +100,9 @@ class Computer(Machine):
         self.until("somebody gets in by SSH", lambda: self.run("true", check=False).returncode == 0, BOOT / SLOWER)
         self.until("cloud-init ends", lambda: "boot-finished" in self.run("ls", "/var/lib/cloud/instance", check=False).stdout, BOOT / SLOWER)
 
-    def run(self, *command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        words = shlex.join(["sudo", "-n", "env", "--ignore-environment", *ENVIRONMENT, *command])
-        done = subprocess.run([*self.enter("--net"), "ssh", *self.ssh(), f"{USER}@{ADDRESS}", words], input=stdin,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600)
-        if check and done.returncode:
-            raise Failed(f"`{' '.join(command)}` exits {done.returncode}: {tail(done.stdout)}")
-        return done
+    def reach(self, *command: str) -> list[str]:
+        words = shlex.join(["sudo", "-n", *command])
+        return [*self.enter("--net"), "ssh", *self.ssh(), f"{USER}@{ADDRESS}", words]
 
     def ssh(self) -> list[str]:
         """One connection for all commands: each handshake costs seconds here."""

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -81,7 +82,19 @@ class Machine:
         self.container: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
-    def __enter__(self) -> "Machine":
+    # The longest that one command may take, in seconds.
+    longest = 300
+
+    def __enter__(self) -> Self:
+        self.switch_on()
+        try:
+            self.wait_until_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def switch_on(self) -> None:
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", f"--machine={self.name}", *self.options()]
         if not Path("/run/systemd/system").exists():
             # There is no systemd outside that could give it a scope.
@@ -89,12 +102,6 @@ class Machine:
         with self.log.open("wb") as log:
             self.container = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command],
                                               stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self.wait_until_up()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
     def options(self) -> list[str]:
         """What is said to systemd-nspawn of disk and network."""
@@ -120,11 +127,14 @@ class Machine:
             time.sleep(0.1)
         raise NotHere(f"systemd-nspawn boots no machine here: {tail(self.log.read_text(errors='replace'))}")
 
+    def reach(self, *command: str) -> list[str]:
+        """The command line, out here, that runs a command in the machine."""
+        return [*self.enter("--all", "--root", "--wd"), *command]
+
     def run(self, *command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs a command in the machine as root; output as text, both streams in `stdout`."""
-        done = subprocess.run([*self.enter("--all", "--root", "--wd"), "env", "--ignore-environment", *ENVIRONMENT, *command],
-                              input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              check=False, timeout=300)
+        done = subprocess.run(self.reach("env", "--ignore-environment", *ENVIRONMENT, *command), input=stdin,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=self.longest)
         if check and done.returncode:
             raise Failed(f"`{' '.join(command)}` exits {done.returncode}: {tail(done.stdout)}")
         return done
