@@ -1,6 +1,7 @@
 """What CloudWatch makes of alarms, expressions and filters, as far as the stack uses them;
 moto does not run any of them."""
 
+import fnmatch
 import json
 import operator
 import re
@@ -24,12 +25,22 @@ def evaluated(expression: str, **values):
 
 
 def matches(pattern: str, line: dict) -> bool:
-    """Whether a filter of CloudWatch Logs for JSON takes the line: comparisons, all of which
-    hold. A field that is not there is like nothing."""
-    how = {"=": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}
+    """Whether a filter of CloudWatch Logs for JSON takes the line: comparisons with && and ||,
+    `*` in a text for anything. A field that is not there is like nothing."""
+
+    def holds(found: re.Match) -> str:
+        field, sign, value = found.groups()
+        return str(field in line and HOW[sign](line[field], json.loads(value)))
+
     inner = re.fullmatch(r"\{ (.*) \}", pattern)[1]
-    for part in inner.split(" && "):
-        field, sign, value = re.fullmatch(r'\$\.(\w+) (=|!=|>|>=) ("[^"]*"|\d+)', part).groups()
-        if field not in line or not how[sign](line[field], json.loads(value)):
-            return False
-    return True
+    told = re.sub(r'\$\.(\w+) (=|!=|>|>=) ("[^"]*"|\d+)', holds, inner)
+    if rest := re.sub(r"True|False|&&|\|\||[() ]", "", told):
+        raise ValueError(f"{pattern}: {rest}")
+    return eval(told.replace("&&", "and").replace("||", "or"), {"__builtins__": {}})
+
+
+def like(value, wanted) -> bool:
+    return fnmatch.fnmatchcase(value, wanted) if isinstance(value, str) and isinstance(wanted, str) else value == wanted
+
+
+HOW = {"=": like, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}

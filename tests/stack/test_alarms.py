@@ -64,18 +64,22 @@ class Alarms(unittest.TestCase):
         self.assertEqual(counted(box), {"BoxErrorsMetric"})
         self.assertEqual(counted(said("tollgate-lifecycle", "error")), {"BoxErrorsMetric", "DrainErrorsMetric"})
         self.assertEqual(counted(said("tollgate-lifecycle", "warn")), set())
+        refused = "the machine is not let go yet, tried again every 15 s: autoscaling:CompleteLifecycleAction in us-east-1 is refused: {}: …"
+        self.assertEqual(counted(said("tollgate-lifecycle", "warn", refused.format("ValidationError"))), set())
+        self.assertEqual(counted(said("tollgate-lifecycle", "warn", refused.format("AccessDenied"))), {"DrainErrorsMetric"})
+        self.assertEqual(counted(said("tollgate-config", "warn", refused.format("AccessDenied"))), set())
         self.assertEqual(counted(access), {"RequestsMetric", "LatencyMetric"})
         self.assertEqual(counted({**access, "status": 503}), {"RequestsMetric", "ServerErrorsMetric", "LatencyMetric"})
         # An upgraded connection is told when it ends.
         self.assertEqual(counted({**access, "status": 101, "duration_us": 600_000_000}), {"RequestsMetric"})
-        streams = {"LatencyFilter": '$.status != 101 && $.route != "events"'}
+        streams = {"LatencyFilter": re.search(r"`LatencyFilter='(.*)'`", (TEMPLATE.parent / "README.md").read_text())[1]}
         self.assertEqual(counted({**access, "route": "events"}, **streams), {"RequestsMetric"})
         self.assertEqual(counted(access, **streams), {"RequestsMetric", "LatencyMetric"})
         # Left before an answer.
         self.assertEqual(counted({**access, "status": 0}), {"LatencyMetric"})
 
 
-def said(unit: str, level: str) -> dict:
+def said(unit: str, level: str, message: str = "this or that") -> dict:
     """A line of box.log, by the machine's own reporter."""
     sys.path.insert(0, str(ROOT / "ami/rootfs/usr/lib/tollgate"))
     try:
@@ -84,7 +88,7 @@ def said(unit: str, level: str) -> dict:
         sys.path.pop(0)
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(place, "LOGS", folder), \
             contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        getattr(report.Report(unit), level)("this or that")
+        getattr(report.Report(unit), level)(message)
         return json.loads((Path(folder) / "box.log").read_text())
 
 
