@@ -256,7 +256,9 @@ impl Reloader {
         };
         let afresh = done.plan.changes.iter().filter(|c| c.what == What::Afresh && c.kind == "limit");
         afresh.for_each(|limit| log::info!("limit counts from zero: limit={}", limit.name));
-        if timer.is_some() || !done.plan.changes.is_empty() {
+        // What a plan has no word for, as another order of routes, can be called back, too.
+        let differs = || !done.plan.changes.is_empty() || before.config() != next.config();
+        if timer.is_some() || differs() {
             self.remember(before);
         }
         self.is_of_disk();

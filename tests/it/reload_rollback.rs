@@ -58,6 +58,35 @@ async fn a_reload_that_changes_nothing_does_not_take_the_way_back_away() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_is_told_as_a_change_and_is_called_back() {
+    let by = |files: &str, path: &str| {
+        format!(
+            "authentication: [{{ name: partners, api_keys: {{ files: [{files}] }} }}]\n\
+             routes: [{{ name: all, match: {{ path: {path} }}, authenticate: [partners], respond: {{ status: 200 }} }}]"
+        )
+    };
+    let keys = [1, 2].map(|n: u8| tollgate::identity::NewKey::new(&std::array::from_fn(|at| at as u8 ^ n)));
+    let file = |n: usize| format!("keys: [{{ consumer: partner-{n}, sha256: {} }}]", keys[n].digest);
+    let builder = Gateway::builder().file("one.yaml", &file(0)).file("two.yaml", &file(1));
+    let gateway = builder.yaml(&by("one.yaml", "/")).start().await;
+    let request = Request::get("/a").header("X-Api-Key", &keys[1].key);
+    let second = || gateway.send(&request);
+    gateway.write_config(&by("one.yaml", "/a"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(second().await.status, 401);
+    gateway.write_config(&by("one.yaml, two.yaml", "/a"));
+
+    let foreseen = gateway.ask(&["reload", "--dry-run"]).await;
+    assert_eq!(gateway.reload().await.code, Some(0));
+
+    assert!(foreseen.stdout.starts_with("changed: authentication partners (api_keys)\n"), "{foreseen:?}");
+    assert_eq!(second().await.status, 200);
+    let back = gateway.ask(&["rollback"]).await;
+    assert!(back.stdout.contains("generation 4 serves what generation 2 did"), "{back:?}");
+    assert_eq!(second().await.status, 401);
+}
+
+#[tokio::test]
 async fn limits_go_on_counting_and_series_are_those_of_the_configuration() {
     let origin = Origin::start().await;
     let limited = |own: &str, route: &str| {
