@@ -51,7 +51,7 @@ pub struct RuntimeSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionsSpec {
     /// Open connections of the process; above it new ones are closed at once.
-    /// Never more than there are open files for: two for each, and 128.
+    /// Never more than there are open files for: two for each, and 256.
     pub max: u32,
     /// Open connections of one client address (IPv6: one /64).
     pub max_per_client: u32,
