@@ -154,10 +154,14 @@ impl Reloader {
 
     /// The next one to change what serves; says so when another one does.
     pub(super) fn turn(&self) -> Result<Alone<'_>, Refused> {
-        match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
-            Err(TryLockError::Poisoned(broken)) => Ok(broken.into_inner()),
-            Ok(alone) => Ok(alone),
+        let alone = match self.busy.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(Refused::Busy),
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Ok(alone) => alone,
+        };
+        match self.successor.get() {
+            Some(pid) => Err(Refused::Elsewhere(*pid)),
+            None => Ok(alone),
         }
     }
 
