@@ -152,7 +152,8 @@ impl Reloader {
         foreseen
     }
 
-    /// The next one to change what serves; says so when another one does.
+    /// The next one to change what serves; says so when another one does, or when what
+    /// serves is another process: who was connected before stays connected here.
     pub(super) fn turn(&self) -> Result<Alone<'_>, Refused> {
         let alone = match self.busy.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(Refused::Busy),
@@ -208,7 +209,9 @@ impl Reloader {
         match outcome {
             Ok(done) => counted.taken(done.generation, &done.hash, now),
             Err(Refused::Problems(_)) => {
-                // A refused snapshot may have asked for series of its own.
+                // A refused snapshot may have asked for series of its own. One that is
+                // published meanwhile would lose its own to this.
+                let _alone = self.alone();
                 self.current.load().retain_metrics(&self.metrics);
                 counted.refused(now);
             }
@@ -365,6 +368,32 @@ pub(super) mod tests {
         assert_eq!(reloader.live.known_upstreams(), ["serving"]);
         assert_eq!(reloader.live.limits.known(), 1);
         assert_eq!(reloader.current.load().generation, 1);
+    }
+
+    #[test]
+    fn a_refused_reload_takes_no_series_from_what_is_published_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, "one");
+        let reloader = reloader(&folder);
+        let (counted, waits) = std::sync::mpsc::channel();
+        let alone = reloader.alone();
+        write(&folder, "two");
+        let (next, _) = reloader.build(&reloader.current.load(), &reloader.metrics, |_| {}).unwrap();
+        let refused = reloader.clone();
+        let counts = std::thread::spawn(move || {
+            refused.count(&Err(Refused::Problems(Problems::default())));
+            counted.send(())
+        });
+
+        // It is given the time to go on where it does not have to wait.
+        let _ = waits.recv_timeout(Duration::from_millis(300));
+        reloader.publish(next);
+        drop(alone);
+        counts.join().unwrap().unwrap();
+
+        reloader.current.load().series(Some(0), None).record(200, Duration::ZERO, 0, 0);
+        let page = reloader.metrics.render();
+        assert!(page.contains("tollgate_requests_total{route=\"two\""), "{page}");
     }
 
     #[test]
