@@ -206,6 +206,9 @@ impl Parts {
         let now = self.current.load();
         let config = now.config();
         let mut sockets = Sockets::with(found);
+        if follows {
+            sockets.share();
+        }
         for listener in &config.listeners {
             let name = listener.spec.name.as_str();
             sockets.listener(name, listener.spec.address.socket()).map_err(StartError::Bind)?;

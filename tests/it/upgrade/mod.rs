@@ -228,8 +228,12 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+fn signal(pid: u32, signal: i32) {
     // SAFETY: a plain system call; the process is one that this test's gateway started.
-    unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGKILL) };
+    unsafe { libc::kill(pid.try_into().unwrap(), signal) };
 }
 
 use gateway::{install, install_text};
