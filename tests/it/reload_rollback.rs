@@ -224,6 +224,34 @@ async fn certificates_are_those_that_were_read_then() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_expired_is_not_called_back() {
+    let authority = certs::authority();
+    let issue = |valid| certs::server_with(&authority, &["api.example.com"], certs::Kind::Ecdsa, valid);
+    let (expired, today, other) = (issue(-7_200..-60), issue(certs::VALID), issue(certs::VALID));
+    let two = "listeners:\n  \
+               - { name: plain, address: \"{plain}\" }\n  \
+               - { name: public, address: \"{tls}\", tls: { certificates: [{ chain: a.pem, key: a.key }] } }\n  \
+               - { name: second, address: \"{second}\", tls: { certificates: [{ chain: b.pem, key: b.key }] } }\n\
+               routes: [{ name: all, respond: { status: 200 } }]";
+    let builder = Gateway::builder().port("second").pair("a", &expired).pair("b", &today);
+    let gateway = builder.yaml(two).start().await;
+    gateway.files.pair("a", &today);
+    gateway.files.pair("b", &other);
+    gateway.write_config(&format!("requests: {{ max_header_fields: 50 }}\n{two}"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(shown(gateway.tls).await, der(&today));
+
+    assert_eq!(gateway.ask(&["rollback"]).await.code, Some(0));
+
+    assert_eq!(shown(gateway.tls).await, der(&today));
+    // What is still good is as it was read then.
+    assert_eq!(shown(gateway.address("second")).await, der(&today));
+    // What is on the disk is looked at as ever.
+    gateway.files.pair("a", &other);
+    eventually(PATIENCE, || async { shown(gateway.tls).await == der(&other) }).await;
+}
+
+#[tokio::test]
 async fn what_nobody_confirms_goes_back_by_itself() {
     let gateway = Gateway::builder().yaml(&saying("one")).start().await;
     gateway.write_config(&saying("two"));
