@@ -11,7 +11,8 @@ import resource
 import socket
 import unittest
 
-from box_certificates import Certificates  # noqa: F401  (run from here)
+from box_aws import Calls  # noqa: F401  (run from here)
+from box_certificates import Certificates  # noqa: F401
 from box_endpoints import Endpoints  # noqa: F401
 from boxed import GOOD, SERVES_ON, BoxTest
 from cloud import KEY, SECRET, TOKEN
@@ -251,7 +252,7 @@ files:
         self.assertEqual(self.box.current("away"), "there")
 
     def test_a_clock_an_hour_off_is_said_to_be_that(self) -> None:
-        self.cloud.breaks("ssm", "clock")
+        self.cloud.breaks("ssm", "clock_behind")
         self.refused(self.box.run("config"), "this machine's clock is 60 minutes behind AWS's")
 
     def test_a_wrong_secret_key_is_refused_here_as_by_aws(self) -> None:
