@@ -14,6 +14,7 @@ import unittest
 from box_aws import Calls  # noqa: F401  (run from here)
 from box_certificates import Certificates  # noqa: F401
 from box_endpoints import Endpoints  # noqa: F401
+from box_private_ca import PrivateCa  # noqa: F401
 from boxed import GOOD, SERVES_ON, BoxTest
 from cloud import KEY, SECRET, TOKEN
 
