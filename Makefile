@@ -44,7 +44,8 @@ target/prometheus/usr/bin/promtool:
 test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the stack of ami/: template, rights, alarms, dashboard, runbooks, the drain; less than a minute
 	target/box/bin/python tests/stack/run.py
 
-test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; two minutes at most
+test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; three minutes at most
+	target/box/bin/python -B tests/image/box_killed.py
 	target/box/bin/python -B tests/image/box.py $(FLAGS)
 
 # Needs root and 4 GB under target/; the base is made once, in 2 minutes or more. Under

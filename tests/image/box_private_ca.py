@@ -95,7 +95,7 @@ class PrivateCa(CertificatesTest):
         (self.box.run_folder / "certificates").touch()
 
         for _ in range(2):
-            self.refused(self.box.run("certificates"), "certificates: File exists; what was good stays")
+            self.refused(self.box.run("certificates"), "certificates: File exists; what there was stays")
         self.assertEqual((len(self.orders()), self.pending()), (1, ["gw.json"]))
         (self.box.run_folder / "certificates").unlink()
 

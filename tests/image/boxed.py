@@ -36,7 +36,7 @@ routes: [{ name: hello, match: { path: / }, respond: { status: 200, body: "%s" }
 SYSTEMCTL = """#!/bin/sh
 echo "systemctl $*" >>"$0.calls"
 case $1 in
-    show) cat "$0.state" ;;
+    show) case $* in *ActiveState*) cat "$0.state" ;; *Result*) echo exit-code ;; esac ;;
     start) [ ! -e "$0.fails" ] || { echo 'Job for it failed.' >&2; exit 1; } ;;
 esac
 """
@@ -45,6 +45,10 @@ TOLLGATE = """#!/bin/sh
 echo "tollgate $*" >>"${0%/*}/systemctl.calls"
 cat "$0.says" 2>/dev/null
 exit "$(cat "$0.code" 2>/dev/null || echo 0)"
+"""
+# The gateway's part of the journal.
+JOURNALCTL = """#!/bin/sh
+case $* in *_SYSTEMD_UNIT=tollgate.service) cat "$0.says" 2>/dev/null ;; esac
 """
 # Writes down its arguments, for secrets must not be among them, and is the real one.
 RECORDER = """#!/bin/sh
@@ -63,6 +67,7 @@ class Box:
             one.mkdir()
         self.program("systemctl", SYSTEMCTL)
         self.program("tollgate", TOLLGATE)
+        self.program("journalctl", JOURNALCTL)
         for name in ("curl", "openssl"):
             self.program(name, RECORDER % shutil.which(name))
         (self.bin / "tollgate.real").symlink_to(GATEWAY)
@@ -78,6 +83,10 @@ class Box:
         (self.bin / "systemctl.state").write_text(state + "\n")
         (self.bin / "tollgate.code").write_text(str(code))
         (self.bin / "tollgate.says").write_text(says)
+
+    def journal(self, says: str) -> None:
+        """What the gateway's processes said."""
+        (self.bin / "journalctl.says").write_text(says)
 
     def write(self, settings: str) -> None:
         self.settings.write_text(settings)

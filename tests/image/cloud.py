@@ -138,6 +138,8 @@ class Services(Handler):
             self.refuse(service, 503 if service in ("ec2", "s3") else 400, code.get(service, "ThrottlingException"), "Rate exceeded")
         elif fault == "expired":
             self.refuse(service, 400, "ExpiredTokenException", "The security token included in the request is expired")
+        elif fault == "elsewhere":
+            self.refuse(service, 301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.")
         elif fault == "in_progress":
             self.refuse(service, 400, "RequestInProgressException", "The request is in progress")
         elif fault == "error":
