@@ -1,7 +1,8 @@
 # packer init ami
 # packer build -var arch=arm64 -var version=1.2.0 -var deb=target/debian/tollgate_1.2.0-1_arm64.deb ami
 #
-# Once for each architecture; everything but these three has a default.
+# Once for each architecture; everything but these three has a default. A fleet wants
+# `agent_debs`, too: without AWS's agents its logs and metrics stay on the machines.
 
 variable "arch" {
   type        = string
