@@ -323,6 +323,20 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.assertEqual(self.box.calls(), ["tollgate reload"])
         self.assertIn("second", self.box.current())
 
+    def test_what_it_served_is_kept_through_any_number_of_changes_while_it_is_stopped(self) -> None:
+        self.serve()
+        self.put("first")
+        self.holds(self.box.run("config"))
+        self.box.gateway("inactive")
+        for nth in range(5):
+            self.put(f"change {nth}")
+            self.holds(self.box.run("config"))
+        self.box.gateway("failed")
+
+        self.refused(self.box.run("config"), "it is started again with generation 1")
+
+        self.assertIn("first", self.box.current())
+
     def test_a_gateway_that_failed_while_its_machine_ends_is_left_alone(self) -> None:
         self.serve()
         self.box.gateway("failed")
