@@ -13,7 +13,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::{BAD_CONFIG, offline::read_endpoints_files, print, tell};
+use super::{BAD_CONFIG, print, tell};
 
 /// Looks for everything that is wrong with a configuration.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ impl Check {
 fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {
     let Ok(metrics) = Metrics::new() else { return Err(Problems::default()) };
     let (snapshot, mut problems) = Snapshot::load(file, 0, &LiveState::default(), &metrics, |_| {})?;
-    read_endpoints_files(snapshot.config(), &mut problems, |_, _| {});
+    config::read_endpoints_files(snapshot.config(), &mut problems, |_, _| {});
     snapshot.loaded.locate(&mut problems);
     if problems.has_errors() {
         return Err(problems);

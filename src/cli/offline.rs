@@ -7,17 +7,13 @@
 //! healthy.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
-    config::{
-        self, Config, Problems, Source, Sourced,
-        types::EndpointAddress,
-        upstream::{EndpointSpec, UpstreamSpec},
-    },
+    config::{self, Config, Problems, types::EndpointAddress, upstream::UpstreamSpec},
     limit::Freshness,
     live::LiveState,
     snapshot::Snapshot,
@@ -45,7 +41,7 @@ impl Offline {
         let (mut names, mut problems) = (BTreeMap::new(), Problems::default());
         let learn = |config: &Config| {
             names = stand_ins(config, &live);
-            read_endpoints_files(config, &mut problems, |path, entries| {
+            config::read_endpoints_files(config, &mut problems, |path, entries| {
                 live.found.learn(&EndpointSource::File(path), FoundSet::of_file(entries));
             });
         };
@@ -91,42 +87,6 @@ impl Offline {
             }
         });
         names.into_iter().chain(file).collect()
-    }
-}
-
-/// Reads every `endpoints_file`, each once, and hands on those that have endpoints.
-///
-/// A gateway serves without them: it takes none of a bad one, and waits for one
-/// that is not there. Who asks files wants to know before: a bad one is an error,
-/// one that is absent or empty a warning.
-pub(super) fn read_endpoints_files(
-    config: &Config,
-    problems: &mut Problems,
-    mut take: impl FnMut(PathBuf, &[EndpointSpec]),
-) {
-    let of_upstream =
-        |u: &'_ Sourced<UpstreamSpec>| Some((u.spec.endpoints_file.clone()?, u.source.key("endpoints_file")));
-    let fleet = config.main.key("fleet").key("gateways_file");
-    let gateways = config.fleet.gateways_file.clone().map(|file| (file, fleet));
-    let files = config.upstreams.iter().filter_map(of_upstream).chain(gateways);
-    let mut seen = HashSet::new();
-    for (file, source) in files {
-        let path = config.resolve(&file);
-        if matches!(path.try_exists(), Ok(false)) {
-            let text =
-                format!("there is no `{}` yet; its endpoints are taken once it is there", path.display());
-            problems.warn(&source, text);
-        } else if seen.insert(path.clone()) {
-            match config::read_endpoints_file(&path) {
-                Ok(endpoints) if endpoints.is_empty() => {
-                    let text =
-                        "there is no endpoint in it, which changes nothing; write weight 0 to take one out";
-                    problems.warn(&Source::file(&path), text);
-                }
-                Ok(endpoints) => take(path, &endpoints),
-                Err(bad) => problems.extend(bad.problems),
-            }
-        }
     }
 }
 

@@ -7,17 +7,21 @@
 //! Always holds: nothing is filled in here. Whoever may write this file alone must
 //! not make the gateway read others, or its environment.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    Problem, Problems, Severity, Source, Sourced, draft,
+    Config, Problem, Problems, Severity, Source, Sourced, draft,
     fault::{Fault, What},
     files::{self, Text},
     load,
     secrets::Secrets,
     sections::File,
     types::EndpointAddress,
-    upstream::EndpointSpec,
+    upstream::{EndpointSpec, UpstreamSpec},
 };
 
 /// Why a file has no endpoints.
@@ -47,6 +51,38 @@ pub fn read(path: &Path) -> Result<Vec<EndpointSpec>, Unusable> {
     match problems.has_errors() {
         true => Err(Unusable { problems, passes: false }),
         false => Ok(endpoints),
+    }
+}
+
+/// Reads every `endpoints_file`, each once, and hands on those that have endpoints.
+///
+/// A gateway serves without them: it takes none of a bad one, and waits for one
+/// that is not there. A bad one is an error, for who asks before; one that is absent
+/// or empty a warning.
+pub fn read_all(config: &Config, problems: &mut Problems, mut take: impl FnMut(PathBuf, &[EndpointSpec])) {
+    let of_upstream =
+        |u: &'_ Sourced<UpstreamSpec>| Some((u.spec.endpoints_file.clone()?, u.source.key("endpoints_file")));
+    let fleet = config.main.key("fleet").key("gateways_file");
+    let gateways = config.fleet.gateways_file.clone().map(|file| (file, fleet));
+    let files = config.upstreams.iter().filter_map(of_upstream).chain(gateways);
+    let mut seen = HashSet::new();
+    for (file, source) in files {
+        let path = config.resolve(&file);
+        if matches!(path.try_exists(), Ok(false)) {
+            let text =
+                format!("there is no `{}` yet; its endpoints are taken once it is there", path.display());
+            problems.warn(&source, text);
+        } else if seen.insert(path.clone()) {
+            match read(&path) {
+                Ok(endpoints) if endpoints.is_empty() => {
+                    let text =
+                        "there is no endpoint in it, which changes nothing; write weight 0 to take one out";
+                    problems.warn(&Source::file(&path), text);
+                }
+                Ok(endpoints) => take(path, &endpoints),
+                Err(bad) => problems.extend(bad.problems),
+            }
+        }
     }
 }
 

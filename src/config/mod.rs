@@ -60,7 +60,7 @@ mod usual;
 #[cfg(test)]
 mod golden;
 
-pub use endpoints_file::{Unusable, read as read_endpoints_file};
+pub use endpoints_file::{Unusable, read as read_endpoints_file, read_all as read_endpoints_files};
 pub use keys_file::read as read_keys_file;
 pub use load::{Broken, Loaded, load, load_after, load_for_check};
 pub use print::print;

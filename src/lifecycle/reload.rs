@@ -22,7 +22,7 @@ use super::{
     systemd::serving,
 };
 use crate::{
-    config::Config,
+    config::{self, Config, Problems, Severity},
     jwt::trust::KeyFetcher,
     limit::store::Store,
     live::LiveState,
@@ -221,12 +221,19 @@ impl Reloader {
         learn: impl FnOnce(&Config),
     ) -> Result<(Snapshot, Vec<String>), Refused> {
         let built = Snapshot::load_after(&self.path, before, &self.live, metrics, learn);
-        let (next, warnings) = built.map_err(Refused::Problems)?;
+        let (next, mut warnings) = built.map_err(Refused::Problems)?;
         let mut frozen = frozen(before.config(), next.config());
         if frozen.has_errors() {
             next.loaded.locate(&mut frozen);
             return Err(Refused::Problems(frozen));
         }
+        // Somebody else's, often: a bad one changes nothing and stops nothing, but whoever
+        // reloads wants to hear of it now.
+        let mut files = Problems::default();
+        config::read_endpoints_files(next.config(), &mut files, |_, _| {});
+        next.loaded.locate(&mut files);
+        files.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+        warnings.extend(files);
         Ok((next, warnings.iter().map(ToString::to_string).collect()))
     }
 

@@ -5,6 +5,7 @@ AWS knows (an ARN, an attribute) stands as `<Resource>` or `<Resource.Attribute>
 """
 
 import base64
+import functools
 import re
 from pathlib import Path
 
@@ -41,15 +42,21 @@ Loader.add_multi_constructor("!", _function)
 
 
 def load(text: str | None = None) -> dict:
-    return yaml.load(text if text is not None else TEMPLATE.read_text(), Loader)
+    """Nobody changes what it gives: whoever asks for the same text gets the same."""
+    return _parsed(text if text is not None else TEMPLATE.read_text())
+
+
+@functools.lru_cache(4)
+def _parsed(text: str) -> dict:
+    return yaml.load(text, Loader)
 
 
 class Stack:
     """The template of a stack by that name, with these parameters."""
 
-    def __init__(self, name: str = "prod", parameters: dict | None = None, text: str | None = None) -> None:
+    def __init__(self, name: str = "prod", parameters: dict | None = None, text: str | None = None, pseudo: dict | None = None) -> None:
         self.template = load(text)
-        self.values = {**PSEUDO, "AWS::StackName": name}
+        self.values = {**PSEUDO, **(pseudo or {}), "AWS::StackName": name}
         for key, told in self.template["Parameters"].items():
             value = (parameters or ALL).get(key, told.get("Default"))
             if value is None:
@@ -91,6 +98,24 @@ class Stack:
             raise ValueError(file)
         return base64.b64decode(file["content"]).decode()
 
+    def needs(self, name: str) -> set[str]:
+        """What is made before that resource, and deleted after it."""
+        resource = self.template["Resources"][name]
+        asked = resource.get("DependsOn", [])
+        needed, found = set(asked if isinstance(asked, list) else [asked]), set()
+        needed |= referred({key: value for key, value in resource.items() if key != "DependsOn"}) & set(self.template["Resources"])
+        for one in needed:
+            found |= {one} | self.needs(one)
+        return found
+
+    def output(self, name: str):
+        return self.resolved(self.template["Outputs"][name]["Value"])
+
+    def refused(self) -> list[str]:
+        """What the template's rules say against these parameters."""
+        told = [one for rule in self.template["Rules"].values() for one in rule["Assertions"]]
+        return [one["AssertDescription"] for one in told if not self.resolved(one["Assert"])]
+
     def holds(self, name: str) -> bool:
         return self.resolved(self.template["Conditions"][name])
 
@@ -121,9 +146,30 @@ class Stack:
             return re.sub(r"\$\{([^}!]+)\}", lambda found: str(extra.get(found[1], self.values.get(found[1], f"<{found[1]}>"))), text)
         args = self.resolved(told)
         plain = {"Fn::Not": lambda: not args[0], "Fn::Equals": lambda: str(args[0]) == str(args[1]), "Fn::Or": lambda: any(args),
+                 "Fn::And": lambda: all(args), "Fn::Contains": lambda: str(args[1]) in args[0], "Fn::Split": lambda: args[1].split(args[0]),
                  "Fn::Join": lambda: args[0].join(args[1]), "Fn::Select": lambda: args[1][int(args[0])],
                  "Fn::Base64": lambda: base64.b64encode(args.encode()).decode()}
         return plain[name]()
+
+
+def referred(value) -> set[str]:
+    """Whom Ref, GetAtt and Sub in it speak of."""
+    if isinstance(value, list):
+        return set().union(*map(referred, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, told in value.items():
+        if key == "Ref":
+            found.add(told)
+        elif key == "Fn::GetAtt":
+            found.add(told[0])
+        elif key == "Fn::Sub":
+            text = told[0] if isinstance(told, list) else told
+            found |= set(re.findall(r"\$\{(\w+)", text)) | referred(told)
+        else:
+            found |= referred(told)
+    return found
 
 
 def _list(value) -> list:

@@ -17,7 +17,7 @@ from unittest import mock
 
 import yaml
 
-from tests.stack.template import ALL, GIVEN, Stack
+from tests.stack.template import ALL, GIVEN, Stack, referred
 from tests.stack.running import ROOT, Gateway, eventually
 
 ROOTFS = ROOT / "ami" / "rootfs"
@@ -207,11 +207,94 @@ def a_new_machine_is_given_the_time_to_start(fleet: Fleet):
 def each_zone_has_a_gateway(fleet: Fleet):
     zones = len(fleet.group["VPCZoneIdentifier"])
     assert fleet.stack.attributes("LoadBalancer", "LoadBalancerAttributes")["load_balancing.cross_zone.enabled"] == "false"
-    assert int(fleet.stack.template["Parameters"]["MinGateways"]["MinValue"]) >= zones == 3
+    assert zones == 3
+    for parameter in ("MinGateways", "MaxGateways"):
+        assert all(size >= zones and size % zones == 0 for size in sizes(fleet, parameter)), parameter
+
+
+def no_stack_is_begun_with_sizes_that_do_not_fit(fleet: Fleet):
+    text = fleet.text(STACK)
+    assert sizes(fleet, "MinGateways") == sizes(fleet, "MaxGateways")
+    for least in sizes(fleet, "MinGateways"):
+        for most in sizes(fleet, "MaxGateways"):
+            refused = Stack("prod", {**ALL, "MinGateways": str(least), "MaxGateways": str(most)}, text).refused()
+            assert bool(refused) == (most < least), (least, most, refused)
+
+
+def no_stack_is_begun_with_half_a_record(fleet: Fleet):
+    for zone, name in (("", ""), ("Z1", ""), ("", "api.example.com"), ("Z1", "api.example.com")):
+        refused = Stack("prod", {**GIVEN, "HostedZoneId": zone, "DomainName": name}, fleet.text(STACK)).refused()
+        assert bool(refused) == (bool(zone) != bool(name)), (zone, name, refused)
+
+
+def a_group_beside_a_load_balancer_without_cross_zone_says_that_it_knows(fleet: Fleet):
+    cross = fleet.stack.attributes("LoadBalancer", "LoadBalancerAttributes")["load_balancing.cross_zone.enabled"] == "true"
+    shifted = fleet.group["AvailabilityZoneImpairmentPolicy"]["ZonalShiftEnabled"]
+    assert shifted and (cross or fleet.group.get("SkipZonalShiftValidation") is True)
+
+
+def what_a_machine_needs_until_its_end_goes_after_it(fleet: Fleet):
+    needed = set()
+    for name, resource in fleet.stack.template["Resources"].items():
+        kind, spoken = resource["Type"], referred(resource.get("Properties", {}))
+        needed |= {name} if kind == "AWS::IAM::RolePolicy" and "Role" in spoken else set()
+        needed |= {name} if kind.startswith("AWS::EC2::SecurityGroup") and "GatewayGroup" in spoken and name != "StoreGroup" else set()
+        needed |= {name} if kind == "AWS::ElasticLoadBalancingV2::Listener" and "TargetGroup" in spoken else set()
+        needed |= {name} if kind == "AWS::Logs::LogGroup" else set()
+    assert len(needed) >= 14, needed
+    assert needed <= fleet.stack.needs("Gateways"), needed - fleet.stack.needs("Gateways")
+    # DependsOn on what may be left out is a mistake (cfn-lint's E3005).
+    assert not [one for one in fleet.stack.template["Resources"]["Gateways"]["DependsOn"] if "Condition" in fleet.stack.template["Resources"][one]]
+
+
+def settings_keep_the_certificate_that_the_listener_needs(fleet: Fleet):
+    # README's and tollgate.yaml's examples, as `Settings` or with more around them.
+    examples = [text for text in re.findall(r"^```yaml\n(.*?)^```$", fleet.text(README), re.MULTILINE | re.DOTALL)
+                if set(yaml.safe_load(text)) <= {"config", "files", "certificates", "endpoints"}]
+    examples += re.findall(r"^#  +(files: \{.*\})$", fleet.text(CONFIG), re.MULTILINE)
+    assert len(examples) == 3, examples
+    for text in examples:
+        told = re.sub(r"^config:.*\n", "", text, flags=re.MULTILINE)
+        settings = read_settings(Stack("prod", {**ALL, "Settings": told}, fleet.text(STACK)).box())
+        wanted = [one["name"] for one in yaml.safe_load(told).get("certificates", [{"name": "public"}])]
+        assert [one.name for one in settings.certificates] == wanted, settings
+        assert set(settings.files) == set(yaml.safe_load(told).get("files", {}))
+        for source in settings.files.values():
+            name = source.name.replace("/STACK/", "/prod/")
+            if source.scheme == "s3":
+                assert name.removeprefix("//").startswith(f"{ALL['ConfigBucket']}/tollgate/prod/"), name
+            else:
+                assert allowed(fleet, "secretsmanager:GetSecretValue", f"secret:{name}-AbCdEf"), name
+
+
+def a_machine_that_could_not_drain_is_told_at_once(fleet: Fleet):
+    unit = re.search(r'^UNIT = "([^"]+)"$', fleet.text(f"{MODULES}/lifecycle.py"), re.MULTILINE)[1]
+    assert f'$.unit = "{unit}"' in fleet.stack.one("DrainErrorsMetric")["FilterPattern"]
+    alarm = fleet.stack.one("DrainErrorsAlarm")
+    # Its machine says it once.
+    assert (alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", 1)) == (1, 1)
+
+
+def a_fleet_without_telemetry_is_seen(fleet: Fleet):
+    assert fleet.stack.one("ReloadFailedAlarm")["TreatMissingData"] == "breaching"
+    agents = ("amazon-cloudwatch-agent", "amazon-ssm-agent")
+    builds = [line for line in fleet.text(README).splitlines() if line.startswith("packer build")]
+    assert builds and all(f"{agent}.deb" in line for line in builds for agent in agents), builds
+    for agent in agents:
+        assert re.search(rf"^curl .*https://\S+/{agent}\.deb$", fleet.text(README), re.MULTILINE), agent
+
+
+def a_roll_out_that_ends_an_alarm_is_not_stopped_by_it(fleet: Fleet):
+    for guarded, alarms in (("true", 3), ("false", 0)):
+        stack = Stack("prod", {**ALL, "GuardedByAlarms": guarded}, fleet.text(STACK))
+        preferences = stack.resolved(stack.resources["Gateways"]["UpdatePolicy"])["AutoScalingInstanceRefresh"]["Preferences"]
+        assert len(preferences.get("AlarmSpecification", {}).get("Alarms", [])) == alarms, guarded
+    told = re.search(r"^### Bad version$.*?^### ", fleet.text(README), re.MULTILINE | re.DOTALL)[0]
+    assert re.search(r"deploy .*ImageId=ami-0old.* GuardedByAlarms=false", told), told
 
 
 def a_fleet_of_the_least_size_is_replaced_a_gateway_at_a_time(fleet: Fleet):
-    least = int(fleet.stack.template["Parameters"]["MinGateways"]["MinValue"])
+    least = sizes(fleet, "MinGateways")[0]
     for policy in (fleet.group["InstanceMaintenancePolicy"], fleet.stack.resources["Gateways"]["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]):
         assert policy["MinHealthyPercentage"] == 100
         assert least * policy["MaxHealthyPercentage"] // 100 == least + 1, policy
@@ -319,7 +402,28 @@ BREAKS = [
     (the_gateway_serves_what_was_fetched, CONFIG, "/run/tollgate-box/tls", "/etc/tollgate/tls"),
     (the_gateway_serves_what_was_fetched, BOX, "TOLLGATE_CONFIG=/run/tollgate-box/current", "TOLLGATE_CONFIG=/etc/tollgate"),
     (a_new_machine_is_given_the_time_to_start, STACK, "HealthCheckGracePeriod: 120", "HealthCheckGracePeriod: 60"),
-    (each_zone_has_a_gateway, STACK, "MinValue: 3\n    Description: At least", "MinValue: 1\n    Description: At least"),
+    (each_zone_has_a_gateway, STACK, 'AllowedValues: ["3", "6"', 'AllowedValues: ["1", "6"'),
+    (each_zone_has_a_gateway, STACK, 'AllowedValues: ["3", "6"', 'AllowedValues: ["3", "7"'),
+    (no_stack_is_begun_with_sizes_that_do_not_fit, STACK, '!Contains [["3", "6"], !Ref MinGateways]', '!Contains [["3", "6", "9"], !Ref MinGateways]'),
+    (no_stack_is_begun_with_half_a_record, STACK, '!And [!Equals [!Ref HostedZoneId, ""]', '!Or [!Equals [!Ref HostedZoneId, ""]'),
+    (a_group_beside_a_load_balancer_without_cross_zone_says_that_it_knows, STACK, "      SkipZonalShiftValidation: true\n", ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, "      - DrainPolicy\n", ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, "      - Listener\n", ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, "      - LoadBalancerToReadiness\n", ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, "      - BoxLogs\n", ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, '        - !If [HasCertificates, !Ref CertificatesPolicy, ""]\n', ""),
+    (what_a_machine_needs_until_its_end_goes_after_it, STACK, "      - Listener\n", "      - Listener\n      - CertificatesPolicy\n"),
+    (settings_keep_the_certificate_that_the_listener_needs, STACK, "                    ${Certificates}\n", ""),
+    (settings_keep_the_certificate_that_the_listener_needs, STACK, "                      - HasOwnCertificates\n", "                      - IsGuarded\n"),
+    (settings_keep_the_certificate_that_the_listener_needs, STACK, "                      - HasOwnCertificates\n", "                      - IsChina\n"),
+    (settings_keep_the_certificate_that_the_listener_needs, README, "secretsmanager:tollgate/prod/jwt#a", "secretsmanager:gateway/prod/jwt#a"),
+    (a_machine_that_could_not_drain_is_told_at_once, f"{MODULES}/lifecycle.py", 'UNIT = "tollgate-lifecycle"', 'UNIT = "tollgate-drain"'),
+    (a_machine_that_could_not_drain_is_told_at_once, STACK, "MetricName: drain_errors\n      Statistic: Sum\n      Period: 300\n      ComparisonOperator: GreaterThanThreshold\n      Threshold: 0\n      EvaluationPeriods: 1",
+     "MetricName: drain_errors\n      Statistic: Sum\n      Period: 300\n      ComparisonOperator: GreaterThanThreshold\n      Threshold: 0\n      EvaluationPeriods: 3"),
+    (a_fleet_without_telemetry_is_seen, STACK, "no other alarm of its own metrics sounds.\n      TreatMissingData: breaching", "no other alarm of its own metrics sounds.\n      TreatMissingData: missing"),
+    (a_fleet_without_telemetry_is_seen, README, "amazon-cloudwatch-agent.deb\",", ""),
+    (a_roll_out_that_ends_an_alarm_is_not_stopped_by_it, STACK, "            - IsGuarded\n", "            - HasTopic\n"),
+    (a_roll_out_that_ends_an_alarm_is_not_stopped_by_it, README, " GuardedByAlarms=false", ""),
     (a_fleet_of_the_least_size_is_replaced_a_gateway_at_a_time, STACK, "MinHealthyPercentage: 100, MaxHealthyPercentage: 134", "MinHealthyPercentage: 100, MaxHealthyPercentage: 110"),
     (the_disk_is_the_images_own, STACK, "DeviceName: /dev/xvda", "DeviceName: /dev/sda1"),
     (logs_fit_the_disk, ACCESS_ROTATE, "maxsize 512M", "maxsize 2G"),
@@ -407,6 +511,11 @@ def allowed(fleet: Fleet, action: str, resource: str) -> bool:
             if re.fullmatch(words, f"arn:aws:{action.partition(':')[0]}:us-east-1:111122223333:{resource}"):
                 return True
     return False
+
+
+def sizes(fleet: Fleet, parameter: str) -> list[int]:
+    """Those that a parameter may have, the least first."""
+    return sorted(map(int, fleet.stack.template["Parameters"][parameter]["AllowedValues"]))
 
 
 def number(fleet: Fleet, module: str, name: str) -> float:

@@ -7,6 +7,7 @@ Scaling are `tests/image/cloud.py`.
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import unittest
 
 from tests.image.cloud import Cloud
 from tests.stack.running import BINARIES, ROOT, Gateway, eventually
+from tests.stack.template import Stack
 
 PROGRAM = ROOT / "ami/rootfs/usr/lib/tollgate/tollgate-lifecycle"
 STATE = "autoscaling/target-lifecycle-state"
@@ -152,6 +154,8 @@ class Leaving(unittest.TestCase):
             machine.cloud.breaks("autoscaling:CompleteLifecycleAction", "denied")
             machine.ends()
             machine.says("not authorized to perform: autoscaling:CompleteLifecycleAction")
+            # By these words the stack's alarm knows it.
+            self.assertIn(re.search(r'\$\.message = "\*(.*)\*"', Stack().one("DrainErrorsMetric")["FilterPattern"])[1], machine.said())
             machine.cloud.heals()
             machine.lets_go()
 

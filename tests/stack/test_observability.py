@@ -10,7 +10,9 @@ import urllib.parse
 import yaml
 
 from tests.stack.busy import Busy, asked
+from tests.stack.cloudwatch import matches
 from tests.stack.running import ROOT, eventually, fetch, free_ports
+from tests.stack.template import Stack
 
 OBSERVABILITY = ROOT / "ami" / "observability"
 RULES = OBSERVABILITY / "alerts.yaml"
@@ -105,6 +107,19 @@ class Live(unittest.TestCase):
                     # The results of upgrades appear with the first of each.
                     if how != "!=" and (name, value) != ("tollgate_config_rollbacks_total", ""):
                         self.assertTrue(known, f"{alert}: no {name} has a {label} like {value}")
+
+    def test_the_stacks_metric_filters_count_lines_of_the_access_log(self):
+        stack, log = Stack(), self.gateway.folder / "access.log"
+        for name in ("RequestsMetric", "ServerErrorsMetric", "LatencyMetric"):
+            told = stack.one(name)
+            value = told["MetricTransformations"][0]["MetricValue"].removeprefix("$.")
+
+            def counted(told=told, value=value) -> bool:
+                whole, _, _ = log.read_text().rpartition("\n")
+                found = [line for line in map(json.loads, whole.splitlines()) if matches(told["FilterPattern"], line)]
+                return any(value == "1" or line[value] > 0 for line in found)
+
+            eventually(counted, f"{name} counts some line")
 
     def test_the_scrape_is_well_formed(self):
         text = fetch(f"http://127.0.0.1:{self.gateway.port['metrics']}/metrics")

@@ -70,6 +70,22 @@ class Rights(unittest.TestCase):
         self.assertEqual((statement["Principal"], statement["Action"]), ({"Service": "ec2.amazonaws.com"}, "sts:AssumeRole"))
         self.assertNotIn("ManagedPolicyArns", Stack().one("Role"))
 
+    def test_china_and_the_us_government_have_names_of_their_own(self):
+        for partition, region, suffix, service in (
+                ("aws", "us-east-1", "amazonaws.com", "com.amazonaws.vpce.us-east-1.<EndpointService>"),
+                ("aws-us-gov", "us-gov-west-1", "amazonaws.com", "com.amazonaws.vpce.us-gov-west-1.<EndpointService>"),
+                # EC2 is one of the few services that are called otherwise there.
+                ("aws-cn", "cn-north-1", "amazonaws.com.cn", "cn.com.amazonaws.vpce.cn-north-1.<EndpointService>")):
+            stack = Stack("prod", ALL, pseudo={"AWS::Partition": partition, "AWS::Region": region, "AWS::URLSuffix": suffix})
+            with self.subTest(partition):
+                statement, = stack.one("Role")["AssumeRolePolicyDocument"]["Statement"]
+                self.assertEqual(statement["Principal"], {"Service": f"ec2.{suffix}"})
+                self.assertEqual(stack.output("EndpointServiceName"), service)
+                for statement in stack.statements():
+                    resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                    for resource in resources:
+                        self.assertTrue(resource == "*" or resource in ALL.values() or resource.startswith(f"arn:{partition}:"), resource)
+
 
 def calls(text: str) -> set[str]:
     """What a program's head says."""

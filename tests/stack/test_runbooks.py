@@ -1,6 +1,8 @@
 """Every command of the runbooks is one that there is, and every word of the configuration."""
 
 import functools
+import json
+import os
 import re
 import shlex
 import shutil
@@ -8,19 +10,24 @@ import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import boto3
 import botocore.session
 import hcl2
+import jmespath
 import yaml
 from botocore import xform_name
+from moto import mock_aws
 
 from tests.stack.running import BINARIES, ROOT
-from tests.stack.template import load
+from tests.stack.template import ALL, Stack, load
 
 README = ROOT / "ami" / "README.md"
 # Commands of the CLI that are not operations of a service, with the options used here.
 CUSTOM = {("cloudformation", "deploy"): {"stack-name", "template-file", "capabilities", "parameter-overrides", "tags"},
-          ("logs", "tail"): {"since", "follow", "filter-pattern"}}
+          ("logs", "tail"): {"since", "follow", "filter-pattern"}, ("s3", "cp"): set(), ("s3", "presign"): {"expires-in"},
+          ("cloudformation", "wait"): {"stack-name"}}
 EVERYWHERE = {"region", "output", "query", "profile", "no-cli-pager"}
 # Arguments of the provider hashicorp/aws 6, as its documentation has them at
 # registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/NAME. Only what a
@@ -57,6 +64,9 @@ class Commands(unittest.TestCase):
                 given = {word[2:].partition("=")[0] for word in words[3:] if word.startswith("--")}
                 unknown = given - aws_options(service, operation) - EVERYWHERE
                 self.assertFalse(unknown)
+                if operation == "wait":
+                    names = botocore.session.get_session().get_waiter_model(service).waiter_names
+                    self.assertIn(words[3], [xform_name(name, "-") for name in names])
 
     def test_the_gateway_knows_each_command_and_option(self):
         for words in commands("tollgate"):
@@ -95,8 +105,8 @@ class Commands(unittest.TestCase):
             if words[1:3] == ["logs", "tail"]:
                 self.assertIn(words[3].replace("prod", "${AWS::StackName}"),
                               [one["Properties"]["LogGroupName"]["Fn::Sub"] for one in template["Resources"].values() if one["Type"] == "AWS::Logs::LogGroup"])
-        for parameter in re.findall(r"`([A-Z][a-z]+[A-Z]\w+)(?:=\w+)?`", README.read_text()):
-            known = parameter in template["Parameters"] or parameter in template["Resources"]
+        for parameter in re.findall(r"`([A-Z][a-z]+[A-Z]\w+)(?:=[^`]+)?`", README.read_text()):
+            known = any(parameter in template[part] for part in ("Parameters", "Resources", "Outputs"))
             self.assertTrue(known or parameter.startswith("Tollgate") or parameter in ("EvaluateTargetHealth", "AccessDenied", "LimitNOFILE"), parameter)
 
     def test_alerts_that_it_speaks_of_are_there(self):
@@ -113,6 +123,50 @@ class Commands(unittest.TestCase):
             self.assertTrue((README.parent / path).exists(), path)
 
 
+class Failover(unittest.TestCase):
+    """Two regions exchange their roles, by the runbook's own program, in moto's Route 53."""
+
+    def setUp(self):
+        if not shutil.which("jq"):
+            self.skipTest("there is no jq")
+        self.enterContext(mock.patch.dict(os.environ, {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}))
+        self.enterContext(mock_aws())
+        self.route53 = boto3.client("route53")
+        self.zone = self.route53.create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"]
+
+    def records(self) -> list[dict]:
+        """As `list-resource-record-sets` gives them with the runbook's --query."""
+        listed, = [words for words in commands("aws") if words[2] == "list-resource-record-sets"]
+        return jmespath.search(listed[listed.index("--query") + 1], self.route53.list_resource_record_sets(HostedZoneId=self.zone))
+
+    def roles(self) -> dict[str, str]:
+        return {one["SetIdentifier"]: one["Failover"] for one in self.records()}
+
+    def test_both_roles_are_exchanged_and_never_two_are_the_same(self):
+        for region, routing in (("us-east-1", "primary"), ("us-west-2", "secondary")):
+            record = Stack("prod", {**ALL, "Routing": routing}, pseudo={"AWS::Region": region}).one("Record")
+            record.pop("HostedZoneId")
+            record["AliasTarget"] = {"HostedZoneId": "Z2", "DNSName": f"prod.elb.{region}.amazonaws.com.", "EvaluateTargetHealth": True}
+            self.route53.change_resource_record_sets(HostedZoneId=self.zone, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]})
+        self.assertEqual(self.roles(), {"prod-us-east-1": "PRIMARY", "prod-us-west-2": "SECONDARY"})
+
+        program, = [words[1] for words in commands("jq") if words[2] == "records.json"]
+        done = subprocess.run(["jq", program], input=json.dumps(self.records()), stdout=subprocess.PIPE, text=True, check=True)
+        batch = json.loads(done.stdout)
+        held = {one["SetIdentifier"]: one["Failover"] for one in self.records()}
+        for change in batch["Changes"]:
+            record = change["ResourceRecordSet"]
+            if change["Action"] == "DELETE":
+                self.assertEqual(held.pop(record["SetIdentifier"]), record["Failover"])
+            else:
+                self.assertEqual((change["Action"], record["SetIdentifier"] in held, record["Failover"] in held.values()), ("CREATE", False, False))
+                held[record["SetIdentifier"]] = record["Failover"]
+        self.route53.change_resource_record_sets(HostedZoneId=self.zone, ChangeBatch=batch)
+
+        self.assertEqual(self.roles(), {"prod-us-east-1": "SECONDARY", "prod-us-west-2": "PRIMARY"})
+        self.assertEqual([one["AliasTarget"]["EvaluateTargetHealth"] for one in self.records()], [True, True])
+
+
 class Terraform(unittest.TestCase):
     def test_it_is_well_formed_and_its_arguments_are_known(self):
         for kind, body in resources():
@@ -127,24 +181,52 @@ class Terraform(unittest.TestCase):
                 self.known(name, block)
 
     def test_it_says_what_the_stack_says(self):
-        found = dict(resources())
-        group, stack = found["aws_lb_target_group"], load()["Resources"]
-        target = stack["TargetGroup"]["Properties"]
-        attributes = {one["Key"]: one["Value"] for one in target["TargetGroupAttributes"]}
-        check, health = group["health_check"][0], group["target_health_state"][0]
+        found, stack = dict(resources()), Stack()
+        balancer, group, listener, hook, service = (found[name] for name in (
+            "aws_lb", "aws_lb_target_group", "aws_lb_listener", "aws_autoscaling_lifecycle_hook", "aws_vpc_endpoint_service"))
+        of_balancer = {**stack.one("LoadBalancer"), **stack.attributes("LoadBalancer", "LoadBalancerAttributes")}
+        of_group = {**stack.one("TargetGroup"), **stack.attributes("TargetGroup", "TargetGroupAttributes")}
+        of_listener = {**stack.one("Listener"), **stack.attributes("Listener", "ListenerAttributes")}
+        of_hook, = stack.one("Gateways")["LifecycleHookSpecificationList"]
 
-        self.assertEqual((plain(group["deregistration_delay"]), plain(health["unhealthy_draining_interval"])),
-                         (attributes["deregistration_delay.timeout_seconds"], attributes["target_health_state.unhealthy.draining_interval_seconds"]))
-        self.assertEqual([plain(value) for value in (group["proxy_protocol_v2"], group["preserve_client_ip"], group["connection_termination"],
-                                                     health["enable_unhealthy_connection_termination"])],
-                         [attributes[key] for key in ("proxy_protocol_v2.enabled", "preserve_client_ip.enabled",
-                                                      "deregistration_delay.connection_termination.enabled",
-                                                      "target_health_state.unhealthy.connection_termination.enabled")])
-        self.assertEqual([plain(check[key]) for key in ("port", "path", "interval", "timeout", "healthy_threshold", "unhealthy_threshold")],
-                         [str(target[key]) for key in ("HealthCheckPort", "HealthCheckPath", "HealthCheckIntervalSeconds", "HealthCheckTimeoutSeconds",
-                                                       "HealthyThresholdCount", "UnhealthyThresholdCount")])
-        self.assertEqual(plain(found["aws_autoscaling_lifecycle_hook"]["heartbeat_timeout"]),
-                         str(stack["Gateways"]["Properties"]["LifecycleHookSpecificationList"][0]["HeartbeatTimeout"]))
+        compared = {"LoadBalancer": set(), "TargetGroup": set(), "Listener": set()}
+        for terraform, told, pairs in (
+            (balancer, of_balancer, {
+                "load_balancer_type": "Type", "enable_cross_zone_load_balancing": "load_balancing.cross_zone.enabled",
+                "enable_zonal_shift": "zonal_shift.config.enabled", "enable_deletion_protection": "deletion_protection.enabled",
+                "dns_record_client_routing_policy": "dns_record.client_routing_policy",
+                "enforce_security_group_inbound_rules_on_private_link_traffic": "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"}),
+            (group, of_group, {
+                "target_type": "TargetType", "protocol": "Protocol", "port": "Port", "proxy_protocol_v2": "proxy_protocol_v2.enabled",
+                "preserve_client_ip": "preserve_client_ip.enabled", "deregistration_delay": "deregistration_delay.timeout_seconds",
+                "connection_termination": "deregistration_delay.connection_termination.enabled"}),
+            (group["health_check"][0], of_group, {
+                "protocol": "HealthCheckProtocol", "port": "HealthCheckPort", "path": "HealthCheckPath", "interval": "HealthCheckIntervalSeconds",
+                "timeout": "HealthCheckTimeoutSeconds", "healthy_threshold": "HealthyThresholdCount", "unhealthy_threshold": "UnhealthyThresholdCount"}),
+            (group["target_health_state"][0], of_group, {
+                "enable_unhealthy_connection_termination": "target_health_state.unhealthy.connection_termination.enabled",
+                "unhealthy_draining_interval": "target_health_state.unhealthy.draining_interval_seconds"}),
+            (group["target_group_health"][0]["dns_failover"][0], of_group, {
+                "minimum_healthy_targets_count": "target_group_health.dns_failover.minimum_healthy_targets.count"}),
+            (group["target_group_health"][0]["unhealthy_state_routing"][0], of_group, {
+                "minimum_healthy_targets_count": "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"}),
+            (group["stickiness"][0], of_group, {"enabled": "stickiness.enabled"}),
+            (listener, of_listener, {"protocol": "Protocol", "port": "Port", "tcp_idle_timeout_seconds": "tcp.idle_timeout.seconds"}),
+            (listener["default_action"][0], of_listener["DefaultActions"][0], {"type": "Type"}),
+            (hook, of_hook, {"name": "LifecycleHookName", "lifecycle_transition": "LifecycleTransition", "heartbeat_timeout": "HeartbeatTimeout",
+                             "default_result": "DefaultResult"}),
+            (service, stack.one("EndpointService"), {"acceptance_required": "AcceptanceRequired"}),
+        ):
+            for argument, key in pairs.items():
+                self.assertEqual(plain(terraform[argument]), str(told[key]), argument)
+            for name, of in (("LoadBalancer", of_balancer), ("TargetGroup", of_group), ("Listener", of_listener)):
+                compared[name] |= set(pairs.values()) if told is of else set()
+        self.assertEqual(plain(group["health_check"][0]["matcher"]), of_group["Matcher"]["HttpCode"])
+        self.assertEqual(plain(balancer["internal"]) == "true", of_balancer["Scheme"] == "internal")
+        # No attribute that the stack writes is left to a default here, but for the one that
+        # is AWS's in both.
+        left = {(name, key) for name, kept in compared.items() for key in set(stack.attributes(name, f"{name}Attributes")) - kept}
+        self.assertEqual(left, {("LoadBalancer", "secondary_ips.auto_assigned.per_subnet")})
 
     def test_terraform_would_not_write_it_otherwise(self):
         if not shutil.which("terraform"):

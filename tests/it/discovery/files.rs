@@ -86,3 +86,23 @@ async fn check_reads_the_file_too() {
     );
     assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
 }
+
+#[tokio::test]
+async fn a_reload_tells_of_a_bad_file_and_is_not_refused_for_it() {
+    let origin = Origin::named("a").await;
+    let builder = Gateway::builder().origin("a", &origin).yaml(UPSTREAM);
+    builder.files.write(FILE, "endpoints: [{ address: \"{a}\" }]");
+    let gateway = builder.start().await;
+    let good = gateway.reload().await;
+    gateway.files.write(FILE, "endpoints:\n- { adress: \"{a}\" }\n");
+
+    let foreseen = gateway.ask(&["reload", "--dry-run"]).await;
+    let bad = gateway.reload().await;
+
+    assert!(!good.stdout.contains("warning"), "{good:?}");
+    for told in [foreseen, bad] {
+        let says = told.stdout.contains("endpoints.d/orders.yaml:2: endpoints[0].adress: ");
+        assert!(says && told.stdout.starts_with("warning: ") && told.code == Some(0), "{told:?}");
+    }
+    assert_eq!(gateway.get("/").await.echo().origin(), "a");
+}
