@@ -7,9 +7,11 @@ needed, nor more than two minutes. `box_killed.py` is a program of its own.
 
 import unittest
 
-from box_certificates import Certificates  # noqa: F401  (run from here)
+from box_aws import Calls  # noqa: F401  (run from here)
+from box_certificates import Certificates  # noqa: F401
 from box_config import Config  # noqa: F401
 from box_endpoints import Endpoints  # noqa: F401
+from box_private_ca import PrivateCa  # noqa: F401
 
 if __name__ == "__main__":
     unittest.main()

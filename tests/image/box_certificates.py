@@ -2,11 +2,12 @@
 
 import base64
 import json
+import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 
 import moto.acm.models
-from boxed import GATEWAY, GOOD, BoxTest
+from boxed import GATEWAY, GOOD, SERVES_ON, BoxTest
 from cloud import REGION
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from moto.core import DEFAULT_ACCOUNT_ID
 
 
-class Certificates(BoxTest):
-    """`tollgate-certificates`."""
+class CertificatesTest(BoxTest):
+    """What tests of `tollgate-certificates` ask and look at."""
 
     def request(self, name: str = "api.example.com", region: str = REGION) -> str:
         acm = self.cloud.client("acm", region)
@@ -26,25 +27,16 @@ class Certificates(BoxTest):
         held = moto.acm.models.acm_backends[DEFAULT_ACCOUNT_ID][REGION]._certificates
         held[arn] = held[self.request()]
 
-    def authority(self) -> str:
-        subject = {"CommonName": "Acme"}
-        pca = self.cloud.client("acm-pca")
-        arn = pca.create_certificate_authority(CertificateAuthorityType="ROOT", CertificateAuthorityConfiguration={
-            "KeyAlgorithm": "RSA_2048", "SigningAlgorithm": "SHA256WITHRSA", "Subject": subject})["CertificateAuthorityArn"]
-        request = pca.get_certificate_authority_csr(CertificateAuthorityArn=arn)["Csr"].encode()
-        own = pca.issue_certificate(CertificateAuthorityArn=arn, Csr=request, SigningAlgorithm="SHA256WITHRSA",
-                                    TemplateArn="arn:aws:acm-pca:::template/RootCACertificate/V1",
-                                    Validity={"Type": "YEARS", "Value": 10})["CertificateArn"]
-        certificate = pca.get_certificate(CertificateAuthorityArn=arn, CertificateArn=own)["Certificate"].encode()
-        pca.import_certificate_authority_certificate(CertificateAuthorityArn=arn, Certificate=certificate)
-        return arn
-
     def file(self, name: str) -> str | None:
         path = self.box.run_folder / "tls" / name
         return path.read_text() if path.exists() else None
 
     def heard(self) -> list[str]:
         return [action for service, action, *_ in self.cloud.heard if service.startswith("acm")]
+
+
+class Certificates(CertificatesTest):
+    """`tollgate-certificates`."""
 
     def test_a_public_certificate_is_exported_whole_and_the_gateway_takes_it(self) -> None:
         self.box.write(f'certificates: [{{ name: api, acm: "{self.request()}" }}]')
@@ -104,7 +96,7 @@ class Certificates(BoxTest):
             with self.subTest(fault):
                 self.cloud.heals()
                 self.cloud.breaks(*fault.split())
-                self.refused(self.box.run("certificates"), "certificate api, what was good stays", word)
+                self.refused(self.box.run("certificates"), "certificate api, what was good stays", word, code=SERVES_ON)
                 self.assertEqual(self.file("api.pem"), first)
 
     def test_with_a_silent_service_each_is_tried_and_told_at_once(self) -> None:
@@ -138,41 +130,6 @@ class Certificates(BoxTest):
         self.holds(self.box.run("certificates"))
         self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate-config.service"])
 
-    def test_a_private_authority_issues_for_a_key_that_never_leaves(self) -> None:
-        settings = f'certificates: [{{ name: gw, private_ca: {{ authority: "{self.authority()}", names: [%s] }} }}]'
-        self.box.write(settings % "gw.internal, '*.gw.internal'")
-        self.cloud.heard.clear()
-
-        self.holds(self.box.run("certificates"))
-
-        told = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName"], input=self.file("gw.pem"), capture_output=True, text=True, check=True)
-        self.assertIn("DNS:gw.internal, DNS:*.gw.internal", told.stdout)
-        self.assertEqual(self.file("gw.pem").count("BEGIN CERTIFICATE"), 2)
-        issue = next(json.loads(body) for _, action, _, body in self.cloud.heard if action == "IssueCertificate")
-        self.assertEqual((issue["SigningAlgorithm"], issue["Validity"]), ("SHA256WITHRSA", {"Type": "DAYS", "Value": 60}))
-        key = self.file("gw.key").splitlines()[1]
-        self.assertNotIn(key, (self.box.bin / "arguments").read_text())
-        self.assertFalse(any(key.encode() in body for *_, body in self.cloud.heard))
-
-        first, count = self.file("gw.pem"), len(self.heard())
-        self.holds(self.box.run("certificates"))
-        self.assertEqual(len(self.heard()), count, "it has two thirds of its time")
-
-        self.box.write(settings % "other.internal")
-        self.holds(self.box.run("certificates"))
-        self.assertNotEqual(self.file("gw.pem"), first)
-
-    def test_a_private_authority_is_still_asked_patiently_after_another_was_silent(self) -> None:
-        lost = f"arn:aws:acm:{REGION}:{DEFAULT_ACCOUNT_ID}:certificate/lost"
-        self.box.write(f'certificates: [{{ name: lost, acm: "{lost}" }}, '
-                       f'{{ name: gw, private_ca: {{ authority: "{self.authority()}", names: [gw.internal] }} }}]')
-        self.cloud.breaks("acm", "down")
-        self.cloud.breaks("acm-pca:GetCertificate", "in_progress", 2)
-
-        self.refused(self.box.run("certificates"), "certificate lost, there is none", "1 of 2 certificates are not up to date: lost")
-
-        self.assertIsNotNone(self.file("gw.pem"))
-
     def test_what_vaults_agent_wrote_is_taken_when_it_is_whole(self) -> None:
         chain, key = certificate()
         other = certificate()
@@ -190,8 +147,56 @@ class Certificates(BoxTest):
         for text, word in cases.items():
             with self.subTest(word):
                 bundle.write_text(text)
-                self.refused(self.box.run("certificates"), "certificate vault, what was good stays", word)
+                self.refused(self.box.run("certificates"), "certificate vault, what was good stays", word, code=SERVES_ON)
                 self.assertEqual((self.file("vault.pem"), self.file("vault.key")), (chain, key))
+
+    def test_a_failure_is_tried_again_at_once_only_where_one_is_lacking(self) -> None:
+        files = {name: self.folder / f"{name}.pem" for name in "ab"}
+        write = lambda *names: self.box.write("certificates: [%s]" % ", ".join(f"{{ name: {name}, file: {files[name]} }}" for name in names))
+        for name, path in files.items():
+            path.write_text("".join(certificate()))
+        write("a")
+        self.holds(self.box.run("certificates"))
+
+        files["a"].unlink()
+        self.refused(self.box.run("certificates"), "certificate a, what was good stays", code=SERVES_ON)
+        files["b"].unlink()
+        write("a", "b")
+        self.refused(self.box.run("certificates"), "certificate b, there is none", code=1)
+
+        # It is there, and has ended.
+        write("a")
+        self.box.program("openssl", f'#!/bin/sh\ncase "$*" in *-enddate*) echo "notAfter=Jan  1 00:00:00 2020 GMT"; exit;; esac\nexec {shutil.which("openssl")} "$@"\n')
+        self.refused(self.box.run("certificates"), "certificate a, what was good stays", code=1)
+
+    def test_one_that_is_wanted_from_elsewhere_is_fetched_and_tried_at_once_until_then(self) -> None:
+        (self.folder / "agent.pem").write_text("".join(certificate()))
+        self.box.write(f"certificates: [{{ name: api, file: {self.folder}/agent.pem }}]")
+        self.holds(self.box.run("certificates"))
+        first = self.file("api.pem")
+        self.box.write(f'certificates: [{{ name: api, acm: "{self.request()}" }}]')
+        self.cloud.breaks("acm", "denied")
+
+        self.refused(self.box.run("certificates"), "certificate api, the one from where it was wanted before stays", code=1)
+        self.assertEqual(self.file("api.pem"), first)
+
+        self.cloud.heals()
+        self.holds(self.box.run("certificates"))
+        self.assertNotEqual(self.file("api.pem"), first)
+
+    def test_the_rest_of_the_chain_is_no_other_certificate(self) -> None:
+        arn = self.request()
+        self.box.write(f'certificates: [{{ name: api, acm: "{arn}" }}]')
+        self.holds(self.box.run("certificates"))
+        first = self.file("api.key")
+        held = moto.acm.models.acm_backends[DEFAULT_ACCOUNT_ID][REGION]._certificates[arn]
+        held.chain = b"# Of one call alone.\n" + held.chain
+        held.cert = held.cert.replace(b"\n", b"\r\n")
+        self.cloud.heard.clear()
+
+        self.holds(self.box.run("certificates"))
+
+        self.assertEqual((self.heard(), self.file("api.key")), (["GetCertificate"], first))
 
     def test_one_that_ends_soon_is_told(self) -> None:
         (self.folder / "agent.pem").write_text("".join(certificate(ends=5)))

@@ -439,7 +439,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.assertEqual(self.box.current("away"), "there")
 
     def test_a_clock_an_hour_off_is_said_to_be_that(self) -> None:
-        self.cloud.breaks("ssm", "clock")
+        self.cloud.breaks("ssm", "clock_behind")
         self.refused(self.box.run("config"), "this machine's clock is 60 minutes behind AWS's")
 
     def test_a_wrong_secret_key_is_refused_here_as_by_aws(self) -> None:

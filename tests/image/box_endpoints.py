@@ -1,10 +1,13 @@
 """Tests of `tollgate-endpoints`; run by `box.py`."""
 
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 
+import moto.autoscaling.models
 import moto.ec2.models
 import yaml
 from boxed import GATEWAY, GOOD, BoxTest
@@ -80,14 +83,101 @@ class Endpoints(BoxTest):
         self.assertEqual(len(self.found()), 2)
         self.assertNotIn(f"{gone['PrivateIpAddress']}:8080", [one["address"] for one in self.found()])
 
-    def test_a_group_without_instances_takes_no_endpoint_away(self) -> None:
+    def test_a_group_that_wants_instances_and_has_none_takes_no_endpoint_away(self) -> None:
         self.group()
         self.holds(self.box.run("endpoints"))
+        group = moto.autoscaling.models.autoscaling_backends[DEFAULT_ACCOUNT_ID][REGION].autoscaling_groups["orders-prod"]
+        states, group.instance_states = group.instance_states, []
+
+        self.refused(self.box.run("endpoints"), "endpoints of orders, what was good stays", "has no instance in service, and wants some")
+        self.assertEqual([one.get("weight", 1) for one in self.found()], [1, 1, 1])
+
+        # Half an answer: it does not tell how many it wants.
+        group.instance_states = states
+        self.scale(0)
+        self.rewrite("DescribeAutoScalingGroups", rb"<DesiredCapacity>0</DesiredCapacity>", b"")
+        self.refused(self.box.run("endpoints"), "has no instance in service, and wants some")
+        self.assertEqual([one.get("weight", 1) for one in self.found()], [1, 1, 1])
+
+    def test_a_group_that_was_emptied_has_its_endpoints_taken_out_and_gets_new_ones(self) -> None:
+        self.group()
+        self.holds(self.box.run("endpoints"))
+        had = self.found()
         self.scale(0)
 
-        self.refused(self.box.run("endpoints"), "endpoints of orders, what was good stays", "has no instance in service")
+        for word in ("now 3, all out by weight 0", "the same 3, all out by weight 0"):
+            done = self.box.run("endpoints")
+            self.holds(done)
+            self.assertIn(f"endpoints of orders: {word}, for its group wants none", done.stdout)
+            self.assertEqual(self.found(), [{**one, "weight": 0} for one in had])
 
-        self.assertEqual(len(self.found()), 3)
+        self.scale(2)
+        self.holds(self.box.run("endpoints"))
+        self.assertEqual([one.get("weight", 1) for one in self.found()], [1, 1])
+        self.assertFalse({one["address"] for one in had} & {one["address"] for one in self.found()})
+
+    def test_an_emptied_group_of_which_nothing_is_known_is_no_failure(self) -> None:
+        self.group(0)
+
+        done = self.box.run("endpoints")
+
+        self.holds(done)
+        self.assertIn("endpoints of orders: its group wants none, and none is known", done.stdout)
+        self.assertEqual(self.found(), [])
+
+    def test_a_file_that_somebody_else_wrote_says_nothing_of_an_emptied_group(self) -> None:
+        self.group(0)
+        path = self.box.run_folder / "endpoints.d/orders.yaml"
+        path.parent.mkdir()
+        for text in ("endpoints: [{ adress: x }]", "endpoints: [", "7"):
+            path.write_text(text)
+            self.refused(self.box.run("endpoints"), "is not as tollgate-endpoints writes it: remove it")
+            self.assertEqual(path.read_text(), text)
+
+    def test_a_file_whose_entry_is_gone_stays_and_is_told(self) -> None:
+        self.group()
+        self.holds(self.box.run("endpoints"))
+        (self.box.run_folder / "endpoints.d/mine.yaml").write_text("endpoints: []\n")
+        self.box.write("endpoints: [{ name: new, port: 8080, auto_scaling_group: orders-prod }]")
+
+        done = self.box.run("endpoints")
+
+        self.holds(done)
+        self.assertIn("endpoints.d/orders.yaml is of no entry any more and is not written again: once no `endpoints_file` names it, remove it", done.stdout)
+        self.assertIn("1 files of endpoints are up to date; of no entry: orders.yaml\n", done.stdout)
+        self.assertEqual((len(self.found()), len(self.found("new"))), (3, 3))
+
+    def test_addresses_of_version_6_are_endpoints_too(self) -> None:
+        self.group(2)
+        # As an instance of a subnet that has no others.
+        wanted = {f"[2600:1f18::{one['PrivateIpAddress'].replace('.', ':')}]:8080" for one in self.instances()}
+        self.rewrite("DescribeInstances", rb"<privateIpAddress>([^<]*)</privateIpAddress>",
+                     lambda found: b"<ipv6Address>2600:1f18::" + found[1].replace(b".", b":") + b"</ipv6Address>")
+
+        self.holds(self.box.run("endpoints"))
+
+        self.assertEqual(len(wanted), 2)
+        self.assertEqual({one["address"] for one in self.found()}, wanted)
+        config = self.folder / "gateway.yaml"
+        config.write_text(GOOD % "x" + f"upstreams: [{{ name: orders, endpoints_file: {self.box.run_folder}/endpoints.d/orders.yaml }}]\n")
+        checked = subprocess.run([GATEWAY, "check", config], capture_output=True, text=True, check=False)
+        self.assertEqual((checked.returncode, checked.stderr), (0, ""))
+        had = self.found()
+        self.scale(0)
+        self.holds(self.box.run("endpoints"))
+        self.assertEqual(self.found(), [{**one, "weight": 0} for one in had])
+
+    def rewrite(self, action: str, pattern: bytes, instead) -> None:
+        """Changes what AWS answers to an action."""
+        app = self.cloud.app
+
+        def rewritten(environ: dict, start):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(body)
+            told = b"".join(app(environ, start))
+            return [re.sub(pattern, instead, told) if f"Action={action}".encode() in body else told]
+
+        self.cloud.app = rewritten
 
     def test_faults_take_no_endpoint_away_and_are_told(self) -> None:
         self.group()
@@ -163,7 +253,12 @@ class Endpoints(BoxTest):
         self.holds(self.box.run("endpoints"))
 
         self.assertEqual(len(self.found("users")), 5)
-        self.assertEqual(sum(action == "DescribeInstances" for _, action, *_ in self.cloud.heard), 3)
+        asked = [body for _, action, _, body in self.cloud.heard if action == "DescribeInstances"]
+        self.assertEqual(len(asked), 3)
+        for body in asked:
+            # EC2 refuses a page's length beside `InstanceId`s.
+            self.assertIn(b"&MaxResults=1000", body)
+            self.assertNotIn(b"InstanceId.", body)
 
     def launch(self, tags: dict[str, str]) -> str:
         tagged = {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}

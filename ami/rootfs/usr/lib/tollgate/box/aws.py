@@ -26,7 +26,7 @@ LATER = {"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequ
 IN_PROGRESS = {"RequestInProgressException"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 # What a request says that was signed by a wrong clock.
-CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException"}
+CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException", "AuthFailure"}
 CLOCK_SECONDS = 240
 # The versions of the query protocol's services.
 VERSIONS = {"ec2": "2016-11-15", "autoscaling": "2011-01-01"}
