@@ -2,7 +2,7 @@
 """The programs of a machine of the fleet, against AWS on this machine and its faults.
 
 Each has its tests beside (`box_*.py`); what all of them have is in `boxed.py`. No root is
-needed, nor more than two minutes. `box_killed.py` is a program of its own.
+needed, nor more than three minutes. `box_killed.py` is a program of its own.
 """
 
 import unittest
