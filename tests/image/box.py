@@ -3,7 +3,7 @@
 
 Each has its tests beside (`box_*.py`); what all of them have is in `boxed.py`. The classes
 run in processes of their own, as many at a time as there are cores: they wait most of the
-time. `box.py Certificates.test_…` runs one here. No root is needed, nor more than two
+time. `box.py Certificates.test_…` runs one here. No root is needed, nor more than three
 minutes. `box_killed.py` is a program of its own.
 """
 

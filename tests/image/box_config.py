@@ -323,6 +323,32 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.assertEqual(self.box.calls(), ["tollgate reload"])
         self.assertIn("second", self.box.current())
 
+    def test_one_that_was_stopped_is_left_alone_and_told_of(self) -> None:
+        self.holds(self.box.run("config"))
+        self.box.gateway("active")
+        self.assertNotIn("the gateway", self.box.run("config").stdout)
+        self.box.gateway("inactive")
+
+        done = self.box.run("config")
+
+        self.holds(done)
+        self.assertIn("generation 1; the gateway is inactive", done.stdout)
+        self.assertEqual(self.box.calls(), [])
+
+    def test_what_it_served_is_kept_through_any_number_of_changes_while_it_is_stopped(self) -> None:
+        self.serve()
+        self.put("first")
+        self.holds(self.box.run("config"))
+        self.box.gateway("inactive")
+        for nth in range(5):
+            self.put(f"change {nth}")
+            self.holds(self.box.run("config"))
+        self.box.gateway("failed")
+
+        self.refused(self.box.run("config"), "it is started again with generation 1")
+
+        self.assertIn("first", self.box.current())
+
     def test_a_gateway_that_failed_while_its_machine_ends_is_left_alone(self) -> None:
         self.serve()
         self.box.gateway("failed")

@@ -135,14 +135,14 @@ class Killed(unittest.TestCase):
                 os._exit(0 if left > 0 else 1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
-    def each(self, text: str, *ends) -> None:
+    def each(self, text: str, *ends, then=None) -> None:
         """Ends a run that finds `text` at each of its lines, and looks what comes after."""
         self.keep()
         for end in ends or (kill, heard, fails):
             nth = 1
             while self.cut(text, end, nth):
                 with self.subTest(end=end.__name__, line=nth):
-                    self.comes_after()
+                    (then or self.comes_after)()
                 nth += 1
             self.assertGreater(nth, 40, "no line was counted")
 
@@ -156,6 +156,11 @@ class Killed(unittest.TestCase):
         for _ in range(2):
             self.fetch("right")
         self.assertEqual((self.gateway.known["serves"], self.gateway.current()), ("right", "right"))
+
+    def taken_back(self) -> None:
+        """Whoever wrote the change takes it back: the gateway may have it all the same."""
+        self.fetch("first")
+        self.assertEqual((self.gateway.known["serves"], self.gateway.current()), ("first", "first"))
 
     def stands(self, when: str) -> None:
         """What counts is what the gateway took last, or before that where the run ended too
@@ -172,6 +177,10 @@ class Killed(unittest.TestCase):
     def test_of_a_change(self) -> None:
         self.serving()
         self.each("second")
+
+    def test_of_a_change_that_is_taken_back(self) -> None:
+        self.serving()
+        self.each("second", kill, fails, then=self.taken_back)
 
     def test_of_one_that_the_gateway_refuses(self) -> None:
         self.serving()

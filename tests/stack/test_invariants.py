@@ -364,8 +364,10 @@ def a_certificate_is_renewed_before_anybody_is_alarmed(fleet: Fleet):
 
 
 def every_unit_of_the_image_is_enabled(fleet: Fleet):
+    """Or started when the gateway fails."""
     units = {path.name for path in (ROOTFS / "usr/lib/systemd/system").glob("tollgate-*.*") if path.is_file()}
     enabled = set(re.findall(r"^enable (\S+)$", fleet.text(PRESET), re.MULTILINE))
+    enabled |= set(re.findall(r"^OnFailure=(\S+)$", fleet.text(BOX), re.MULTILINE))
     assert units <= enabled, units - enabled
 
 
@@ -447,6 +449,7 @@ BREAKS = [
     (a_certificate_is_renewed_before_anybody_is_alarmed, f"{MODULES}/settings.py", "= 60, 45, 397", "= 60, 7, 397"),
     (a_certificate_is_renewed_before_anybody_is_alarmed, STACK, "Threshold: 14\n", "Threshold: 21\n"),
     (every_unit_of_the_image_is_enabled, PRESET, "enable tollgate-lifecycle.service\n", ""),
+    (every_unit_of_the_image_is_enabled, BOX, "OnFailure=tollgate-failed.service\n", ""),
 ]
 
 

@@ -55,9 +55,11 @@ def fetch(report: Report) -> None:
             report.error(started_again(generations))
         raise
     if folder is None:
-        if gateway.state() == "failed":
+        found = gateway.state()
+        if found == "failed":
             raise Failure(started_again(generations))
-        report.info(f"nothing changed: {wanted.config}, generation {generations.now().name}")
+        serving = "" if found in gateway.RUNS else f"; the gateway is {found or 'not there'}"
+        report.info(f"nothing changed: {wanted.config}, generation {generations.now().name}{serving}")
         return
     state, told = hand_over(folder, generations, state)
     state.write()

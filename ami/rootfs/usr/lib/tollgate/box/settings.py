@@ -14,6 +14,9 @@
 
 No secret is in it, only where secrets are. Unknown keys are mistakes, and so is a key
 that is written twice: what does not count must not look as if it did.
+
+An ARN names its region; of a bucket in another one it stands behind the address:
+s3://BUCKET/KEY?region=eu-west-1
 """
 
 import re
