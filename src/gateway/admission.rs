@@ -160,7 +160,7 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.consumer = decision.consumer;
     ctx.flaw = decision.flaw;
     ctx.rule = decision.rule;
-    ctx.preflight = decision.preflight;
+    ctx.preflight = decision.preflight.is_some();
     let is_for_pages = ctx.route.as_ref().is_some_and(|route| route.cors.is_some());
     ctx.origin = is_for_pages.then(|| session.req_header().headers.get(header::ORIGIN).cloned()).flatten();
     ctx.upstream = decision.upstream;

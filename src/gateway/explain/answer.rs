@@ -97,7 +97,7 @@ pub struct PrincipalTold {
     pub sender: Option<String>,
     /// The VPC endpoint.
     pub vpc_endpoint: Option<String>,
-    /// Whose endpoint it is; absent without one, and where it is of no tenant.
+    /// Whose endpoint or key it is; absent without one, and where it is of no tenant.
     pub tenant: Option<String>,
 }
 

@@ -85,6 +85,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
 }
 
 /// A request that the gate let in, and what it is asked of.
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     snapshot: &'a Snapshot,
     facts: Facts<'a>,
@@ -94,7 +95,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
+    fn explain(&self, question: &Question, mut principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
         let now = self.snapshot.rate_limits.clock.at(self.now);
         let presented = Presented {
@@ -119,8 +120,10 @@ impl Asked<'_> {
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);
         let route = decision.found.map(|found| &**found.route);
         let used = route.filter(|_| decision.rule.is_none());
+        let settled = self.settled(&decision);
+        principal.tenant = principal.tenant.or_else(|| settled.tenant());
         let (action, upstreams) = match used {
-            Some(route) => self.action(route, decision.refused.is_none()),
+            Some(route) => settled.action(route, decision.refused.is_none()),
             None => (None, Vec::new()),
         };
         Explanation {
@@ -128,16 +131,27 @@ impl Asked<'_> {
             zone: zone(self.snapshot),
             request: self.request(question, length),
             principal,
-            routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
+            routing: looked.then(|| routes::told(self.snapshot, decision.found, &settled.facts)),
             access: route.map(|route| self.access(route, &decision)),
             authentication: route.and_then(|route| self.authentication(route, &decision)),
             max_body: used.map(|route| route.max_body),
-            verdict: self.verdict(&decision, by_limit, action.as_ref(), &upstreams),
+            verdict: settled.verdict(&decision, by_limit, action.as_ref(), &upstreams),
             limits: looks.told,
             action,
             upstreams,
             notes: Vec::new(),
         }
+    }
+
+    /// The same, once it is known who asks.
+    fn settled<'d>(&'d self, decision: &'d Decision<'_>) -> Asked<'d> {
+        let who = Principal { consumer: decision.consumer.as_ref(), ..self.who };
+        Asked { facts: decision.facts(self.facts), who, ..*self }
+    }
+
+    /// Whose the request is: by the VPC endpoint, or else by the key.
+    fn tenant(&self) -> Option<String> {
+        self.who.tenant().and_then(|tenant| self.snapshot.tenants.name(tenant)).map(str::to_owned)
     }
 
     fn request(&self, question: &Question, body_bytes: Option<u64>) -> RequestTold {
@@ -249,12 +263,12 @@ impl Asked<'_> {
         action: Option<&ActionTold>,
         upstreams: &[UpstreamTold],
     ) -> Verdict {
-        if decision.preflight {
-            return answered(204, "by the route's `cors`, before anybody is authenticated".to_owned());
-        }
         if let Some(why) = decision.refused {
             let of = by_limit.map(|limit| format!("by limit {limit}: {}", why.detail()));
             return refused(why, of.unwrap_or_else(|| self.reason(why, decision)));
+        }
+        if decision.preflight.is_some() {
+            return answered(204, "by the route's `cors`, before anybody is authenticated".to_owned());
         }
         match action {
             Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
@@ -273,9 +287,9 @@ impl Asked<'_> {
             }
             Rejection::NoRoute => "no route takes it".to_owned(),
             Rejection::Forbidden => {
-                let tenant = self.facts.tenant.and_then(|tenant| self.snapshot.tenants.name(tenant));
-                let whom =
-                    tenant.map_or("a request of no tenant".to_owned(), |name| format!("tenant {name}"));
+                let whom = self
+                    .tenant()
+                    .map_or("a request of no tenant".to_owned(), |name| format!("tenant {name}"));
                 match decision.rule {
                     Some(Rule::Allow(Part::Tenants) | Rule::Deny(Part::Tenants)) | None => {
                         format!("route {name} does not let in {whom}")
