@@ -28,7 +28,7 @@ use crate::{
     edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
     identity::Said,
-    route::{Facts, RouteMatch},
+    route::{Facts, RouteMatch, path},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -127,9 +127,10 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
+    let seen = path::matched(ctx.head.uri.path());
     let facts = Facts {
         host: ctx.host(),
-        path: ctx.head.uri.path(),
+        path: &seen,
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,

@@ -73,6 +73,9 @@ fn request(out: &mut Lines, told: &RequestTold) {
     if let Some(written) = &told.written_path {
         out.add("", &format!("its path was written {written}"));
     }
+    if let Some(seen) = &told.seen_path {
+        out.add("", &format!("routes see {seen}"));
+    }
 }
 
 fn client(told: &PrincipalTold) -> String {

@@ -42,7 +42,7 @@ use crate::{
     config::types::{Invalid, VpcEndpointId},
     gate::Refusal,
     identity::{Principal, Requirement},
-    route::{Action, Facts, Part, Redirect, Respond, Route, Rule, Split, UpstreamIndex},
+    route::{Action, Facts, Part, Redirect, Respond, Route, Rule, Split, UpstreamIndex, path},
     snapshot::Snapshot,
     upstream::rounded,
 };
@@ -67,9 +67,11 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(malformed(snapshot, question, principal, refusal)),
     };
+    let path = request.uri.path();
+    let seen = path::matched(path);
     let facts = Facts {
         host: text(&request.headers).get(..host_len).unwrap_or_default(),
-        path: request.uri.path(),
+        path: &seen,
         query: request.uri.query(),
         method: &request.method,
         headers: &request.headers,
@@ -80,7 +82,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         whoever: false,
     };
     let has_tls = snapshot.config().listeners.iter().any(|listener| listener.spec.tls.is_some());
-    let asked = Asked { snapshot, facts, who, secure: has_tls && !question.cleartext, now };
+    let asked = Asked { snapshot, path, facts, who, secure: has_tls && !question.cleartext, now };
     Ok(asked.explain(question, principal))
 }
 
@@ -88,6 +90,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     snapshot: &'a Snapshot,
+    /// As it is logged and goes on.
+    path: &'a str,
     facts: Facts<'a>,
     who: Principal<'a>,
     secure: bool,
@@ -159,9 +163,10 @@ impl Asked<'_> {
         RequestTold {
             method: self.facts.method.to_string(),
             host: self.facts.host.to_owned(),
-            path: self.facts.path.to_owned(),
+            path: self.path.to_owned(),
             query: self.facts.query.map(str::to_owned),
-            written_path: (written != self.facts.path).then(|| written.to_owned()),
+            written_path: (written != self.path).then(|| written.to_owned()),
+            seen_path: (self.facts.path != self.path).then(|| self.facts.path.to_owned()),
             body_bytes,
         }
     }
@@ -217,7 +222,7 @@ impl Asked<'_> {
 
     fn redirect(&self, to: &Redirect) -> ActionTold {
         // As the reply does it: without the port.
-        let location = to.location(self.secure, self.facts.host, self.facts.path, self.facts.query);
+        let location = to.location(self.secure, self.facts.host, self.path, self.facts.query);
         ActionTold::Redirect {
             status: to.status.as_u16(),
             location: String::from_utf8_lossy(location.as_bytes()).into_owned(),
@@ -233,7 +238,7 @@ impl Asked<'_> {
         let total = choice.weights.iter().map(|(_, weight)| weight).sum::<u64>() as f64;
         let part = |weight: u64| weight as f64 / total;
         let rewrite = route.rewrite.as_ref();
-        let path = rewrite.map_or(Ok(self.facts.path.into()), |rewrite| rewrite.path(self.facts.path));
+        let path = rewrite.map_or(Ok(self.path.into()), |rewrite| rewrite.path(self.path));
         let host = rewrite.and_then(|rewrite| rewrite.host.as_ref()).and_then(|host| host.to_str().ok());
         let shares = choice.weights.iter().map(|(index, weight)| ShareTold {
             upstream: name(*index),
@@ -323,6 +328,7 @@ fn malformed(
             path: path.unwrap_or(&question.path).to_owned(),
             query: query.map(str::to_owned),
             written_path: None,
+            seen_path: None,
             body_bytes: None,
         },
         principal,
