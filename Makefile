@@ -45,7 +45,8 @@ test-stack: build target/box/ready target/prometheus/usr/bin/promtool ## the sta
 	@.ci/packages jq
 	target/box/bin/python tests/stack/run.py
 
-test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; two minutes at most
+test-machine: build target/box/ready ## what a machine of the fleet fetches: configuration, secrets, certificates, endpoints, with AWS's faults; four minutes at most
+	target/box/bin/python -B tests/image/box_killed.py
 	target/box/bin/python -B tests/image/box.py $(FLAGS)
 
 # Needs root and 4 GB under target/; the base is made once, in 2 minutes or more. Under

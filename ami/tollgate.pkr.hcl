@@ -7,6 +7,15 @@ locals {
   instance_type = var.arch == "x86_64" ? "t3a.small" : "t4g.small"
   built         = formatdate("YYYYMMDDhhmmss", timestamp())
   name          = "tollgate-${var.version}-${var.arch}-${local.built}"
+
+  # Of AWS's own key for EBS nobody else gets a copy: what is shared needs one of yours in
+  # each region. A variable's validation sees no other variable, so that a file that is
+  # not there says it.
+  own_keys = merge({ (var.region) = var.kms_key_id }, var.region_kms_key_ids)
+  keyless  = [for region in concat([var.region], var.copy_to_regions) : region if lookup(local.own_keys, region, "") == ""]
+  shared_with = length(var.share_with_organizations) == 0 || length(local.keyless) == 0 ? var.share_with_organizations : [
+    file("a shared image needs kms_key_id, and a key in region_kms_key_ids for each copy: there is none for ${join(", ", local.keyless)}")
+  ]
 }
 
 # Debian's own account; the newest has the fewest packages to upgrade.
@@ -25,13 +34,15 @@ source "amazon-ebs" "tollgate" {
   ami_name        = local.name
   ami_description = "Tollgate ${var.version} on Debian 12, ${var.arch}"
   ami_regions     = var.copy_to_regions
-  ami_org_arns    = var.share_with_organizations
+  ami_org_arns    = local.shared_with
   # What starts from it has version 2 of the metadata service alone; `metadata_options`
   # below is for the machine that builds.
   imds_support = "v2.0"
   deprecate_at = timeadd(timestamp(), var.deprecate_after)
   encrypt_boot = true
-  kms_key_id   = var.kms_key_id
+  # The first is for this region alone: a copy has its own, or the account's own for EBS.
+  kms_key_id         = var.kms_key_id
+  region_kms_key_ids = var.region_kms_key_ids
 
   region                      = var.region
   source_ami                  = data.amazon-ami.debian.id
@@ -118,7 +129,7 @@ build {
   }
   provisioner "shell" {
     execute_command  = "sudo env {{ .Vars }} bash '{{ .Path }}'"
-    environment_vars = ["TOLLGATE_VERSION=${var.version}"]
+    environment_vars = ["TOLLGATE_VERSION=${var.version}", "TOLLGATE_SBOM=${join(" ", [for path in var.sbom : basename(path)])}"]
     scripts = [
       "${path.root}/provision/90-clean.sh",
       "${path.root}/provision/99-assert.sh",

@@ -1,7 +1,8 @@
 # packer init ami
 # packer build -var arch=arm64 -var version=1.2.0 -var deb=target/debian/tollgate_1.2.0-1_arm64.deb ami
 #
-# Once for each architecture; everything but these three has a default.
+# Once for each architecture; everything but these three has a default. A fleet wants
+# `agent_debs`, too: without AWS's agents its logs and metrics stay on the machines.
 
 variable "arch" {
   type        = string
@@ -48,13 +49,19 @@ variable "copy_to_regions" {
 variable "share_with_organizations" {
   type        = list(string)
   default     = []
-  description = "ARNs of organizations or their units that may start the image. They need the key, too."
+  description = "ARNs of organizations or their units that may start the image. They need the keys, too: kms_key_id, and region_kms_key_ids for copies."
 }
 
 variable "kms_key_id" {
   type        = string
   default     = ""
-  description = "The key of the image's disk. Default: the account's own for EBS, with which the image cannot be shared."
+  description = "The key of the image's disk in `region`. Default: the account's own for EBS, with which the image cannot be shared."
+}
+
+variable "region_kms_key_ids" {
+  type        = map(string)
+  default     = {}
+  description = "The key of each copy, by its region; with one, all of copy_to_regions have to be here. Default: the account's own for EBS there, with which a copy cannot be shared."
 }
 
 variable "subnet_id" {

@@ -54,6 +54,12 @@ for timer in apt-daily.timer apt-daily-upgrade.timer; do
 done
 must "something of systemd failed" test -z "$(systemctl --failed --quiet --no-legend)"
 must "the list of packages is no JSON" python3 -m json.tool /usr/share/tollgate/image.json
+for bom in $TOLLGATE_SBOM; do
+    must "$bom was given and is not there, or is no bill of materials" grep -q '"bomFormat": *"CycloneDX"' "/usr/share/tollgate/$bom"
+done
+must "chrony does not read the address of AWS's clock" grep -qx 'sourcedir /etc/chrony/sources.d' /etc/chrony/chrony.conf
+must "the address of AWS's clock is missing" grep -q '^server 169\.254\.169\.123 ' /etc/chrony/sources.d/aws.sources
+must "chrony does not start at boot: nothing would set the clock" systemctl is-enabled --quiet chrony.service
 must "curl signs no requests" grep -q aws-sigv4 <(curl --help all)
 must "python3 has no YAML" python3 -c 'import yaml'
 must "the programs of the overlay cannot be run" python3 -B -c 'import sys; sys.path.insert(0, "/usr/lib/tollgate"); import box.config, box.certificates, box.endpoints'

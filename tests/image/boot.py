@@ -5,9 +5,12 @@ Cloud-init fetches the user data from the metadata service, as on EC2.
 """
 
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator
 
 from instance import HOME, ROOT, Failed, Instance, Network
 from load import Load, Origin
@@ -125,7 +128,7 @@ def not_ready(fleet: Fleet, machine: Machine, *words: str) -> None:
     told = {"the console": console, "STATUS": machine.unit("StatusText", "tollgate-config"),
             "the log": machine.read("/var/log/tollgate-box/box.log"), "the journal": machine.journal("tollgate-config")}
     for where, text in told.items():
-        for word in words if where != "STATUS" else words[:1]:
+        for word in words:
             must(word in text, f"{where} does not say `{word}`: {text[-600:]}")
 
 
@@ -175,6 +178,35 @@ def bad_configuration(fleet: Fleet) -> str:
         begun = time.monotonic()
         machine.until("it comes up by itself once the parameter is right", lambda: ready(fleet.network), 90)
     return f"ready {time.monotonic() - begun:.0f} s after the correction, by itself"
+
+
+def port_is_taken(fleet: Fleet) -> str:
+    """Nothing is wrong with the configuration, and the gateway cannot start with it."""
+    fleet.put(SMALL)
+    with somebody_at(8080, fleet.network) as holder, fleet.boot("taken", SIMPLE) as machine:
+        machine.until("it is told why", lambda: "cannot listen" in machine.unit("StatusText", "tollgate-failed"), 120)
+        must(machine.unit("ActiveState") == "failed", f"the gateway is {machine.unit('ActiveState')}")
+        told = {"the console": machine.log.read_text(errors="replace"), "the log": machine.read("/var/log/tollgate-box/box.log")}
+        for where, text in told.items():
+            must("the gateway has failed" in text and "cannot listen at 0.0.0.0:8080" in text, f"{where} does not say why: {text[-600:]}")
+        must(machine.run("systemctl", "start", "tollgate-config", check=False).returncode != 0, "a fetch succeeds with a gateway that failed")
+        must("cannot listen" in machine.unit("StatusText", "tollgate-config"), "STATUS does not say so")
+        holder.kill()
+        begun = time.monotonic()
+        machine.until("it comes up by itself once the port is free", lambda: ready(fleet.network), 120)
+    return f"told; ready {time.monotonic() - begun:.0f} s after the port is free, by itself"
+
+
+@contextmanager
+def somebody_at(port: int, network: Network) -> Iterator[subprocess.Popen]:
+    """A process that listens there, which is no gateway."""
+    listens = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('there', flush=True); s.accept()"
+    with subprocess.Popen(["nsenter", f"--net={network.path}", "--", sys.executable, "-c", listens], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        try:
+            yield holder
+        finally:
+            holder.kill()
 
 
 def no_role(fleet: Fleet) -> str:
@@ -263,7 +295,7 @@ def full_disk(fleet: Fleet) -> str:
     return "the last good serves; a full log stops nothing"
 
 
-ALL = (first_boot, configuration_in_user_data, bad_configuration, no_role, no_settings, metadata_service_down, changes_under_load, full_disk)
+ALL = (first_boot, configuration_in_user_data, bad_configuration, port_is_taken, no_role, no_settings, metadata_service_down, changes_under_load, full_disk)
 
 
 def settled(root: Path) -> None:

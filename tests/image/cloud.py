@@ -66,6 +66,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body[:len(body) // 2])
+        elif fault == "endless":
+            # No length, and no end.
+            self.send_response_only(status)
+            self.send_header("connection", "close")
+            self.end_headers()
+            try:
+                for _ in range(1024):
+                    self.wfile.write(bytes(65536))
+            except OSError:
+                pass
         elif fault == "half_closed":
             # A server that ends what it says by closing, and closes early.
             self.send_response_only(status)
@@ -99,8 +109,9 @@ class Services(Handler):
             return self.refuse(service, 403, "InvalidClientTokenId", "the token is not signed")
         if self.refused(fault, service, body):
             return None
-        if self.action(body) == "DescribeInstances" and self.cloud.page and b"MaxResults" not in body:
-            body += f"&MaxResults={self.cloud.page}".encode()
+        if self.action(body) == "DescribeInstances" and self.cloud.page:
+            # It may give less than it was asked for.
+            body = re.sub(rb"(?<=&MaxResults=)\d+", str(self.cloud.page).encode(), body)
         told = Client(self.cloud.app).open(self.path, method=self.command, headers=list(self.headers.items()), data=body)
         fields = {name: value for name, value in told.headers.items() if name.lower() not in ("content-length", "connection")}
         if not self.broken(fault, told.status_code, told.data, fields):
@@ -127,15 +138,19 @@ class Services(Handler):
             self.refuse(service, 503 if service in ("ec2", "s3") else 400, code.get(service, "ThrottlingException"), "Rate exceeded")
         elif fault == "expired":
             self.refuse(service, 400, "ExpiredTokenException", "The security token included in the request is expired")
+        elif fault == "elsewhere":
+            self.refuse(service, 301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.")
         elif fault == "in_progress":
             self.refuse(service, 400, "RequestInProgressException", "The request is in progress")
         elif fault == "error":
             self.refuse(service, 500, "InternalServerError", "something broke")
-        elif fault == "clock":
-            # As AWS answers a machine whose clock is an hour behind.
-            date = self.date_time_string(int(time.time()) + HOUR)
-            self.refuse(service, 403, "RequestTimeTooSkewed" if service == "s3" else "InvalidSignatureException",
-                        "Signature expired: it is now earlier than an hour ago", {"date": date})
+        elif fault in ("clock_behind", "clock_ahead"):
+            # As AWS answers a machine whose clock is an hour off.
+            date = self.date_time_string(int(time.time()) + (HOUR if fault == "clock_behind" else -HOUR))
+            code = {"s3": "RequestTimeTooSkewed", "ec2": "AuthFailure"}
+            self.refuse(service, 403, code.get(service, "InvalidSignatureException"), "Signature expired or not yet current", {"date": date})
+        elif fault == "failed":
+            self.refuse(service, 400, "RequestFailedException", "The request has failed for an unspecified reason")
         elif fault == "empty":
             self.reply(200, b"")
         else:
@@ -179,7 +194,11 @@ class Metadata(Handler):
             self.reply(200, IMDS_TOKEN.encode(), {"x-aws-ec2-metadata-token-ttl-seconds": ttl})
 
     def do_GET(self) -> None:
-        if self.broken(self.cloud.fault("imds", self.path), 200, b"half", {}):
+        fault = self.cloud.fault("imds", self.path)
+        if self.broken(fault, 200, b"half", {}):
+            return
+        if fault == "token_ended":
+            self.reply(401, b"")
             return
         knows = self.headers.get("x-aws-ec2-metadata-token") == IMDS_TOKEN
         self.cloud.asked.append((self.headers.get("user-agent", ""), self.command, self.path, knows))
@@ -339,6 +358,8 @@ class Cloud:
             return self.asked
         if "heard" in told:
             return [entry[:3] for entry in self.heard]
+        if "bodies" in told:
+            return [body.decode(errors="replace") for _, action, _, body in self.heard if action == told["bodies"]]
         raise ValueError(f"there is no such thing to do: {told}")
 
 

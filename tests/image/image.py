@@ -17,6 +17,7 @@ import boot
 import build
 import disk
 import leaving
+import ordering
 import real_boot
 from instance import HOME, Failed, NotHere
 from machine import able
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         failed += not told("the image as a disk", lambda: disk.make(build.FOLDER))
     boot.settled(build.FOLDER)
     words = args.only.split(",")
-    for scenario in (*boot.ALL, *leaving.ALL, *real_boot.ALL):
+    for scenario in (*boot.ALL, *ordering.ALL, *leaving.ALL, *real_boot.ALL):
         if any(word in scenario.__name__ for word in words):
             run_it = real_boot.run if scenario in real_boot.ALL else boot.run
             failed += not told(scenario.__name__.replace("_", " "), lambda one=scenario, begin=run_it: begin(one, build.FOLDER))

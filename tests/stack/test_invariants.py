@@ -339,6 +339,12 @@ def a_machine_that_serves_leaves_the_next_try_to_the_timer(fleet: Fleet):
     assert "78" in codes and fleet.unit(FETCH, "Restart") == "on-failure"
 
 
+def a_machine_that_has_its_certificates_leaves_the_next_try_to_the_timer(fleet: Fleet):
+    codes = fleet.unit(f"{BOX_UNITS}/tollgate-certificates.service", "RestartPreventExitStatus").split()
+    assert number(fleet, "config.py", "SERVES_ON") in map(float, codes)
+    assert "78" in codes
+
+
 def a_run_with_fifty_entries_and_a_silent_service_tries_each(fleet: Fleet):
     told = fleet.text(f"{MODULES}/retry.py")
     patience = float(re.search(r'"TOLLGATE_BOX_PATIENCE", "(\d+)"', told)[1])
@@ -352,14 +358,16 @@ def a_certificate_is_renewed_before_anybody_is_alarmed(fleet: Fleet):
     named = [int(days) for days in re.findall(r"expiry_timestamp_seconds - time\(\) < (\d+) \* 86400", fleet.text(ALERTS))]
     alarms = [fleet.stack.one("CertificateExpiryAlarm")["Threshold"], number(fleet, "certificates.py", "SOON_DAYS"), *named]
     least = re.search(r"^DAYS, LEAST_DAYS, MOST_DAYS = (\d+), (\d+), ", fleet.text(f"{MODULES}/settings.py"), re.MULTILINE)
-    renewed = 1 - Fraction(re.search(r"^RENEW_AT = (\d+ / \d+)$", fleet.text(f"{MODULES}/certificates.py"), re.MULTILINE)[1].replace(" ", ""))
+    renewed = 1 - Fraction(re.search(r"^RENEW_AT = (\d+ / \d+)$", fleet.text(f"{MODULES}/private_ca.py"), re.MULTILINE)[1].replace(" ", ""))
     for days in map(int, least.groups()):
         assert days * renewed > max(alarms), days
 
 
 def every_unit_of_the_image_is_enabled(fleet: Fleet):
+    """Or started when the gateway fails."""
     units = {path.name for path in (ROOTFS / "usr/lib/systemd/system").glob("tollgate-*.*") if path.is_file()}
     enabled = set(re.findall(r"^enable (\S+)$", fleet.text(PRESET), re.MULTILINE))
+    enabled |= set(re.findall(r"^OnFailure=(\S+)$", fleet.text(BOX), re.MULTILINE))
     assert units <= enabled, units - enabled
 
 
@@ -434,11 +442,14 @@ BREAKS = [
     (readme_tells_how_much_of_the_access_log_is_kept, ACCESS_ROTATE, "rotate 10", "rotate 9"),
     (a_machine_that_serves_leaves_the_next_try_to_the_timer, FETCH, "RestartPreventExitStatus=10 78", "RestartPreventExitStatus=78"),
     (a_machine_that_serves_leaves_the_next_try_to_the_timer, f"{MODULES}/config.py", "SERVES_ON = 10", "SERVES_ON = 11"),
+    (a_machine_that_has_its_certificates_leaves_the_next_try_to_the_timer, f"{BOX_UNITS}/tollgate-certificates.service",
+     "RestartPreventExitStatus=10 78", "RestartPreventExitStatus=78"),
     (a_run_with_fifty_entries_and_a_silent_service_tries_each, f"{BOX_UNITS}/tollgate-endpoints.service", "TimeoutStartSec=330s", "TimeoutStartSec=120s"),
     (a_run_with_fifty_entries_and_a_silent_service_tries_each, f"{MODULES}/retry.py", '"25"', '"60"'),
     (a_certificate_is_renewed_before_anybody_is_alarmed, f"{MODULES}/settings.py", "= 60, 45, 397", "= 60, 7, 397"),
     (a_certificate_is_renewed_before_anybody_is_alarmed, STACK, "Threshold: 14\n", "Threshold: 21\n"),
     (every_unit_of_the_image_is_enabled, PRESET, "enable tollgate-lifecycle.service\n", ""),
+    (every_unit_of_the_image_is_enabled, BOX, "OnFailure=tollgate-failed.service\n", ""),
 ]
 
 

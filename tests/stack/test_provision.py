@@ -2,11 +2,15 @@
 they were told."""
 
 import os
+import re
+import shutil
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
+from tests.image import template
 from tests.stack.running import ROOT
 
 PROVISION = ROOT / "ami" / "provision"
@@ -65,6 +69,40 @@ class Agents(unittest.TestCase):
             for unit in ("amazon-cloudwatch-agent", "amazon-ssm-agent", "logrotate.timer"):
                 self.assertEqual(unit in done.stderr, not enabled, done.stderr)
             self.assertEqual(done.returncode, 0 if enabled else 1)
+
+
+class Bills(unittest.TestCase):
+    def test_the_build_fails_without_one_that_it_was_given(self):
+        text = (PROVISION / "99-assert.sh").read_text()
+        head, loop = text[:text.index("# Nothing of the building")], text[text.index("for bom in"):text.index('must "chrony does not read')]
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "good.json").write_text('{\n  "bomFormat": "CycloneDX"\n}')
+        (folder / "other.json").write_text("{}")
+        for given, wrong in (("", []), ("good.json", []), ("good.json other.json none.json", ["other.json", "none.json"])):
+            script = f"{head}\n{loop.replace('/usr/share/tollgate', str(folder))}\nexit $wrong"
+            done = subprocess.run(["bash", "-c", script], env={**os.environ, "TOLLGATE_SBOM": given}, capture_output=True, text=True, check=False)
+            self.assertEqual([line.split()[1] for line in done.stderr.splitlines()], wrong)
+            self.assertEqual(done.returncode, 1 if wrong else 0)
+
+
+class Template(unittest.TestCase):
+    """What the image's template says, and Packer here does not know or would not miss."""
+
+    def test_it_says_all_of_it(self):
+        template.old(Path(self.enterContext(tempfile.TemporaryDirectory())) / "ami", "ami-0")
+
+    def test_without_a_line_that_fails(self):
+        text = (template.AMI / "tollgate.pkr.hcl").read_text()
+        lines = ["encrypt_boot", "region_kms_key_ids", "kms_key_id", "imds_support", "deprecate_at", "http_tokens", "http_put_response_hop_limit", "ami_org_arns"]
+        for name in lines:
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / "of"
+                shutil.copytree(template.AMI, copy)
+                left, times = re.subn(rf"^ +{name} +=.*\n", "", text, count=1, flags=re.MULTILINE)
+                self.assertEqual(times, 1)
+                (copy / "tollgate.pkr.hcl").write_text(left)
+                with unittest.mock.patch.object(template, "AMI", copy), self.assertRaises(AssertionError):
+                    template.old(Path(folder) / "ami", "ami-0")
 
 
 if __name__ == "__main__":

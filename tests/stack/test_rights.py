@@ -55,7 +55,7 @@ class Rights(unittest.TestCase):
 
     def test_private_cas_issue_for_servers_alone_and_by_what_the_machine_asks_with(self):
         statement, = [one for one in Stack("prod", ALL).statements() if "acm-pca:IssueCertificate" in one["Action"]]
-        template = re.search(r'^TEMPLATE = "(.+)"$', (PROGRAMS / "box/certificates.py").read_text(), re.MULTILINE)[1]
+        template = re.search(r'^TEMPLATE = "(.+)"$', (PROGRAMS / "box/private_ca.py").read_text(), re.MULTILINE)[1]
         self.assertEqual(statement["Action"], ["acm-pca:IssueCertificate"])
         self.assertEqual(statement["Condition"], {"StringEquals": {"acm-pca:TemplateArn": f"arn:aws:{template}"}})
         self.assertIn("EndEntityServerAuth", template)

@@ -26,7 +26,7 @@ LATER = {"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequ
 IN_PROGRESS = {"RequestInProgressException"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 # What a request says that was signed by a wrong clock.
-CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException"}
+CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch", "InvalidSignatureException", "AuthFailure"}
 CLOCK_SECONDS = 240
 # The versions of the query protocol's services.
 VERSIONS = {"ec2": "2016-11-15", "autoscaling": "2011-01-01"}
@@ -84,12 +84,12 @@ class Aws:
         options = {"data-raw": body, "header": "content-type: application/x-www-form-urlencoded; charset=utf-8"}
         return self.send(Request(service, f"{service}:{action}", self.region, "/", options), parsed)
 
-    def object(self, bucket: str, key: str) -> bytes:
+    def object(self, bucket: str, key: str, region: str = "") -> bytes:
         """An object of S3."""
         # By path: a bucket with a dot in its name fits no certificate otherwise.
         path = f"/{bucket}/{urllib.parse.quote(key, safe='/~')}"
         options = {"header": f"x-amz-content-sha256: {hashlib.sha256(b'').hexdigest()}"}
-        return self.send(Request("s3", "s3:GetObject", self.region, path, options), lambda body: body)
+        return self.send(Request("s3", "s3:GetObject", region or self.region, path, options), lambda body: body)
 
     def send(self, request: Request, read):
         what = f"{request.what} in {request.region}"

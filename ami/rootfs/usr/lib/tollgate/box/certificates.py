@@ -12,53 +12,83 @@ import base64
 import secrets
 import time
 
-from . import openssl, place, settings
+from . import openssl, place, private_ca, settings
 from .aws import Aws
-from .config import command
+from .config import SERVES_ON, command
 from .failure import Failure
 from .generations import Generations
 from .openssl import Pair
-from .report import Report, run
-from .settings import Certificate, PrivateCa
+from .report import FAILED, Report, run
+from .settings import Certificate
+from .whence import Whence
 
 UNIT = "tollgate-certificates"
-# ACM renews 45 days or more before the end, `of_private_ca` a third of the time before
-# it; below this something does not work. The alarms' number, too.
+# ACM renews 45 days or more before the end, `private_ca` a third of the time before it;
+# below this something does not work. The alarms' number, too.
 SOON_DAYS = 14
-RENEW_AT = 2 / 3
-TEMPLATE = "acm-pca:::template/EndEntityServerAuthCertificate/V1"
 
 
 def main() -> int:
-    return run(UNIT, fetch_all)
+    code = run(UNIT, fetch_all)
+    return SERVES_ON if code == FAILED and each_is_there() else code
+
+
+def each_is_there() -> bool:
+    """Whether the gateway has a good pair of each, from where it is wanted: then the next
+    try is the timer's."""
+    try:
+        files, whence = store().contents(), Whence.read()
+        for one in settings.read().certificates:
+            pair = pair_of(files, one.name)
+            if not pair or not whence.holds(one, pair):
+                return False
+            openssl.accept(pair)
+    except (Failure, OSError):
+        return False
+    return True
+
+
+def store() -> Generations:
+    return Generations(place.CERTIFICATES, place.TLS)
 
 
 def fetch_all(report: Report) -> None:
     wanted, aws = settings.read().certificates, Aws()
-    generations = Generations(place.CERTIFICATES, place.TLS)
+    generations, whence = store(), Whence.read()
     before, files, failed = generations.contents(), {}, []
     for one in wanted:
         had = pair_of(before, one.name)
+        had_of_it = had if had and whence.holds(one, had) else None
         try:
-            pair = fetch(one, had, aws)
+            pair = fetch(one, had_of_it, aws)
             openssl.accept(pair)
+            whence.note(one, pair)
         except (Failure, OSError) as why:
             # At once: what comes after it may take until systemd ends the run.
-            report.error(f"certificate {one.name}, {'what was good stays' if had else 'there is none'}: {why}")
+            report.error(f"certificate {one.name}, {what_stays(had, had_of_it)}: {why}")
             failed.append(one.name)
             pair = had
         if pair:
             files |= {f"{one.name}.pem": pair.chain, f"{one.name}.key": pair.key}
             warn_of_end(one, pair, report)
+    # First: a pair whose origin is not known would be paid for again.
+    whence.write(before, files)
     if files != before:
         generations.point(generations.publish(files))
         report.info(f"certificates changed: {', '.join(changed(before, files))}")
         if not place.CURRENT.exists():
             # A configuration that names them could not be taken before.
             command("systemctl", "start", "--no-block", "tollgate-config.service")
+    private_ca.forget_all_but({one.name for one in wanted if one.private_ca and one.name in failed})
     if failed:
         raise Failure(f"{len(failed)} of {len(wanted)} certificates are not up to date: {', '.join(failed)}")
     report.info(f"{len(wanted)} certificates are up to date")
+
+
+def what_stays(had: Pair | None, had_of_it: Pair | None) -> str:
+    if had_of_it:
+        return "what was good stays"
+    return "the one from where it was wanted before stays" if had else "there is none"
 
 
 def pair_of(files: dict[str, bytes], name: str) -> Pair | None:
@@ -82,7 +112,7 @@ def fetch(one: Certificate, had: Pair | None, aws: Aws) -> Pair:
     if one.acm:
         return of_acm(one.acm, had, aws)
     if one.private_ca:
-        return of_private_ca(one.private_ca, had, aws)
+        return private_ca.fetch(one.name, one.private_ca, had, aws)
     return of_file(one.file)
 
 
@@ -91,7 +121,8 @@ def of_acm(arn: str, had: Pair | None, aws: Aws) -> Pair:
     its certificate is another than before, under a passphrase that nobody else learns."""
     region = arn.split(":")[3]
     now = aws.json("acm", "CertificateManager.GetCertificate", {"CertificateArn": arn}, region)
-    if had and joined(now) == had.chain:
+    # The leaf alone: two calls need not write the rest alike.
+    if had and openssl.leaf(openssl.joined(now)) == openssl.leaf(had.chain):
         return had
     passphrase = secrets.token_urlsafe(48).encode()
     body = {"CertificateArn": arn, "Passphrase": base64.b64encode(passphrase).decode()}
@@ -99,47 +130,7 @@ def of_acm(arn: str, had: Pair | None, aws: Aws) -> Pair:
     sealed = answer.get("PrivateKey")
     if not sealed:
         raise Failure("acm:ExportCertificate answers without a key")
-    return Pair(joined(answer), openssl.opened(sealed.encode(), passphrase))
-
-
-def joined(answer: dict) -> bytes:
-    """The chain of an answer, leaf first."""
-    parts = [answer.get("Certificate") or "", answer.get("CertificateChain") or ""]
-    if not parts[0].strip():
-        raise Failure("the answer has no certificate")
-    return "".join(part.strip() + "\n" for part in parts if part.strip()).encode()
-
-
-def of_private_ca(wanted: PrivateCa, had: Pair | None, aws: Aws) -> Pair:
-    """Issues for a key that is made here and never leaves, anew when two thirds of the
-    time are over or the names are others."""
-    if had and openssl.names(had.chain) == sorted(wanted.names):
-        begin, end = openssl.not_before(had.chain), openssl.not_after(had.chain)
-        if time.time() < begin + (end - begin) * RENEW_AT:
-            return had
-    region, partition = wanted.authority.split(":")[3], wanted.authority.split(":")[1]
-    authority = {"CertificateAuthorityArn": wanted.authority}
-    told = aws.json("acm-pca", "ACMPrivateCA.DescribeCertificateAuthority", authority, region)
-    try:
-        algorithm = told["CertificateAuthority"]["CertificateAuthorityConfiguration"]["SigningAlgorithm"]
-    except (KeyError, TypeError):
-        raise Failure("acm-pca:DescribeCertificateAuthority tells no signing algorithm") from None
-    key = openssl.new_key()
-    request = openssl.request(key, wanted.names)
-    issued = aws.json("acm-pca", "ACMPrivateCA.IssueCertificate", {
-        **authority,
-        "Csr": base64.b64encode(request).decode(),
-        "SigningAlgorithm": algorithm,
-        "TemplateArn": f"arn:{partition}:{TEMPLATE}",
-        "Validity": {"Type": "DAYS", "Value": wanted.days},
-        # Asked again after a lost answer, it is the same certificate.
-        "IdempotencyToken": secrets.token_hex(16),
-    }, region)
-    if not issued.get("CertificateArn"):
-        raise Failure("acm-pca:IssueCertificate answers without a certificate's ARN")
-    # "In progress" is a refusal that `aws` tries again.
-    body = {**authority, "CertificateArn": issued["CertificateArn"]}
-    return Pair(joined(aws.json("acm-pca", "ACMPrivateCA.GetCertificate", body, region)), key)
+    return Pair(openssl.joined(answer), openssl.opened(sealed.encode(), passphrase))
 
 
 def of_file(path: str) -> Pair:

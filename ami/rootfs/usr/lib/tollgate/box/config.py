@@ -2,127 +2,167 @@
 
 Everything is fetched before anything is written, checked as the gateway's user would
 read it, and exchanged whole. What the gateway refuses does not stay: the link goes back
-to what serves, so that a restart finds that.
+to what serves, so that a restart finds that. A run may end anywhere, by a signal too: the
+next one begins with what the gateway took last.
 """
 
-import json
-import os
-import pwd
-import subprocess
+import re
+import signal
 from pathlib import Path
 
-from . import place, settings, sources
+import yaml
+
+from . import gateway, place, settings
 from .aws import Aws
-from .failure import Failure
-from .generations import Generations, replace
+from .failure import Ended, Failure
+from .gateway import command  # noqa: F401  The other programs take it from here.
+from .generations import Generations
+from .lifecycle import is_leaving
 from .report import FAILED, Report, run
+from .sources import Sources
+from .state import State
 
 UNIT = "tollgate-config"
-GATEWAY = "tollgate.service"
-# What systemd calls one that serves.
-RUNS = ("active", "reloading")
-# What the gateway says of a change that only a new process can make.
-NEEDS_UPGRADE = "by a restart or an upgrade alone"
-NOT_NOW = 75
 # The exit code of a run that failed where the gateway serves what it took before: systemd
 # leaves the next try to the timer.
 SERVES_ON = 10
-STATE = place.STATE / "config.json"
 
 
 def main() -> int:
+    # By systemd, after TimeoutStartSec=: said and made good as anything else that fails.
+    signal.signal(signal.SIGTERM, ended)
     code = run(UNIT, fetch)
     return SERVES_ON if code == FAILED and serves_on() else code
 
 
+def ended(*_) -> None:
+    raise Ended("ended by a signal before it was done: by somebody, or by systemd because it took too long")
+
+
 def serves_on() -> bool:
-    return place.CURRENT.exists() and gateway_state() in RUNS
+    return place.CURRENT.exists() and gateway.runs()
 
 
 def fetch(report: Report) -> None:
-    wanted, aws = settings.read(), Aws()
-    files = {"tollgate.yaml": sources.fetch(wanted.config, aws)}
-    for name, source in wanted.files.items():
-        files[name] = sources.fetch(source, aws)
     generations = Generations(place.GENERATIONS, place.CURRENT)
-    before = generations.now()
-    if before and generations.contents() == files and served() == before.name:
-        report.info(f"nothing changed: {wanted.config}, generation {before.name}")
-        return
-    folder = generations.publish(files)
-    check(folder, wanted)
-    generations.point(folder)
+    state = settled(generations)
     try:
-        told = hand_over(before is None)
-    except Failure:
-        if before:
-            generations.point(before)
+        wanted = settings.read()
+        folder = prepared(wanted, generations, state)
+    except (Failure, OSError):
+        # A gateway that failed does not wait for what is right.
+        if gateway.state() == "failed":
+            report.error(started_again(generations))
         raise
-    replace(STATE, json.dumps({"served": folder.name}).encode(), 0o644)
+    if folder is None:
+        found = gateway.state()
+        if found == "failed":
+            raise Failure(started_again(generations))
+        serving = "" if found in gateway.RUNS else f"; the gateway is {found or 'not there'}"
+        report.info(f"nothing changed: {wanted.config}, generation {generations.now().name}{serving}")
+        return
+    state, told = hand_over(folder, generations, state)
+    state.write()
     report.info(f"generation {folder.name} of {wanted.config}: {told}")
 
 
-def served() -> str:
-    """The generation that the gateway took last; a run may have ended before it did."""
+def prepared(wanted: settings.Settings, generations: Generations, state: State) -> Path | None:
+    """What is to be taken, fetched and checked, as a folder; nothing where the gateway could
+    be told of nothing new."""
+    files = Sources(Aws()).all(wanted)
+    now = generations.now()
+    if now and as_it_was(files, now, generations, state):
+        return None
+    folder = generations.publish(files, {state.served})
+    check(folder, wanted, serving=now is not None)
+    return folder
+
+
+def as_it_was(files: dict[str, bytes], now: Path, generations: Generations, state: State) -> bool:
+    """Whether the gateway has these files, or just did not come up with them."""
+    if state.refused and gateway.state() == "failed" and generations.contents(state.refused) == files:
+        return True
+    return state.settled_on(now.name) and generations.contents() == files
+
+
+def settled(generations: Generations) -> State:
+    """What is known, after what has to be known first: whether the gateway came up with
+    what it was started with, and whether the run before came to its end."""
+    state, now = State.read(), generations.now()
+    if now and now.name == state.at_start():
+        found = gateway.state()
+        if found in gateway.RUNS:
+            state = State(now.name)
+            state.write()
+        if found != "failed" or not state.served:
+            return state
+        state = State(state.served, refused=now.name)
+        state.write()
+    go_back(generations, state)
+    return state
+
+
+def go_back(generations: Generations, state: State) -> None:
+    """Points at what the gateway took last, if there is any."""
+    folder = generations.home / state.served
+    if state.served and folder.is_dir() and generations.now() != folder:
+        generations.point(folder)
+
+
+def hand_over(folder: Path, generations: Generations, state: State) -> tuple[State, str]:
+    """Makes a generation the one that counts, and the gateway take it; what is known then,
+    and in words. Whatever goes wrong leaves what served; `tried` stays, for the gateway may
+    have taken it all the same."""
+    first, found = not (state.served or state.starts), gateway.state()
+    if found == "activating":
+        # With which of both, nobody could say afterwards.
+        raise Failure("the gateway is just starting, tried again later")
+    State(state.served, state.starts, tried=folder.name).write()
     try:
-        return json.loads(STATE.read_text())["served"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        generations.point(folder)
+        if found in gateway.RUNS:
+            return State(folder.name), gateway.reload()
+        # Who stopped it wants it stopped; a first configuration, and what failed with the
+        # one before, are reasons to start.
+        starts = State(state.served, starts=folder.name)
+        if first or (found == "failed" and not is_leaving()):
+            gateway.start()
+            return starts, "the gateway starts"
+        return starts, f"the gateway is {found or 'not there'} and stays so"
+    except BaseException:
+        go_back(generations, state)
+        raise
 
 
-def check(folder: Path, wanted: settings.Settings) -> None:
-    """Refuses what the gateway would, with what it says."""
-    found = command("tollgate", "check", str(folder / "tollgate.yaml"), as_gateway=True)
+def started_again(generations: Generations) -> str:
+    """Starts a gateway that failed, unless its machine is to end; what to say of it."""
+    words = gateway.last_words()
+    if is_leaving():
+        return f"the gateway has failed and stays so, for this machine is to end: {words}"
+    now = generations.now()
+    if now is None:
+        return f"the gateway has failed, and there is nothing to start it with: {words}"
+    gateway.start()
+    return f"the gateway has failed, it is started again with generation {now.name}: {words}"
+
+
+def check(folder: Path, wanted: settings.Settings, serving: bool) -> None:
+    """Refuses what the gateway would, with what it says, and what would be out of reach."""
+    stays = "what was good stays" if serving else "and there is none before it, so that nothing serves"
+    found = gateway.command("tollgate", "check", "--print", str(folder / "tollgate.yaml"), as_gateway=True, apart=True)
     if found.returncode:
         # The operator knows the source, not the folder.
-        said = found.stdout.replace(f"{folder}/", "").strip()
-        raise Failure(f"{wanted.config} and its files are refused, what was good stays:\n{said}")
+        said = found.stderr.replace(f"{folder}/", "").strip()
+        raise Failure(f"{wanted.config} and its files are refused, {stays}:\n{said}")
+    socket = socket_of(found.stdout)
+    if socket != gateway.SOCKET:
+        raise Failure(f"{wanted.config} and its files are refused, {stays}:\n"
+                      f"tollgate.yaml: admin.socket: `{socket}` is where no program of this machine looks: the gateway would "
+                      f"hear of no reload and of no drain; write `{gateway.SOCKET}`, or leave it out")
 
 
-def hand_over(first: bool) -> str:
-    """Makes the gateway take the generation that counts now; what was done."""
-    state = gateway_state()
-    if state in RUNS:
-        return reload()
-    # Who stopped it wants it stopped; a first configuration, and what failed with the
-    # one before, are reasons to start.
-    if not (first or state in ("failed", "activating")):
-        return f"the gateway is {state or 'not there'} and stays so"
-    # It would wait for us: this unit comes before it.
-    started = command("systemctl", "start", "--no-block", GATEWAY)
-    if started.returncode:
-        raise Failure(f"the gateway cannot be started: {started.stdout.strip()}")
-    return "the gateway starts"
-
-
-def gateway_state() -> str:
-    return command("systemctl", "show", "--property", "ActiveState", "--value", GATEWAY).stdout.strip()
-
-
-def reload() -> str:
-    done = command("tollgate", "reload", as_gateway=True)
-    if done.returncode == 0:
-        return "reloaded"
-    if NEEDS_UPGRADE in done.stdout:
-        return upgrade()
-    if done.returncode == NOT_NOW:
-        raise Failure(f"the gateway cannot reload now, tried again later: {done.stdout.strip()}")
-    raise Failure(f"the gateway refuses it and goes on with what it had:\n{done.stdout.strip()}")
-
-
-def upgrade() -> str:
-    """A new process with the same sockets: no connection is refused."""
-    done = command("systemctl", "start", "tollgate-upgrade.service")
-    if done.returncode:
-        raise Failure("the gateway goes on with what it had: a listener or the like changed, and the upgrade that "
-                      f"takes it fails; look at `journalctl -u tollgate-upgrade`: {done.stdout.strip()}")
-    return "upgraded: a listener or the like changed"
-
-
-def command(*words: str, as_gateway: bool = False) -> subprocess.CompletedProcess[str]:
-    """Runs a program; both of its streams in `stdout`."""
-    who = {}
-    if as_gateway and pwd.getpwnam(place.USER).pw_uid != os.geteuid():
-        who = {"user": place.USER, "group": pwd.getpwnam(place.USER).pw_gid, "extra_groups": []}
-    return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False, **who)
+def socket_of(printed: str) -> str:
+    """`admin.socket` of an effective configuration. That block alone is read: all of ten
+    thousand routes would take minutes."""
+    block = re.search(r"^admin:\n(?: .*\n)+", printed, re.MULTILINE)
+    return str(yaml.safe_load(block[0])["admin"]["socket"]) if block else ""

@@ -50,7 +50,6 @@ def exchange(url: str, options: dict[str, str | list[str]], seconds: float, sign
         "url": url,
         "max-time": f"{seconds:.1f}",
         "connect-timeout": str(CONNECT_SECONDS),
-        "max-filesize": str(MOST_BYTES),
         "write-out": "%{stderr}\nstatus=%{http_code} date=%header{date}",
         **options,
     }
@@ -62,15 +61,32 @@ def exchange(url: str, options: dict[str, str | list[str]], seconds: float, sign
             "header": headers,
         }
     lines = [f"{name} = {quoted(value)}" for name, values in config.items() for value in as_list(values)]
-    done = subprocess.run(["curl", "--disable", "--silent", "--show-error", "--globoff", "--config", "-"],
-                          input="\n".join(lines).encode(), capture_output=True, check=False)
-    told = done.stderr.decode(errors="replace")
-    if done.returncode:
-        raise Unreached(reason(told) or f"curl ends with {done.returncode}")
+    code, body, told = curl("\n".join(lines).encode())
+    if code:
+        raise Unreached(reason(told) or f"curl ends with {code}")
     found = re.search(r"^status=(\d+) date=(.*)$", told, re.MULTILINE)
     if not found:
         raise Unreached(f"curl says nothing of the answer: {told.strip()}")
-    return Answer(int(found[1]), done.stdout, seconds_of(found[2]))
+    return Answer(int(found[1]), body, seconds_of(found[2]))
+
+
+def curl(config: bytes) -> tuple[int, bytes, str]:
+    """How curl ends, the body, and what it says. A body of more than `MOST_BYTES` is
+    none, whether its length was told before or not: curl itself only looks at that."""
+    with subprocess.Popen(["curl", "--disable", "--silent", "--show-error", "--globoff", "--config", "-"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        try:
+            # It reads all of it before it writes anything.
+            run.stdin.write(config)
+            run.stdin.close()
+        except BrokenPipeError:
+            pass
+        body = run.stdout.read(MOST_BYTES + 1)
+        if len(body) > MOST_BYTES:
+            run.kill()
+            raise Unreached(f"the answer has more than {MOST_BYTES >> 20} MiB")
+        told = run.stderr.read().decode(errors="replace")
+    return run.returncode, body, told
 
 
 def reason(told: str) -> str:

@@ -7,3 +7,7 @@ class Failure(Exception):
 
 class Mistake(Failure):
     """The settings are wrong: no try succeeds before somebody corrects them."""
+
+
+class Ended(Exception):
+    """A signal ended the run. No `Failure`, which is taken for an answer here and there."""

@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from . import place
@@ -29,18 +30,18 @@ class Generations:
             return None
         return found if found.is_dir() else None
 
-    def contents(self) -> dict[str, bytes]:
-        """The files that count, by their paths in the folder."""
-        now = self.now()
+    def contents(self, name: str = "") -> dict[str, bytes]:
+        """The files that count, or those of a folder by its name, by their paths in the folder."""
+        now = self.home / name if name else self.now()
         if now is None:
             return {}
         return {str(path.relative_to(now)): path.read_bytes() for path in sorted(now.rglob("*")) if path.is_file()}
 
-    def publish(self, files: dict[str, bytes]) -> Path:
-        """A new folder with these files; the link stays. Leaves nothing behind when it
-        fails, as on a full disk."""
+    def publish(self, files: dict[str, bytes], kept: Collection[str] = ()) -> Path:
+        """A new folder with these files; the link stays, and so do the folders `kept`.
+        Leaves nothing behind when it fails, as on a full disk."""
         self.home.mkdir(parents=True, exist_ok=True)
-        self.sweep()
+        self.sweep(kept)
         folder = self.home / str(max(self.numbers(), default=0) + 1)
         new = self.home / f".new-{folder.name}"
         try:
@@ -67,14 +68,14 @@ class Generations:
         new.symlink_to(folder.relative_to(self.link.parent))
         new.rename(self.link)
 
-    def sweep(self) -> None:
-        """Removes what was left half done, and all but the last two: whoever opened a
-        folder just now reads it to its end."""
+    def sweep(self, kept: Collection[str]) -> None:
+        """Removes what was left half done, and all but the last two, what counts and what
+        is kept: whoever opened a folder just now reads it to its end."""
         for left in self.home.glob(".new-*"):
             shutil.rmtree(left, ignore_errors=True)
         now = self.now()
         for number in sorted(self.numbers())[:-2]:
-            if now is None or now.name != str(number):
+            if str(number) not in kept and (now is None or now.name != str(number)):
                 shutil.rmtree(self.home / str(number), ignore_errors=True)
 
     def numbers(self) -> list[int]:

@@ -34,13 +34,13 @@ class Imds:
         role = self.get(path)
         if not role or not role.strip():
             raise Failure("the instance has no role: give its launch template an instance profile")
-        told = self.get(path + role.split()[0]) or ""
+        text = self.get(path + role.split()[0]) or ""
         try:
-            answer = json.loads(told)
+            answer = json.loads(text)
             return Credentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["Token"])
         except (ValueError, KeyError, TypeError):
             raise Failure(f"the metadata service has no credentials of the role {role.strip()}: "
-                          f"{code_of(told)}") from None
+                          f"{code_of(text)}") from None
 
     def region(self) -> str:
         return self.must("placement/region")
@@ -56,22 +56,31 @@ class Imds:
         return answer.strip()
 
     def get(self, path: str) -> str | None:
-        """What is at the path; nothing where there is nothing."""
-        if not self.token:
-            self.token = self.ask("/latest/api/token", {
-                "request": "PUT", "header": "X-aws-ec2-metadata-token-ttl-seconds: 300"}) or ""
+        """What is at the path; nothing where there is nothing. A run may last for longer
+        than its token, which is asked for again then."""
+        answer = self.at(path) if self.token else None
+        if answer is None or answer.status == 401:
+            self.token = told(self.ask("/latest/api/token", {
+                "request": "PUT", "header": "X-aws-ec2-metadata-token-ttl-seconds: 300"}), "/latest/api/token") or ""
+            answer = self.at(path)
+        return told(answer, path)
+
+    def at(self, path: str) -> curl.Answer:
         return self.ask(f"/latest/meta-data/{path}", {"header": f"X-aws-ec2-metadata-token: {self.token}"})
 
-    def ask(self, path: str, options: dict) -> str | None:
+    def ask(self, path: str, options: dict) -> curl.Answer:
         # A proxy knows another machine's metadata service, if any.
         options = {"noproxy": "*", **options}
-        answer = self.patience.tried(lambda: served(curl.exchange(ENDPOINT + path, options, TRY_SECONDS)),
-                                     f"the metadata service at {ENDPOINT} does not answer")
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            raise Failure(f"the metadata service at {ENDPOINT} refuses {path}: status {answer.status}")
-        return answer.body.decode(errors="replace")
+        return self.patience.tried(lambda: served(curl.exchange(ENDPOINT + path, options, TRY_SECONDS)),
+                                   f"the metadata service at {ENDPOINT} does not answer")
+
+
+def told(answer: curl.Answer, path: str) -> str | None:
+    if answer.status == 404:
+        return None
+    if answer.status != 200:
+        raise Failure(f"the metadata service at {ENDPOINT} refuses {path}: status {answer.status}")
+    return answer.body.decode(errors="replace")
 
 
 def served(answer: curl.Answer) -> curl.Answer:
@@ -80,8 +89,8 @@ def served(answer: curl.Answer) -> curl.Answer:
     return answer
 
 
-def code_of(told: str) -> str:
+def code_of(text: str) -> str:
     try:
-        return str(json.loads(told).get("Code", "no Code"))
+        return str(json.loads(text).get("Code", "no Code"))
     except (ValueError, AttributeError):
         return "it is no JSON"

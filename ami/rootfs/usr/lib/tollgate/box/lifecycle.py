@@ -65,7 +65,7 @@ def watch(report: Report, pace: Pace) -> None:
     while True:
         try:
             # A new session each time: its token lasts for minutes, this for months.
-            state = (Imds().get("autoscaling/target-lifecycle-state") or "").strip()
+            state = target_state()
             if silent:
                 report.info("the metadata service answers again")
             silent = False
@@ -76,6 +76,19 @@ def watch(report: Report, pace: Pace) -> None:
                 report.warn(f"cannot see whether this machine is to end, looked at again every {pace.poll:g} s: {why}")
             silent = True
         time.sleep(pace.poll)
+
+
+def target_state() -> str:
+    """What Auto Scaling wants of this machine; the empty text where it wants nothing."""
+    return (Imds().get("autoscaling/target-lifecycle-state") or "").strip()
+
+
+def is_leaving() -> bool:
+    """Whether this machine is to end, as far as can be told."""
+    try:
+        return target_state() == LEAVES
+    except Failure:
+        return False
 
 
 def drain(report: Report, pace: Pace) -> None:
@@ -144,6 +157,6 @@ def said(end: float, *words: str) -> subprocess.CompletedProcess[str] | None:
     """Runs a program, both of its streams in `stdout`; nothing when it takes too long."""
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, check=False, timeout=max(1.0, end - time.monotonic()))
+                              encoding="utf-8", errors="replace", check=False, timeout=max(1.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         return None

@@ -54,12 +54,6 @@ def moment(chain: bytes, which: str) -> float:
     return calendar.timegm(time.strptime(date, "%b %d %H:%M:%S %Y"))
 
 
-def names(chain: bytes) -> list[str]:
-    """The leaf's DNS names."""
-    told = openssl("x509", "-noout", "-ext", "subjectAltName", stdin=chain).decode()
-    return sorted(re.findall(r"DNS:([^,\s]+)", told))
-
-
 def opened(sealed: bytes, passphrase: bytes) -> bytes:
     """The key that was sealed with the passphrase."""
     return openssl("pkey", "-passin", "fd:{}", stdin=sealed, secret=passphrase + b"\n")
@@ -76,6 +70,20 @@ def request(key: bytes, wanted: list[str]) -> bytes:
     subject = f"/CN={wanted[0]}" if len(wanted[0]) <= 64 else "/"
     return openssl("req", "-new", "-subj", subject, "-addext", f"subjectAltName={alternatives}",
                    "-key", "/dev/fd/{}", secret=key)
+
+
+def joined(answer: dict) -> bytes:
+    """The chain of an answer of AWS's, leaf first."""
+    parts = [answer.get("Certificate") or "", answer.get("CertificateChain") or ""]
+    if not parts[0].strip():
+        raise Failure("the answer has no certificate")
+    return "".join(part.strip() + "\n" for part in parts if part.strip()).encode()
+
+
+def leaf(chain: bytes) -> bytes:
+    """The first certificate, however its lines end and its text is broken."""
+    found = re.search(CERTIFICATE, chain, re.DOTALL)
+    return b"".join(found[0].split()) if found else b""
 
 
 def split(text: bytes) -> Pair:

@@ -18,6 +18,8 @@ GENERATIONS = RUN / "generations"
 # The certificates that were accepted last; a link into `certificates`.
 TLS = RUN / "tls"
 CERTIFICATES = RUN / "certificates"
+# Certificates that are ordered and not here yet, with their keys; root's alone.
+PENDING = RUN / "pending"
 ENDPOINTS = RUN / "endpoints.d"
 STATE = RUN / "state"
 # JSON lines for the CloudWatch agent, which does not read the journal. systemd makes

@@ -2,22 +2,26 @@
 
 Errors go to standard error, which the unit sends to the journal and to the console
 (`aws ec2 get-console-output` reads that of a machine that nobody can reach); the rest to
-the journal alone. All of it goes into the log file, and the last of it into STATUS.
+the journal alone. All of it goes into the log file; STATUS is one line, the last of it and
+the first error.
 """
 
 import json
 import os
 import socket
 import sys
+import traceback
 from datetime import datetime, timezone
 from pathlib import Path
 
 from . import place
-from .failure import Failure, Mistake
+from .failure import Ended, Failure, Mistake
 
 OK, FAILED, BAD_SETTINGS = 0, 1, 78
 # What systemd takes at the beginning of a line as its priority.
 PRIORITIES = {"error": "<3>", "warn": "<4>", "info": "<6>"}
+# Of each of the two in STATUS: a list of all that is wrong is for the log.
+STATUS_LETTERS = 400
 
 
 class Report:
@@ -25,6 +29,7 @@ class Report:
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
+        self.first_error = ""
 
     def info(self, message: str) -> None:
         self.say("info", message)
@@ -36,10 +41,14 @@ class Report:
         self.say("error", message)
 
     def say(self, level: str, message: str) -> None:
+        # Half of a pair, as YAML may have it, could not be written.
+        message = message.encode("utf-8", "replace").decode()
         stream = sys.stderr if level == "error" else sys.stdout
         for line in message.splitlines():
             print(f"{PRIORITIES[level]}{self.unit}: {line}", file=stream, flush=True)
-        status(message.splitlines()[0] if message else "")
+        status(line_of(message) + (f"; {self.first_error}" if self.first_error else ""))
+        if level == "error" and not self.first_error:
+            self.first_error = line_of(message)
         self.log(level, message)
 
     def log(self, level: str, message: str) -> None:
@@ -53,6 +62,11 @@ class Report:
         except OSError as why:
             # A full disk must not keep a certificate from being renewed.
             print(f"<4>{self.unit}: cannot write box.log: {why}", flush=True)
+
+
+def line_of(message: str) -> str:
+    line = " ".join(message.split())
+    return line if len(line) <= STATUS_LETTERS else line[:STATUS_LETTERS - 1] + "…"
 
 
 def status(text: str) -> None:
@@ -77,11 +91,20 @@ def run(unit: str, work) -> int:
     except Mistake as why:
         report.error(str(why))
         return BAD_SETTINGS
-    except Failure as why:
+    except (Failure, Ended) as why:
         report.error(str(why))
         return FAILED
     except OSError as why:
         # A write does not know its file: it is there that this writes.
-        report.error(f"{why.filename or place.RUN}: {why.strerror}; what was good stays")
+        report.error(f"{why.filename or place.RUN}: {why.strerror or why}; what there was stays")
+        return FAILED
+    except Exception as why:  # Nobody looks for a traceback in a journal that nobody reads.
+        report.log("error", traceback.format_exc())
+        report.error(f"{unit} itself fails, a fault of the program; what there was stays: {place_of(why)}: {why!r}")
         return FAILED
     return OK
+
+
+def place_of(why: Exception) -> str:
+    last = traceback.extract_tb(why.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"

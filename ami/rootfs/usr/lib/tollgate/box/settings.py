@@ -14,9 +14,13 @@
 
 No secret is in it, only where secrets are. Unknown keys are mistakes, and so is a key
 that is written twice: what does not count must not look as if it did.
+
+An ARN names its region; of a bucket in another one it stands behind the address:
+s3://BUCKET/KEY?region=eu-west-1
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -29,18 +33,24 @@ from .failure import Mistake
 DAYS, LEAST_DAYS, MOST_DAYS = 60, 45, 397
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SCHEMES = "ssm:NAME, secretsmanager:NAME, s3://BUCKET/KEY or file:/PATH"
+# Of a name in a folder, by Linux.
+MOST_BYTES = 255
+# Behind an object's address: another key may have a question mark, too.
+REGION = re.compile(r"(.+)\?region=([a-z0-9-]+)")
 
 
 @dataclass
 class Source:
-    """Where a text is; `key` picks one of a secret that is a JSON object."""
+    """Where a text is; `key` picks one of a secret that is a JSON object, and an object of
+    S3 may be in another region than the machine."""
 
     scheme: str
     name: str
     key: str = ""
+    region: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.name}" + (f"#{self.key}" if self.key else "")
+        return f"{self.scheme}:{self.name}" + (f"#{self.key}" if self.key else "") + (f"?region={self.region}" if self.region else "")
 
 
 @dataclass
@@ -90,7 +100,7 @@ def read() -> Settings:
         raise Mistake(f"{place.SETTINGS} cannot be read: {why}") from None
     try:
         document = yaml.load(text, Loader=Unique)
-    except yaml.YAMLError as why:
+    except Exception as why:  # A day that is none is a ValueError; whatever it is, the text is the cause.
         raise Mistake(f"{place.SETTINGS} is no YAML: {' '.join(str(why).split())}") from None
     return settings(Part(document, str(place.SETTINGS)))
 
@@ -119,7 +129,7 @@ class Part:
         value = self.take(key, default)
         if not isinstance(value, str) or (not value and default is None):
             raise self.wrong(key, "a text")
-        return value
+        return self.clean(key, value)
 
     def number(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.take(key, default)
@@ -143,7 +153,15 @@ class Part:
         value = self.take(key, {})
         if not isinstance(value, dict) or not all(isinstance(text, str) for pair in value.items() for text in pair):
             raise self.wrong(key, "a mapping of texts")
+        for text in (*value, *value.values()):
+            self.clean(key, text)
         return value
+
+    def clean(self, key: str, text: str) -> str:
+        """What no file and no call can have in its name is not fetched."""
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+            raise self.wrong(key, f"without control characters, unlike {text!r}")
+        return text
 
     def take(self, key: str, default=None):
         self.known.append(key)
@@ -173,6 +191,9 @@ def settings(part: Part) -> Settings:
     files = {name: source(text, f"{part.where}: files: {name}") for name, text in part.texts("files").items()}
     for name in files:
         inside(name, part.where)
+        above = next((other for other in files if other in map(str, PurePosixPath(name).parents)), "")
+        if above:
+            raise Mistake(f"{part.where}: files: `{above}` is a file, and a folder in `{name}`")
     certificates = [certificate(entry) for entry in part.parts("certificates")]
     endpoints = [endpoint(entry) for entry in part.parts("endpoints")]
     part.end()
@@ -188,8 +209,9 @@ def source(text: str, where: str) -> Source:
     scheme, _, rest = text.partition(":")
     if scheme == "s3":
         bucket, _, key = rest.removeprefix("//").partition("/")
+        where = REGION.fullmatch(key)
         if rest.startswith("//") and bucket and key:
-            return Source("s3", f"{bucket}/{key}")
+            return Source("s3", f"{bucket}/{where[1] if where else key}", region=where[2] if where else "")
     elif scheme == "secretsmanager":
         name, _, key = rest.partition("#")
         if name:
@@ -202,7 +224,8 @@ def source(text: str, where: str) -> Source:
 def inside(name: str, where: str) -> None:
     """A file is beside the configuration or below it, and is not the configuration."""
     path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != name or name == "tollgate.yaml":
+    wrong = path.is_absolute() or not path.parts or ".." in path.parts or str(path) != name or path.parts[0] == "tollgate.yaml"
+    if wrong or any(len(one.encode()) > MOST_BYTES for one in path.parts):
         raise Mistake(f"{where}: files: `{name}` has to be a path beside tollgate.yaml, as `jwt/2026.key`")
 
 
