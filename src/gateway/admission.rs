@@ -28,7 +28,7 @@ use crate::{
     edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
     identity::Said,
-    route::{Facts, RouteMatch},
+    route::{Facts, RouteMatch, path},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -127,9 +127,10 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
+    let seen = path::matched(ctx.head.uri.path());
     let facts = Facts {
         host: ctx.host(),
-        path: ctx.head.uri.path(),
+        path: &seen,
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
@@ -160,7 +161,7 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.consumer = decision.consumer;
     ctx.flaw = decision.flaw;
     ctx.rule = decision.rule;
-    ctx.preflight = decision.preflight;
+    ctx.preflight = decision.preflight.is_some();
     let is_for_pages = ctx.route.as_ref().is_some_and(|route| route.cors.is_some());
     ctx.origin = is_for_pages.then(|| session.req_header().headers.get(header::ORIGIN).cloned()).flatten();
     ctx.upstream = decision.upstream;
