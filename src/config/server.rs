@@ -133,7 +133,8 @@ impl Default for MinRateSpec {
 pub struct RequestsSpec {
     /// Methods that are let in; others get 405.
     pub methods: Vec<MethodName>,
-    /// The largest body, unless a route says otherwise; above it 413.
+    /// The largest body, unless a route says otherwise; above it 413. All that a gRPC
+    /// call sends is one body; what a WebSocket sends is none.
     pub max_body: ByteSize,
     /// Header fields of a request; above it 431.
     pub max_header_fields: u16,
