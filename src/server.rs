@@ -64,10 +64,13 @@ impl fmt::Display for StartError {
             Self::Config(problems) => problems.fmt(f),
             Self::Bind(why) => writeln!(f, "error: {why}"),
             Self::AccessLog(path, why) => {
-                writeln!(
-                    f,
-                    "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`"
-                )
+                let hint = match why.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        "its folder does not exist: make it, or write another file"
+                    }
+                    _ => "write a file",
+                };
+                writeln!(f, "error: access_log.path: cannot write `{path}`: {why}; {hint}, `-` or `off`")
             }
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{AdminSocket, FAILED, NOT_NOW, client, print, tell};
+use super::{AdminSocket, FAILED, NOT_NOW, client, count, print, tell};
 
 /// Makes the running gateway finish its work and end.
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,9 @@ pub struct Drain {
     /// connections of unhealthy targets.
     #[arg(long)]
     fail_readiness: bool,
-    /// Seconds to go on accepting, each new connection but briefly: until the load
+    /// How long to go on accepting, as `30s`, each new connection but briefly: until the load
     /// balancer sends nobody any more. Default: 0, with --fail-readiness 30.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "TIME", value_parser = super::time::or_none)]
     accept_for: Option<u16>,
     /// Do not wait for the end.
     #[arg(long)]
@@ -98,10 +98,8 @@ fn left(status: &Value) -> String {
 
 fn those(told: &Value) -> String {
     let (connections, websockets) = (number(told, "connections"), number(told, "websockets"));
-    format!(
-        "{connections} connections, {websockets} WebSockets and {} streams among them",
-        number(told, "streams")
-    )
+    let (connections, websockets) = (count(connections, "connection"), count(websockets, "WebSocket"));
+    format!("{connections}, {websockets} and {} among them", count(number(told, "streams"), "stream"))
 }
 
 fn number(told: &Value, key: &str) -> u64 {

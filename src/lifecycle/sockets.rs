@@ -63,7 +63,9 @@ impl fmt::Display for BindError {
             std::io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket file a folder that can be written"
             }
-            std::io::ErrorKind::NotFound => "; the folder does not exist",
+            std::io::ErrorKind::NotFound => {
+                "; its folder does not exist: make it, or write another path, as `admin: { socket: admin.sock }`, beside the main file"
+            }
             std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
             _ => "",
         };

@@ -249,7 +249,7 @@ async fn the_operator_asks_for_a_drain_and_is_told_how_it_went() {
 
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!((drained.code, drained.stderr.as_str()), (Some(0), ""), "{drained:?}");
-    let told = "draining: 1 connections, 0 WebSockets and 0 streams among them; requests at most 300 s, streams at most 1800 s";
+    let told = "draining: 1 connection, 0 WebSockets and 0 streams among them; requests at most 300 s, streams at most 1800 s";
     assert_eq!(drained.stdout, format!("{told}\nended\n"));
     assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
 }

@@ -29,7 +29,7 @@ async fn a_new_process_serves_and_the_old_one_ends() {
     let new = gateway.serving_pid().await;
     assert_ne!(new, old);
     assert!(told.stdout.contains(&format!("upgraded: process {new} serves")), "{told:?}");
-    assert!(told.stdout.contains(&format!("process {old} finishes its work: 1 connections")), "{told:?}");
+    assert!(told.stdout.contains(&format!("process {old} finishes its work: 1 connection,")), "{told:?}");
     let last = kept.send(&Request::get("/")).await;
     assert_eq!((last.status, last.header("connection")), (200, Some("close")));
     assert_eq!(gateway.first_ended().await, Some(0));
