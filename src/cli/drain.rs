@@ -59,15 +59,20 @@ impl Drain {
         format!("/drain?accept_seconds={seconds}{fail}")
     }
 
-    /// Until nothing listens at the socket any more.
+    /// Until nothing listens at the socket any more. Who listens and does not answer is
+    /// busy, and has not ended.
     fn wait(&self) -> io::Result<()> {
         let shows = !self.json && io::stderr().is_terminal();
         let mut told = Instant::now();
-        while let Ok(status) = client::ask(&self.socket.socket, "GET", "/status", PATIENCE) {
-            if shows && told.elapsed() >= TELL_EACH {
-                told = Instant::now();
-                let status: Value = serde_json::from_str(&status.body).unwrap_or_default();
-                write!(io::stderr(), "\r{:<78}", left(&status))?;
+        loop {
+            match client::ask(&self.socket.socket, "GET", "/status", PATIENCE) {
+                Ok(status) if shows && told.elapsed() >= TELL_EACH => {
+                    told = Instant::now();
+                    let status: Value = serde_json::from_str(&status.body).unwrap_or_default();
+                    write!(io::stderr(), "\r{:<78}", left(&status))?;
+                }
+                Err(why) if client::is_absent(&why) => break,
+                Ok(_) | Err(_) => {}
             }
             sleep(LOOK_EACH);
         }

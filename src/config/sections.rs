@@ -168,4 +168,4 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "upstreams",
     "routes",
 ];
-const FRAGMENT_KEYS: &[&str] = &["authentication", "limits", "upstreams", "routes"];
+pub(super) const FRAGMENT_KEYS: &[&str] = &["authentication", "limits", "upstreams", "routes"];

@@ -92,6 +92,12 @@ impl Sockets {
         Self { found, ..Self::default() }
     }
 
+    /// They are the process before's, too: an end that comes before this process's turn
+    /// leaves them as they are.
+    pub fn share(&self) {
+        self.listening.share_all();
+    }
+
     /// Takes or binds the address of a listener, `name` in the configuration.
     pub fn listener(&mut self, name: &str, address: SocketAddr) -> Result<(), BindError> {
         self.tcp(name, address, true)

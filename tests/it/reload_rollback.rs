@@ -60,6 +60,35 @@ async fn a_reload_that_changes_nothing_does_not_take_the_way_back_away() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_is_told_as_a_change_and_is_called_back() {
+    let by = |files: &str, path: &str| {
+        format!(
+            "authentication: [{{ name: partners, api_keys: {{ files: [{files}] }} }}]\n\
+             routes: [{{ name: all, match: {{ path: {path} }}, authenticate: [partners], respond: {{ status: 200 }} }}]"
+        )
+    };
+    let keys = [1, 2].map(|n: u8| tollgate::identity::NewKey::new(&std::array::from_fn(|at| at as u8 ^ n)));
+    let file = |n: usize| format!("keys: [{{ consumer: partner-{n}, sha256: {} }}]", keys[n].digest);
+    let builder = Gateway::builder().file("one.yaml", &file(0)).file("two.yaml", &file(1));
+    let gateway = builder.yaml(&by("one.yaml", "/")).start().await;
+    let request = Request::get("/a").header("X-Api-Key", &keys[1].key);
+    let second = || gateway.send(&request);
+    gateway.write_config(&by("one.yaml", "/a"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(second().await.status, 401);
+    gateway.write_config(&by("one.yaml, two.yaml", "/a"));
+
+    let foreseen = gateway.ask(&["reload", "--dry-run"]).await;
+    assert_eq!(gateway.reload().await.code, Some(0));
+
+    assert!(foreseen.stdout.starts_with("changed: authentication partners (api_keys)\n"), "{foreseen:?}");
+    assert_eq!(second().await.status, 200);
+    let back = gateway.ask(&["rollback"]).await;
+    assert!(back.stdout.contains("generation 4 serves what generation 2 did"), "{back:?}");
+    assert_eq!(second().await.status, 401);
+}
+
+#[tokio::test]
 async fn limits_go_on_counting_and_series_are_those_of_the_configuration() {
     let origin = Origin::start().await;
     let limited = |own: &str, route: &str| {
@@ -194,6 +223,34 @@ async fn certificates_are_those_that_were_read_then() {
     gateway.files.pair("b", &other);
     eventually(PATIENCE, || async { shown(gateway.address("second")).await == der(&other) }).await;
     assert_eq!(shown(gateway.tls).await, der(&old));
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_called_back() {
+    let authority = certs::authority();
+    let issue = |valid| certs::server_with(&authority, &["api.example.com"], certs::Kind::Ecdsa, valid);
+    let (expired, today, other) = (issue(-7_200..-60), issue(certs::VALID), issue(certs::VALID));
+    let two = "listeners:\n  \
+               - { name: plain, address: \"{plain}\" }\n  \
+               - { name: public, address: \"{tls}\", tls: { certificates: [{ chain: a.pem, key: a.key }] } }\n  \
+               - { name: second, address: \"{second}\", tls: { certificates: [{ chain: b.pem, key: b.key }] } }\n\
+               routes: [{ name: all, respond: { status: 200 } }]";
+    let builder = Gateway::builder().port("second").pair("a", &expired).pair("b", &today);
+    let gateway = builder.yaml(two).start().await;
+    gateway.files.pair("a", &today);
+    gateway.files.pair("b", &other);
+    gateway.write_config(&format!("requests: {{ max_header_fields: 50 }}\n{two}"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    assert_eq!(shown(gateway.tls).await, der(&today));
+
+    assert_eq!(gateway.ask(&["rollback"]).await.code, Some(0));
+
+    assert_eq!(shown(gateway.tls).await, der(&today));
+    // What is still good is as it was read then.
+    assert_eq!(shown(gateway.address("second")).await, der(&today));
+    // What is on the disk is looked at as ever.
+    gateway.files.pair("a", &other);
+    eventually(PATIENCE, || async { shown(gateway.tls).await == der(&other) }).await;
 }
 
 #[tokio::test]
