@@ -92,11 +92,18 @@ fn notes(config: &Config) -> Vec<String> {
     let paths = [("admin.socket", &*config.admin.socket)].into_iter().chain(log);
     let missing = paths.filter_map(|(key, path)| {
         let path = config.resolve(path);
-        let folder = path.parent().filter(|folder| matches!(folder.try_exists(), Ok(false)))?;
+        let folder = missing_folder(&path)?;
         let text = "is not there: a start here fails until somebody makes it, as the package's unit does";
         Some(format!("{key}: the folder `{}` {text}; or write another path", folder.display()))
     });
     slow.chain(missing).collect()
+}
+
+/// The folder of a file, if it is not there.
+fn missing_folder(path: &Path) -> Option<&Path> {
+    // That of a bare name is the one at hand.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    matches!(folder.try_exists(), Ok(false)).then_some(folder)
 }
 
 fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {
@@ -127,4 +134,15 @@ fn told(problems: &Problems) -> String {
         all.push_str(&format!("{errors} errors\n"));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_at_hand_is_there() {
+        assert_eq!(missing_folder(Path::new("admin.sock")), None);
+        assert_eq!(missing_folder(Path::new("none/admin.sock")), Some(Path::new("none")));
+    }
 }
