@@ -2,6 +2,7 @@
 //! certificates, sockets), then Pingora's services around it.
 
 mod edge;
+mod private;
 
 use std::{
     fmt,
@@ -15,6 +16,7 @@ use pingora::{
     server::{RunArgs, Server, configuration::ServerConf},
     services::{ServiceHandle, ServiceWithDependents, listening::Service},
 };
+use private::{Narrow, Prompt};
 
 use crate::{
     admin::{self, Board, MetricsPage, Operator, Readiness},
@@ -62,10 +64,13 @@ impl fmt::Display for StartError {
             Self::Config(problems) => problems.fmt(f),
             Self::Bind(why) => writeln!(f, "error: {why}"),
             Self::AccessLog(path, why) => {
-                writeln!(
-                    f,
-                    "error: access_log.path: cannot write `{path}`: {why}; write a file, `-` or `off`"
-                )
+                let hint = match why.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        "its folder does not exist: make it, or write another file"
+                    }
+                    _ => "write a file",
+                };
+                writeln!(f, "error: access_log.path: cannot write `{path}`: {why}; {hint}, `-` or `off`")
             }
             Self::Metrics(why) => writeln!(f, "error: metrics cannot be set up: {why}"),
             Self::Tls(why) => writeln!(f, "error: TLS cannot be set up: {why}"),
@@ -204,6 +209,9 @@ impl Parts {
         let now = self.current.load();
         let config = now.config();
         let mut sockets = Sockets::with(found);
+        if follows {
+            sockets.share();
+        }
         for listener in &config.listeners {
             let name = listener.spec.name.as_str();
             sockets.listener(name, listener.spec.address.socket()).map_err(StartError::Bind)?;
@@ -321,13 +329,13 @@ impl Parts {
         let service = operator_service(operator, socket.bound());
         add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         if let Some(readiness) = &config.readiness {
-            let app = SkipsProxyHeader::new(Readiness { shutdown: shutdown.clone() });
+            let app = SkipsProxyHeader::new(Prompt::new(Readiness { shutdown: shutdown.clone() }));
             let service = small("readiness", app, &readiness.address.to_string());
             add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         }
         if let Some(address) = config.admin.metrics {
             let app = MetricsPage { metrics: self.metrics.clone(), current: self.current.clone(), board };
-            let service = small("metrics", app, &address.to_string());
+            let service = small("metrics", Prompt::new(app), &address.to_string());
             add(server, Lasting { service, until: shutdown.of_private_services() }, sockets);
         }
     }
@@ -355,8 +363,8 @@ fn add(server: &mut Server, service: impl ServiceWithDependents + 'static, socke
 }
 
 /// A service with one thread of its own, so that data traffic cannot starve it.
-fn small<A>(name: &str, app: A, address: &str) -> Service<A> {
-    let mut service = Service::new(name.to_owned(), app);
+fn small<A>(name: &'static str, app: A, address: &str) -> Service<Narrow<A>> {
+    let mut service = Service::new(name.to_owned(), Narrow::new(name, app));
     service.add_tcp(address);
     service.threads = Some(1);
     service

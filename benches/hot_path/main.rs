@@ -37,7 +37,7 @@ use criterion::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Value, json};
 use tollgate::{
-    config::{Problems, Source, Sourced, server::EncodedSlash},
+    config::{Problems, Source, Sourced, server::PathsSpec},
     route::{Action, Defaults, Facts, Names, Router, UpstreamIndex, path},
 };
 
@@ -67,7 +67,7 @@ fn promises() -> bool {
         promise(
             "canonical path that is one already",
             allocations(|| {
-                black_box(path::canonical(black_box(PLAIN), EncodedSlash::Reject).is_ok());
+                black_box(path::canonical(black_box(PLAIN), PathsSpec::default()).is_ok());
             }),
         ),
         promise("choice of a sticky upstream", choice_allocations()),
@@ -107,11 +107,11 @@ fn route_find(criterion: &mut Bench) {
 fn route_rest(criterion: &mut Bench) {
     let mut group = criterion.benchmark_group("route");
     group.bench_function("canonical/plain", |bencher| {
-        bencher.iter(|| path::canonical(black_box(PLAIN), EncodedSlash::Reject).is_ok());
+        bencher.iter(|| path::canonical(black_box(PLAIN), PathsSpec::default()).is_ok());
     });
     group.bench_function("canonical/escapes", |bencher| {
         bencher.iter(|| {
-            path::canonical(black_box(b"/a/./%7euser//caf%c3%a9/../x"), EncodedSlash::Reject).is_ok()
+            path::canonical(black_box(b"/a/./%7euser//caf%c3%a9/../x"), PathsSpec::default()).is_ok()
         });
     });
     let router = sticky_router();
@@ -232,7 +232,7 @@ fn build(specs: &[Sourced<tollgate::config::route::RouteSpec>]) -> Router {
     let upstreams = ["a", "b"].iter().enumerate();
     let upstreams = upstreams.map(|(i, name)| (name.parse().unwrap(), UpstreamIndex(i))).collect();
     let names = Names { upstreams, ..Names::default() };
-    let defaults = Defaults { max_body: 1 << 20, encoded_slash: EncodedSlash::Reject };
+    let defaults = Defaults { max_body: 1 << 20, paths: PathsSpec::default() };
     let mut problems = Problems::default();
     let router = Router::build(specs, &defaults, &names, &mut problems);
     assert!(problems.is_empty(), "{problems}");

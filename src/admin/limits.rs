@@ -13,7 +13,7 @@ use super::{
     pages::text,
 };
 use crate::{
-    config::Share,
+    config::{Share, Unknown},
     limit::{Counts, Freshness, KeyHash, Lease, Limit, Moment, Source, Standing, whole_seconds},
     snapshot::Snapshot,
 };
@@ -68,8 +68,9 @@ impl Operator {
             );
         };
         let now = self.current.load();
-        if name.as_ref().is_some_and(|name| !now.rate_limits.iter().any(|limit| *limit.name == **name)) {
-            return text(session, StatusCode::NOT_FOUND, "there is no such limit\n");
+        let known = || now.rate_limits.iter().map(|limit| &*limit.name);
+        if let Some(Err(why)) = name.as_ref().map(|name| Unknown::check("limit", name, known())) {
+            return text(session, StatusCode::NOT_FOUND, &format!("{why}\n"));
         }
         // Reads whole tables.
         match tokio::task::spawn_blocking(move || status(&now, name.as_deref(), top, reveal)).await {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::count;
 use crate::lifecycle::{Change, Kept};
 
 /// Each change of an answer in a line of its own.
@@ -15,14 +16,15 @@ pub fn kept(told: &Value) -> String {
     let Some(kept): Option<Kept> = part(told, "kept") else { return String::new() };
     let Kept { limits, endpoints, unhealthy, ejected, keys } = kept;
     let parts = [
-        (limits, format!("{limits} limits with what they counted")),
+        (limits, format!("{} with what was counted", count(limits, "limit"))),
         (
             endpoints,
             format!(
-                "{endpoints} endpoints with health and ejections ({unhealthy} unhealthy, {ejected} ejected)"
+                "{} with health and ejections ({unhealthy} unhealthy, {ejected} ejected)",
+                count(endpoints, "endpoint")
             ),
         ),
-        (keys, format!("{keys} signing keys with their place in the rotation")),
+        (keys, format!("{} with the place in the rotation", count(keys, "signing key"))),
     ];
     parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| format!("kept: {text}\n")).collect()
 }

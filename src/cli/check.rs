@@ -7,22 +7,24 @@ use std::{
 };
 
 use crate::{
-    config::{self, Problem, Problems, Severity},
+    config::{self, Config, Problem, Problems, Severity},
     live::LiveState,
     snapshot::Snapshot,
     telemetry::Metrics,
 };
 
-use super::{BAD_CONFIG, print, tell};
+use super::{BAD_CONFIG, ConfigFile, count, print, tell};
 
 /// Looks for everything that is wrong with a configuration.
 #[derive(Debug, clap::Args)]
 pub struct Check {
-    /// The main file; `conf.d/*.yaml` beside it are read too.
-    #[arg(env = "TOLLGATE_CONFIG", default_value = "/etc/tollgate/tollgate.yaml")]
-    file: PathBuf,
+    /// The same as --config FILE.
+    #[arg(conflicts_with = "config")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Print the effective configuration: every default, secrets as written.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     print: bool,
     /// One JSON object: severity, file, line, key and text of each problem.
     #[arg(long)]
@@ -35,47 +37,66 @@ pub struct Check {
 impl Check {
     /// Exits 0 or 78.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let looked = build(&self.file);
+        let looked = build(self.file());
         let (snapshot, problems) = match looked {
             Ok((snapshot, warnings)) => (Some(snapshot), warnings),
             Err(problems) => (None, problems),
         };
         let bad = problems.has_errors() || (self.strict && !problems.is_empty());
+        let notes = snapshot.as_ref().map(|snapshot| notes(snapshot.config())).unwrap_or_default();
         if self.json {
             let list: Vec<_> = problems.iter().collect();
-            let told = serde_json::json!({ "ok": !bad, "problems": list });
+            let told = serde_json::json!({ "ok": !bad, "problems": list, "notes": notes });
             print(&format!("{told:#}\n"))?;
         } else {
             tell(&told(&problems), 0);
-            self.say_what_is(snapshot.as_ref(), bad)?;
+            self.say_what_is(snapshot.as_ref(), &notes, bad)?;
         }
         Ok(if bad { ExitCode::from(BAD_CONFIG) } else { ExitCode::SUCCESS })
     }
 
-    fn say_what_is(&self, snapshot: Option<&Snapshot>, bad: bool) -> io::Result<()> {
+    fn file(&self) -> &Path {
+        self.file.as_ref().unwrap_or(&self.config.file)
+    }
+
+    fn say_what_is(&self, snapshot: Option<&Snapshot>, notes: &[String], bad: bool) -> io::Result<()> {
         let Some(snapshot) = snapshot else { return Ok(()) };
         if self.print {
             print(&config::print(&snapshot.loaded))?;
         } else if !bad {
             let config = snapshot.config();
             print(&format!(
-                "ok: {} ({} listeners, {} upstreams, {} routes, {} certificates)\n",
-                self.file.display(),
-                config.listeners.len(),
-                config.upstreams.len(),
-                config.routes.len(),
-                snapshot.certificates().count()
+                "ok: {} ({}, {}, {}, {})\n",
+                self.file().display(),
+                count(config.listeners.len(), "listener"),
+                count(config.upstreams.len(), "upstream"),
+                count(config.routes.len(), "route"),
+                count(snapshot.certificates().count(), "certificate")
             ))?;
-            let slow = config.signers.iter().filter(|signer| signer.spec.algorithm().is_slow());
-            for signer in slow {
-                let (name, algorithm) = (&signer.spec.name, signer.spec.algorithm());
-                print(&format!(
-                    "note: signer {name} pays about 630 us of a core for each {algorithm} token; ES256 takes 23\n"
-                ))?;
-            }
+            print(&notes.iter().map(|note| format!("note: {note}\n")).collect::<String>())?;
         }
         Ok(())
     }
+}
+
+/// What nothing is wrong with, and somebody should know all the same: warnings would
+/// count where `--strict` asks of a machine that is not the gateway's.
+fn notes(config: &Config) -> Vec<String> {
+    let slow = config.signers.iter().filter(|signer| signer.spec.algorithm().is_slow());
+    let slow = slow.map(|signer| {
+        let (name, algorithm) = (&signer.spec.name, signer.spec.algorithm());
+        format!("signer {name} pays about 630 us of a core for each {algorithm} token; ES256 takes 23")
+    });
+    let log = &config.access_log.path;
+    let log = (!["-", "off"].contains(&log.as_str())).then(|| ("access_log.path", Path::new(log)));
+    let paths = [("admin.socket", &*config.admin.socket)].into_iter().chain(log);
+    let missing = paths.filter_map(|(key, path)| {
+        let path = config.resolve(path);
+        let folder = path.parent().filter(|folder| matches!(folder.try_exists(), Ok(false)))?;
+        let text = "is not there: a start here fails until somebody makes it, as the package's unit does";
+        Some(format!("{key}: the folder `{}` {text}; or write another path", folder.display()))
+    });
+    slow.chain(missing).collect()
 }
 
 fn build(file: &Path) -> Result<(Snapshot, Problems), Problems> {

@@ -29,13 +29,22 @@ pub fn post(socket: &Path, path: &str, body: &str, patience: Duration) -> io::Re
 }
 
 fn exchange(socket: &Path, request: &str, patience: Duration) -> io::Result<Answer> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = UnixStream::connect(socket).map_err(|why| named(socket, &why))?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(request.as_bytes())?;
     let mut whole = Vec::new();
     stream.read_to_end(&mut whole)?;
     parse(&whole)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the gateway's answer is not HTTP"))
+}
+
+/// Of which socket, and what to do where it is another user's.
+fn named(socket: &Path, why: &io::Error) -> io::Error {
+    let remedy = match why.kind() {
+        io::ErrorKind::PermissionDenied => "; run this as root or as the gateway's user",
+        _ => "",
+    };
+    io::Error::new(why.kind(), format!("{}: {why}{remedy}", socket.display()))
 }
 
 /// Whether no gateway listens at the socket.
@@ -52,3 +61,20 @@ fn parse(whole: &[u8]) -> Option<Answer> {
 }
 
 const COMMON: &str = "HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_another_user_is_named_with_what_to_do() {
+        let why = io::Error::from_raw_os_error(libc::EACCES);
+
+        let told = named(Path::new("/run/a.sock"), &why).to_string();
+
+        assert_eq!(
+            told,
+            "/run/a.sock: Permission denied (os error 13); run this as root or as the gateway's user"
+        );
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{AdminSocket, FAILED, NOT_NOW, client, print, tell};
+use super::{AdminSocket, FAILED, NOT_NOW, client, count, print, tell};
 
 /// Makes the running gateway finish its work and end.
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,9 @@ pub struct Drain {
     /// connections of unhealthy targets.
     #[arg(long)]
     fail_readiness: bool,
-    /// Seconds to go on accepting, each new connection but briefly: until the load
+    /// How long to go on accepting, as `30s`, each new connection but briefly: until the load
     /// balancer sends nobody any more. Default: 0, with --fail-readiness 30.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "TIME", value_parser = super::time::or_none)]
     accept_for: Option<u16>,
     /// Do not wait for the end.
     #[arg(long)]
@@ -59,15 +59,20 @@ impl Drain {
         format!("/drain?accept_seconds={seconds}{fail}")
     }
 
-    /// Until nothing listens at the socket any more.
+    /// Until nothing listens at the socket any more. Who listens and does not answer is
+    /// busy, and has not ended.
     fn wait(&self) -> io::Result<()> {
         let shows = !self.json && io::stderr().is_terminal();
         let mut told = Instant::now();
-        while let Ok(status) = client::ask(&self.socket.socket, "GET", "/status", PATIENCE) {
-            if shows && told.elapsed() >= TELL_EACH {
-                told = Instant::now();
-                let status: Value = serde_json::from_str(&status.body).unwrap_or_default();
-                write!(io::stderr(), "\r{:<78}", left(&status))?;
+        loop {
+            match client::ask(&self.socket.socket, "GET", "/status", PATIENCE) {
+                Ok(status) if shows && told.elapsed() >= TELL_EACH => {
+                    told = Instant::now();
+                    let status: Value = serde_json::from_str(&status.body).unwrap_or_default();
+                    write!(io::stderr(), "\r{:<78}", left(&status))?;
+                }
+                Err(why) if client::is_absent(&why) => break,
+                Ok(_) | Err(_) => {}
             }
             sleep(LOOK_EACH);
         }
@@ -93,10 +98,8 @@ fn left(status: &Value) -> String {
 
 fn those(told: &Value) -> String {
     let (connections, websockets) = (number(told, "connections"), number(told, "websockets"));
-    format!(
-        "{connections} connections, {websockets} WebSockets and {} streams among them",
-        number(told, "streams")
-    )
+    let (connections, websockets) = (count(connections, "connection"), count(websockets, "WebSocket"));
+    format!("{connections}, {websockets} and {} among them", count(number(told, "streams"), "stream"))
 }
 
 fn number(told: &Value, key: &str) -> u64 {

@@ -33,7 +33,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Exits 0, 1 when there is no such limit, or 75.
+    /// Exits 0, 2 when there is no such limit, or 75.
     pub fn run(&self) -> io::Result<ExitCode> {
         let limit = self.limit.as_ref().map(|name| format!("&limit={name}")).unwrap_or_default();
         let reveal = if self.reveal { "&reveal=yes" } else { "" };

@@ -22,6 +22,7 @@ mod rollback;
 mod run;
 mod simulate;
 mod status;
+mod time;
 mod upgrade;
 mod watch;
 mod zone;
@@ -55,9 +56,10 @@ enum Verb {
     },
     /// Look for everything that is wrong with a configuration; exit 0 or 78.
     ///
-    /// Reads the files, their certificates and keys; touches no socket. Says
-    /// the same as a start or a reload with these files would; a bad
-    /// `endpoints_file` is an error here, though a gateway would serve without it.
+    /// Reads the files, their certificates and keys; touches no socket. Says what a
+    /// start or a reload would say of them, but not whether an address is free; that the
+    /// folder of a socket or log is missing is a note. A bad `endpoints_file` is an error
+    /// here, though a gateway would serve without it.
     Check(check::Check),
     /// Make the running gateway take its files as they are now.
     ///
@@ -69,7 +71,7 @@ enum Verb {
     Reload(reload::Reload),
     /// Keep a configuration that was reloaded with --confirm.
     Confirm(confirm::Confirm),
-    /// Call the configuration back that served before the last change.
+    /// Bring back the configuration that served before the last change.
     ///
     /// As it was read then, with its certificates, keys and secrets; what was learned of
     /// endpoints and limits since stays. The files on the disk stay as they are. Rolling
@@ -119,7 +121,7 @@ enum Verb {
     Jwt(jwt::Jwt),
     /// Find out whether an upstream really verifies the tokens that it gets.
     ///
-    /// Sends one request some 40 times to the upstream's own address, each time with
+    /// Sends one request up to 37 times to the upstream's own address, each time with
     /// another token: good ones, and ones that are expired, forged, for another
     /// upstream or path, sent twice and so on. Exits 1 when one of them gets in, or a
     /// good one does not. Only the token differs: choose a --path that reads.
@@ -143,23 +145,31 @@ enum Verb {
 /// Which configuration.
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigFile {
-    /// The main file; `conf.d/*.yaml` beside it are read too.
-    #[arg(long = "config", short, env = "TOLLGATE_CONFIG", default_value = "/etc/tollgate/tollgate.yaml")]
-    path: PathBuf,
+    /// The main file; `conf.d/*.yaml` beside it are read too. TOLLGATE_CONFIG sets the
+    /// default.
+    #[arg(id = "config", long = "config", short = 'c', short_alias = 'p', value_name = "FILE")]
+    #[arg(default_value_os_t = usual("TOLLGATE_CONFIG", "/etc/tollgate/tollgate.yaml"))]
+    file: PathBuf,
 }
 
 /// Which running gateway.
 #[derive(Clone, Debug, clap::Args)]
 struct AdminSocket {
-    /// The gateway's `admin.socket`.
-    #[arg(long, env = "TOLLGATE_SOCKET", default_value = "/run/tollgate/admin.sock")]
+    /// The gateway's `admin.socket`. TOLLGATE_SOCKET sets the default.
+    #[arg(long, default_value_os_t = usual("TOLLGATE_SOCKET", "/run/tollgate/admin.sock"))]
     socket: PathBuf,
+}
+
+/// What a variable says, or else this. Not left to clap: it takes a variable for an
+/// argument, that then clashes with others.
+fn usual(variable: &str, path: &str) -> PathBuf {
+    std::env::var_os(variable).filter(|set| !set.is_empty()).map_or_else(|| path.into(), PathBuf::from)
 }
 
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
-        Verb::Run { file } => run::run(&file.path),
+        Verb::Run { file } => run::run(&file.file),
         Verb::Check(check) => check.run(),
         Verb::Reload(reload) => reload.run(),
         Verb::Upgrade(upgrade) => upgrade.run(),
@@ -213,6 +223,13 @@ fn tell(text: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// As `1 route` and `2 routes`.
+fn count(number: impl std::fmt::Display, thing: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const NOT_NOW: u8 = 75;
@@ -236,3 +253,13 @@ Examples:
 
 What counts: 400, 401 and 403 refuse, and so does any answer but success that a good token
 does not get; 429, 5xx and silence are failures. What the signer does not bind is not sent.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_verb_go_together() {
+        Arguments::command().debug_assert();
+    }
+}

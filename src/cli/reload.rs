@@ -4,8 +4,8 @@ use std::{io, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{AdminSocket, BAD_CONFIG, FAILED, NOT_NOW, changes, client, print, tell};
-use crate::config::types::Span;
+use super::{AdminSocket, BAD_CONFIG, FAILED, NOT_NOW, changes, client, print, tell, time};
+use crate::config::types::Invalid;
 
 /// Makes the running gateway take its files as they are now.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub struct Reload {
     /// Go back to the configuration before unless `tollgate confirm` follows within
     /// this time, as `120s` or `5m`.
     #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
-    confirm: Option<Span>,
+    confirm: Option<Duration>,
     /// Print the gateway's JSON answer.
     #[arg(long)]
     json: bool,
@@ -51,18 +51,17 @@ impl Reload {
     fn path(&self) -> String {
         match self.confirm {
             _ if self.dry_run => "/reload?dry_run".to_owned(),
-            Some(window) => format!("/reload?confirm_seconds={}", window.duration().as_secs()),
+            Some(window) => format!("/reload?confirm_seconds={}", window.as_secs()),
             None => "/reload".to_owned(),
         }
     }
 }
 
-fn at_least_a_second(text: &str) -> Result<Span, String> {
-    let span: Span = text.parse().map_err(|why: crate::config::types::Invalid| why.to_string())?;
-    let seconds = span.duration().as_secs();
-    match u32::try_from(seconds) {
+fn at_least_a_second(text: &str) -> Result<Duration, Invalid> {
+    let span = time::duration(text)?;
+    match u32::try_from(span.as_secs()) {
         Ok(1..) => Ok(span),
-        _ => Err("write a time of a second or more, as 120s".to_owned()),
+        _ => Err(Invalid::new("write a time of a second or more, as `120s`")),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{AdminSocket, FAILED, NOT_NOW, changes, client, print, tell};
 
-/// Calls the configuration back that served before the last change.
+/// Brings back the configuration that served before the last change.
 #[derive(Debug, clap::Args)]
 pub struct Rollback {
     #[command(flatten)]
@@ -36,7 +36,10 @@ impl Rollback {
 fn done(told: &Value) -> String {
     let number = |key: &str| told.get(key).and_then(Value::as_u64).unwrap_or_default();
     let (generation, of) = (number("generation"), number("of_generation"));
-    let files = "the files on the disk are still those of before: the next reload takes them";
+    let files = match told.get("differs_from_disk") {
+        Some(serde_json::Value::Bool(false)) => "the files on the disk are those that serve",
+        _ => "the files on the disk are still those of before: the next reload takes them",
+    };
     changes::lines(told)
         + &format!("rolled back: generation {generation} serves what generation {of} did; {files}\n")
 }

@@ -24,9 +24,10 @@ use crate::{
 pub struct Simulate {
     #[command(flatten)]
     socket: AdminSocket,
-    /// Asks of this file instead of the running gateway: every endpoint is healthy,
-    /// a name in DNS stands for one endpoint, and an `endpoints_file` is read.
-    #[arg(long, short, conflicts_with = "socket")]
+    /// Ask this file instead of the running gateway: every endpoint is healthy, a name
+    /// in DNS stands for one endpoint, and an `endpoints_file` is read. Without it the
+    /// gateway is asked, whatever TOLLGATE_CONFIG says.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "socket")]
     config: Option<PathBuf>,
     /// One upstream alone.
     #[arg(long)]
@@ -131,7 +132,7 @@ impl Simulate {
             let figures =
                 self.assert.iter().filter_map(figure).filter(|(assertion, value)| !assertion.holds(*value));
             figures
-                .map(|(assertion, value)| format!("{}: {assertion}, it is {value}", upstream.upstream))
+                .map(|(assertion, value)| format!("{}: {}", upstream.upstream, assertion.broken_by(value)))
                 .collect()
         };
         report.upstreams.iter().flat_map(of).collect()

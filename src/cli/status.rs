@@ -4,7 +4,7 @@ use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{AdminSocket, FAILED, NOT_NOW, client, print, tell, watch};
+use super::{AdminSocket, FAILED, NOT_NOW, USAGE, client, print, tell, time, watch};
 
 /// Shows what the running gateway does.
 #[derive(Debug, clap::Args)]
@@ -15,16 +15,16 @@ pub struct Status {
     #[arg(long)]
     json: bool,
     /// Print the configuration that serves now, with every default.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     config: bool,
-    /// Look again every so many seconds (2), until Ctrl-C: rates, endpoints, limits and
+    /// Look again so often (2s), until Ctrl-C: rates, endpoints, limits and
     /// what was refused lately.
     ///
     /// On a terminal one screen that is drawn anew; else, or with TERM=dumb, one block of
     /// text each time, or with --json one line of JSON. Goes on looking when the gateway
     /// is gone, and finds the one that follows it.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "config")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=3600))]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", conflicts_with = "config")]
+    #[arg(value_parser = time::up_to_an_hour)]
     watch: Option<u16>,
 }
 
@@ -52,7 +52,7 @@ impl Status {
 }
 
 /// Shows what the gateway answers at a path: as it came, or as a table. Exits 0, 1 when
-/// it refuses, or 75.
+/// it refuses, 2 for a name that nothing has, or 75.
 pub fn show(
     socket: &Path,
     path: &str,
@@ -64,10 +64,11 @@ pub fn show(
         Err(why) if client::is_absent(&why) => return Ok(nobody(socket)),
         Err(why) => return Err(why),
     };
+    let code = if answer.status == 404 { USAGE } else { FAILED };
     match (answer.status, table) {
         (200, None) => print(&format!("{}\n", answer.body.trim_end())),
         (200, Some(table)) => print(&table(&serde_json::from_str(&answer.body)?)),
-        _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), FAILED)),
+        _ => Ok(tell(&format!("error: {}\n", answer.body.trim_end()), code)),
     }
 }
 

@@ -4,15 +4,15 @@ use std::{io, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{AdminSocket, FAILED, NOT_NOW, client, print, status::text, tell};
+use super::{AdminSocket, FAILED, NOT_NOW, client, count, print, status::text, tell, time};
 
 /// Replaces the running gateway by the program that is installed now.
 #[derive(Debug, clap::Args)]
 pub struct Upgrade {
     #[command(flatten)]
     socket: AdminSocket,
-    /// Seconds that the new process may take until it can serve.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    /// How long the new process may take until it can serve.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time::up_to_an_hour)]
     timeout: u16,
     /// Print the gateway's JSON answer.
     #[arg(long)]
@@ -48,12 +48,12 @@ fn done(told: &Value) -> String {
     let seconds = told.get("ready_after_ms").and_then(Value::as_f64).unwrap_or_default() / 1_000.0;
     format!(
         "upgraded: process {} serves, ready after {seconds:.1} s\n\
-         process {} finishes its work: {} connections, of which {} WebSockets and {} other streams\n",
+         process {} finishes its work: {}, of which {} and {}\n",
         text(told, "pid"),
         text(told, "old_pid"),
-        text(told, "connections"),
-        text(told, "websockets"),
-        text(told, "streams")
+        count(text(told, "connections"), "connection"),
+        count(text(told, "websockets"), "WebSocket"),
+        count(text(told, "streams"), "other stream")
     )
 }
 

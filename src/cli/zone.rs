@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{
-    AdminSocket, FAILED, USAGE, client, print,
+    AdminSocket, FAILED, USAGE, client, count, print,
     status::{list, nobody, percent, text},
     tell,
 };
@@ -117,9 +117,9 @@ fn effects(told: &Value) -> String {
         };
         let why = effect.get("overload").and_then(Value::as_str).map_or("", |_| "  OVERLOADED");
         format!(
-            "  {}: {} endpoints left in service{near}{why}\n",
+            "  {}: {} left in service{near}{why}\n",
             text(effect, "upstream"),
-            text(effect, "in_service")
+            count(text(effect, "in_service"), "endpoint")
         )
     };
     list(told, "upstreams").iter().map(line).collect()

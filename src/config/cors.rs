@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::types::{FieldName, MethodName, OriginPattern, Span};
 
 /// Which web pages of other origins may use a route from a browser. Their preflights are
-/// answered here, before anybody is authenticated; what an upstream says of it is
+/// answered here, before anybody is authenticated, once networks and tenants of `allow`
+/// and `deny` and limits by the client's address let them; what an upstream says of it is
 /// replaced.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,7 @@ use super::{
     sections::File,
     types::EndpointAddress,
     upstream::{EndpointSpec, UpstreamSpec},
+    zones,
 };
 
 /// Why a file has no endpoints.
@@ -79,7 +80,13 @@ pub fn read_all(config: &Config, problems: &mut Problems, mut take: impl FnMut(P
                         "there is no endpoint in it, which changes nothing; write weight 0 to take one out";
                     problems.warn(&Source::file(&path), text);
                 }
-                Ok(endpoints) => take(path, &endpoints),
+                Ok(endpoints) => {
+                    let mut own = Problems::default();
+                    zones::warn_of_file(config, &path, &endpoints, &mut own);
+                    load::locate_in_files(&mut own);
+                    problems.extend(own);
+                    take(path, &endpoints);
+                }
                 Err(bad) => problems.extend(bad.problems),
             }
         }

@@ -79,6 +79,22 @@ impl Fault {
         }
     }
 
+    /// What stands alone where a list is needed.
+    pub(super) fn alone(&self) -> Option<&str> {
+        match &self.what {
+            What::Wrong(Given::Text(text), wanted) if wanted == LIST => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The first key of the mapping that is needed here.
+    pub(super) fn first_key(&self) -> Option<&str> {
+        match &self.what {
+            What::Wrong(_, wanted) => wanted.strip_prefix(MAPPING)?.split(", ").next(),
+            _ => None,
+        }
+    }
+
     /// The way from the root to the value.
     pub(super) fn path(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().rev()
@@ -188,7 +204,13 @@ fn wrong(given: &Given, wanted: &str) -> String {
             format!("`{text}` is text here; write {needed}, without quotes")
         }
         Given::Text(text) if wanted == LIST => format!("`{text}` stands alone; write a list, as `[{text}]`"),
-        Given::Text(text) if is_number(wanted) => format!("`{text}` is not a whole number; write {needed}"),
+        // Of what there is in between, the rules of its section know the range.
+        Given::Text(text) | Given::Scalar(text) if is_number(wanted) => match most(wanted) {
+            Some(most) if text.parse::<u64>().is_ok() => {
+                format!("`{text}` is too large; write at most {most}")
+            }
+            _ => format!("`{text}` cannot stand here; write {needed}, as `10`"),
+        },
         Given::Scalar(value) if wanted == TEXT || wanted == PATH => {
             format!("`{value}` is not text to YAML; write it in quotes, as `\"{value}\"`")
         }
@@ -200,14 +222,21 @@ fn wrong(given: &Given, wanted: &str) -> String {
 
 fn needed(wanted: &str) -> String {
     match wanted {
-        "u8" => format!("a whole number from 0 to {}", u8::MAX),
-        "u16" => format!("a whole number from 0 to {}", u16::MAX),
-        "u32" => format!("a whole number from 0 to {}", u32::MAX),
-        "u64" | "usize" => "a whole number".to_owned(),
+        _ if is_number(wanted) => "a whole number".to_owned(),
         "a boolean" => "`true` or `false`".to_owned(),
         TEXT | PATH => "text".to_owned(),
         LIST => "a list".to_owned(),
         other => other.to_owned(),
+    }
+}
+
+/// What a number of this type can be at most.
+fn most(wanted: &str) -> Option<u64> {
+    match wanted {
+        "u8" => Some(u8::MAX.into()),
+        "u16" => Some(u16::MAX.into()),
+        "u32" => Some(u32::MAX.into()),
+        _ => None,
     }
 }
 
@@ -220,6 +249,9 @@ pub(super) const MERGE: &str = "<<";
 
 /// What is said to be wanted where nothing of what is given may be told.
 pub(in crate::config) const SECRET: &str = "a secret, as text";
+
+/// How a mapping that is needed begins to be told; its keys follow.
+pub(super) const MAPPING: &str = "a mapping with the keys ";
 
 // How serde calls them.
 const TEXT: &str = "a string";
@@ -257,8 +289,13 @@ mod tests {
 
         assert_eq!(
             told(Given::Text("7".into()), "u8"),
-            "`7` is text here; write a whole number from 0 to 255, without quotes"
+            "`7` is text here; write a whole number, without quotes"
         );
+        assert_eq!(
+            told(Given::Text("many".into()), "u32"),
+            "`many` cannot stand here; write a whole number, as `10`"
+        );
+        assert_eq!(told(Given::Scalar("300".into()), "u8"), "`300` is too large; write at most 255");
         assert_eq!(
             told(Given::Scalar("1.2".into()), TEXT),
             "`1.2` is not text to YAML; write it in quotes, as `\"1.2\"`"

@@ -3,7 +3,11 @@
 //! Owns the order of the steps and the lines of what they find. Changes
 //! nothing, touches no socket, and answers any bytes without a panic.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Config, Problems, Source, Sourced, clashes, document, draft,
@@ -15,6 +19,7 @@ use super::{
     sections::{self, File},
     shares,
     sharing::{Entries, Sharing},
+    zones,
 };
 
 /// A configuration that can be built from, and how it came to be.
@@ -160,30 +165,13 @@ fn warn(config: &Config, problems: &mut Problems) {
         let text = "there is no `readiness`; without it a load balancer has nothing to ask";
         problems.warn(&config.main, text);
     }
-    warn_of_zones(config, problems);
+    zones::warn(config, problems);
     let knows = |l: &Sourced<ListenerSpec>| {
         l.spec.proxy_protocol.as_ref().is_some_and(|proxy| proxy.mode != ProxyMode::Off)
     };
     if !config.tenants.is_empty() && !config.listeners.iter().any(knows) {
         let text = "nobody will be a tenant: PROXY headers name VPC endpoints, and no listener reads them; write `proxy_protocol` at one";
         problems.warn(&config.main.key("tenants"), text);
-    }
-}
-
-/// Zones decide how far an endpoint is; a name with one in it should have it.
-fn warn_of_zones(config: &Config, problems: &mut Problems) {
-    for upstream in &config.upstreams {
-        let unlabelled = upstream.spec.endpoints.iter().enumerate().filter(|(_, e)| e.zone.is_none());
-        for (index, endpoint) in unlabelled {
-            let Some(name) = endpoint.address.zone_name() else { continue };
-            if config.location.zone_of(name).is_none() {
-                let text = format!(
-                    "`{name}` is a zone's name, and its id is not known, so that its endpoints are in no zone; \
-                     write `zone` here, or `location.zone_names`"
-                );
-                problems.warn(&upstream.source.key("endpoints").entry(index).key("address"), text);
-            }
-        }
     }
 }
 
@@ -195,6 +183,15 @@ pub(super) fn finish(problems: &mut Problems, texts: &[Text], secrets: &Secrets)
         shorten(&mut problem.text);
     }
     problems.sort();
+}
+
+/// Fills in the lines of what was found later in files that are no part of the
+/// configuration.
+pub fn locate_in_files(problems: &mut Problems) {
+    let files: BTreeSet<_> = problems.iter().map(|problem| problem.source.file.clone()).collect();
+    let text = |path: Arc<Path>| files::read(&path, MOST_BYTES).ok().map(|text| Text { path, text });
+    let texts: Vec<_> = files.into_iter().filter_map(text).collect();
+    finish(problems, &texts, &Secrets::default());
 }
 
 fn shorten(text: &mut String) {
@@ -218,6 +215,8 @@ const KEYS: &str = "`listeners:`, `upstreams:`, `routes:`";
 
 /// A sentence with a value in it; beyond it the value is no help.
 const MOST_CHARACTERS: usize = 500;
+/// No file that has problems of its own is larger.
+const MOST_BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -56,13 +56,14 @@ mod stamp;
 mod typed;
 mod unknown;
 mod usual;
+mod zones;
 
 #[cfg(test)]
 mod golden;
 
 pub use endpoints_file::{Unusable, read as read_endpoints_file, read_all as read_endpoints_files};
 pub use keys_file::read as read_keys_file;
-pub use load::{Broken, Loaded, load, load_after, load_for_check};
+pub use load::{Broken, Loaded, load, load_after, load_for_check, locate_in_files};
 pub use print::print;
 pub use problems::{Problem, Problems, Severity, Source};
 pub use schema::schema;

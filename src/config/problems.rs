@@ -105,6 +105,15 @@ impl Problems {
         self.0.iter().any(|p| p.severity == Severity::Error && p.source.key.starts_with(section))
     }
 
+    /// Whether anything at a key, or inside its value, stops it.
+    pub fn has_errors_at(&self, place: &Source) -> bool {
+        let inside = |key: &str| {
+            key.strip_prefix(&*place.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let mut errors = self.0.iter().filter(|p| p.severity == Severity::Error);
+        errors.any(|p| p.source.file == place.file && inside(&p.source.key))
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

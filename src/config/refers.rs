@@ -3,14 +3,12 @@
 //!
 //! Upstreams and tenants of routes are the router's to find.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Display,
-};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Config, Problems, Source, Sourced,
     authentication::{ANONYMOUS, AuthenticateSpec},
+    fault::nearest,
     limit::{KeyPartSpec, LimitSpec},
     route::RouteSpec,
     types::Name,
@@ -84,8 +82,7 @@ pub(super) fn signers(config: &Config, problems: &mut Problems) {
         let Some(name) = &route.spec.sign else { continue };
         let source = route.source.key("sign");
         if !broken && !names.contains(name) {
-            problems
-                .error(&source, format!("there is no signer `{name}`; write one of `signers`, or add it"));
+            problems.error(&source, none("signer", name, &names, "signers"));
         }
         if route.spec.redirect.is_some() || route.spec.respond.is_some() || route.spec.jwks {
             problems.error(&source, "the gateway answers itself, and nobody gets a token; remove the key");
@@ -104,6 +101,8 @@ pub(super) fn authentication(config: &Config, problems: &mut Problems) {
     for route in &config.routes {
         match route.spec.authenticate.as_deref() {
             None if names.is_empty() || broken => check_anonymous(route, problems),
+            // Told already.
+            None if problems.has_errors_at(&route.source.key("authenticate")) => {}
             None => {
                 let text = "nothing says who has to vouch for callers; write `authenticate: anonymous` to let everybody in, or names of `authentication`";
                 problems.error(&route.source, text);
@@ -174,9 +173,7 @@ fn check_authenticate(
                 );
             }
         } else if !broken && !known.contains(name) {
-            let text =
-                format!("there is no authentication `{name}`; write one of `authentication`, or add it");
-            problems.error(&source, text);
+            problems.error(&source, none("authentication", name, known, "authentication"));
         }
         if names.iter().take(index).any(|other| other == name) {
             problems.error(&source, format!("`{name}` stands here already; write it once"));
@@ -184,18 +181,21 @@ fn check_authenticate(
     }
 }
 
-fn unknown(
-    named: &[Name],
-    known: &HashSet<&Name>,
-    source: &Source,
-    kind: impl Display,
-    problems: &mut Problems,
-) {
+/// That nothing is called so, with the name that was probably meant.
+fn none(kind: &str, name: &Name, known: &HashSet<&Name>, section: &str) -> String {
+    let mut known: Vec<_> = known.iter().map(|name| name.as_str()).collect();
+    known.sort_unstable();
+    match nearest(name.as_str(), &known) {
+        Some(meant) => format!("there is no {kind} `{name}`; did you mean `{meant}`?"),
+        None => format!("there is no {kind} `{name}`; write one of `{section}`, or add it"),
+    }
+}
+
+fn unknown(named: &[Name], known: &HashSet<&Name>, source: &Source, kind: &str, problems: &mut Problems) {
     for (index, name) in named.iter().enumerate() {
         let source = source.entry(index);
         if !known.contains(name) {
-            problems
-                .error(&source, format!("there is no {kind} `{name}`; write one of `{kind}s`, or add it"));
+            problems.error(&source, none(kind, name, known, &format!("{kind}s")));
         } else if named.iter().take(index).any(|other| other == name) {
             problems.error(&source, format!("`{name}` stands here already; write it once"));
         }

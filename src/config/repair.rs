@@ -29,6 +29,7 @@ pub(super) fn read<T: DeserializeOwned>(
     problems: &mut Problems,
 ) -> Option<Read<T>> {
     let mut lost = Vec::new();
+    note_told(node, "", &mut lost);
     while !problems.is_full() && *node != Node::Told {
         let fault = match typed::read::<T>(node) {
             Ok(spec) => return Some(Read { spec, lost }),
@@ -39,6 +40,7 @@ pub(super) fn read<T: DeserializeOwned>(
         let bad = walk(node, &path)?;
         if !is_aftermath(&fault, bad) {
             let text = fault.unquoted().and_then(|text| as_text::<T>(text, node, &path));
+            let text = text.or_else(|| fault.alone().and_then(|text| as_list::<T>(text, node, &path)));
             problems.error(&place(source, &path), text.unwrap_or_else(|| fault.to_string()));
         }
         *walk(node, &path)? = Node::Told;
@@ -53,6 +55,40 @@ fn as_text<T: DeserializeOwned>(text: &str, node: &mut Node, path: &[Step]) -> O
     *walk(node, path)? = Node::Text(text.to_owned());
     let fault = typed::read::<T>(node).err()?;
     fault.path().eq(path).then(|| fault.to_string())
+}
+
+/// How what stands alone is written as a list of mappings, if it has to be one.
+fn as_list<T: DeserializeOwned>(text: &str, node: &mut Node, path: &[Step]) -> Option<String> {
+    *walk(node, path)? = Node::List(vec![Node::Text(text.to_owned())]);
+    let fault = typed::read::<T>(node).err()?;
+    let is_inside = fault.path().eq(path.iter().chain([&Step::Entry(0)]));
+    let key = fault.first_key().filter(|_| is_inside)?;
+    Some(format!("`{text}` stands alone; write a list, as `[{{ {key}: {text} }}]`"))
+}
+
+/// What was told before is lost as well.
+fn note_told(node: &Node, path: &str, lost: &mut Vec<String>) {
+    match node {
+        Node::Told => lost.push(path.to_owned()),
+        Node::List(items) if items.iter().any(has_told) => {
+            let each = items.iter().enumerate();
+            each.for_each(|(at, item)| note_told(item, &format!("{path}[{at}]"), lost));
+        }
+        Node::Map(entries) if entries.iter().any(|(_, value)| has_told(value)) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            entries.iter().for_each(|(key, value)| note_told(value, &format!("{path}{dot}{key}"), lost));
+        }
+        _ => {}
+    }
+}
+
+fn has_told(node: &Node) -> bool {
+    match node {
+        Node::Told => true,
+        Node::List(items) => items.iter().any(has_told),
+        Node::Map(entries) => entries.iter().any(|(_, value)| has_told(value)),
+        _ => false,
+    }
 }
 
 fn walk<'n>(node: &'n mut Node, path: &[Step]) -> Option<&'n mut Node> {
@@ -122,5 +158,27 @@ mod tests {
 
         assert_eq!(read.spec.name.as_str(), "a");
         assert_eq!(read.lost, ["tls.server_name", "tls"]);
+    }
+
+    #[test]
+    fn what_was_told_before_is_among_the_losses() {
+        let mut node = document::parse("name: a\nendpoints: []\nx: 1").unwrap();
+        *walk(&mut node, &[Step::Key("x".to_owned())]).unwrap() = Node::Told;
+
+        let read = read::<UpstreamSpec>(&mut node, &Source::file("f"), &mut Problems::default()).unwrap();
+
+        assert_eq!(read.lost, ["x"]);
+    }
+
+    #[test]
+    fn what_stands_alone_is_shown_as_the_list_that_it_has_to_be() {
+        let told = |text: &str| {
+            let (mut node, mut problems) = (document::parse(text).unwrap(), Problems::default());
+            read::<crate::config::route::RouteSpec>(&mut node, &Source::file("f"), &mut problems);
+            problems.to_string()
+        };
+
+        assert!(told("name: a\nto: orders").contains("as `[{ upstream: orders }]`"));
+        assert!(told("name: a\nlimits: one").contains("as `[one]`"));
     }
 }

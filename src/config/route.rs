@@ -172,7 +172,8 @@ pub enum PathKindSpec {
     Exact(String),
     /// This path and what is below it.
     Prefix(String),
-    /// A regular expression; anchor it with `^` and `$`.
+    /// A regular expression; anchor it with `^` and `$`. Write a character that needs no
+    /// escape in a path (`:`, `@`, `+`) as itself: its escape is matched as that.
     Pattern(Pattern),
 }
 

@@ -91,8 +91,13 @@ impl Filler<'_> {
 
     fn file(&mut self, name: &str) -> Result<String, String> {
         let path = self.folder.join(name);
-        let mut value =
-            files::read(&path, MOST_BYTES).map_err(|why| format!("{}: {}", path.display(), why.text))?;
+        let mut value = files::read(&path, MOST_BYTES).map_err(|why| {
+            let remedy = match path.try_exists() {
+                Ok(false) => "; write the value into it, for the gateway's user to read, or name another",
+                _ => "",
+            };
+            format!("{}: {}{remedy}", path.display(), why.text)
+        })?;
         let trimmed = value.trim_end_matches(['\n', '\r']).len();
         value.truncate(trimmed);
         if !self.secrets.files.contains(&path) {

@@ -89,6 +89,9 @@ impl Shared {
             true => {
                 format!("`{key}` belongs in the main file; a fragment holds authentication, limits, upstreams and routes")
             }
+            false if key == "endpoints" => "files in conf.d are fragments of the configuration; write a list of endpoints \
+                 into a folder of its own, as endpoints.d, and name it in an upstream's `endpoints_file`"
+                .to_owned(),
             false => Fault::new(What::UnknownKey(key.to_owned(), FRAGMENT_KEYS)).to_string(),
         });
     }
@@ -112,7 +115,7 @@ impl File<'_> {
             Node::List(items) => items,
             Node::Told => return Vec::new(),
             other => {
-                let fault = Fault::new(What::Wrong(typed::given(&other), "a sequence".to_owned()));
+                let fault = Fault::new(What::Wrong(typed::given(&other), "a list of mappings".to_owned()));
                 self.problems.error(&source, fault.to_string());
                 return Vec::new();
             }
@@ -165,4 +168,4 @@ pub(super) const MAIN_KEYS: &[&str] = &[
     "upstreams",
     "routes",
 ];
-const FRAGMENT_KEYS: &[&str] = &["authentication", "limits", "upstreams", "routes"];
+pub(super) const FRAGMENT_KEYS: &[&str] = &["authentication", "limits", "upstreams", "routes"];

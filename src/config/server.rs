@@ -51,7 +51,7 @@ pub struct RuntimeSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionsSpec {
     /// Open connections of the process; above it new ones are closed at once.
-    /// Never more than there are open files for: two for each, and 128.
+    /// Never more than there are open files for: two for each, and 256.
     pub max: u32,
     /// Open connections of one client address (IPv6: one /64).
     pub max_per_client: u32,
@@ -133,7 +133,8 @@ impl Default for MinRateSpec {
 pub struct RequestsSpec {
     /// Methods that are let in; others get 405.
     pub methods: Vec<MethodName>,
-    /// The largest body, unless a route says otherwise; above it 413.
+    /// The largest body, unless a route says otherwise; above it 413. All that a gRPC
+    /// call sends is one body; what a WebSocket sends is none.
     pub max_body: ByteSize,
     /// Header fields of a request; above it 431.
     pub max_header_fields: u16,
@@ -143,6 +144,15 @@ pub struct RequestsSpec {
     pub max_target_bytes: ByteSize,
     /// What to do with `%2F` and `%5C` in a path.
     pub encoded_slash: EncodedSlash,
+    /// What to do with `;` and `%3B` in a path.
+    pub path_parameters: PathParameters,
+}
+
+impl RequestsSpec {
+    /// What a path may hold.
+    pub fn paths(&self) -> PathsSpec {
+        PathsSpec { encoded_slash: self.encoded_slash, path_parameters: self.path_parameters }
+    }
 }
 
 impl Default for RequestsSpec {
@@ -163,8 +173,23 @@ impl Default for RequestsSpec {
             max_header_bytes: ByteSize::new(32 << 10),
             max_target_bytes: ByteSize::new(16 << 10),
             encoded_slash: EncodedSlash::Reject,
+            path_parameters: PathParameters::Reject,
         }
     }
+}
+
+/// What a path may hold. Default: nothing that servers read in two ways.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PathsSpec {
+    /// `%2F` and `%5C`.
+    pub encoded_slash: EncodedSlash,
+    /// `;` and `%3B`.
+    pub path_parameters: PathParameters,
+}
+
+impl PathsSpec {
+    /// Everything that may be let in.
+    pub const KEEP: Self = Self { encoded_slash: EncodedSlash::Keep, path_parameters: PathParameters::Keep };
 }
 
 /// What to do with `%2F` and `%5C` in a path.
@@ -175,6 +200,19 @@ pub enum EncodedSlash {
     #[default]
     Reject,
     /// It stays as it is, never a separator when matching.
+    Keep,
+}
+
+/// What to do with `;` and `%3B` in a path.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathParameters {
+    /// 400: some servers (Tomcat, Jetty, Spring) cut `;x` off before they look who may
+    /// read `/admin;x`, which is not below `/admin` here.
+    #[default]
+    Reject,
+    /// It stays as it is, an ordinary character when matching. Only for upstreams that
+    /// cut nothing off.
     Keep,
 }
 

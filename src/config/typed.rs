@@ -16,7 +16,7 @@ use serde::{
 
 use super::{
     document::Node,
-    fault::{Fault, Given, Step, What},
+    fault::{Fault, Given, MAPPING, Step, What},
 };
 
 /// Reads a value; the first fault ends it.
@@ -66,7 +66,7 @@ impl<'de> Deserializer<'de> for Place<'de> {
             Node::Map(_) => self.deserialize_any(visitor),
             // A structure from a list of its values in order would be a riddle.
             other => {
-                let wanted = format!("a mapping with the keys {}", fields.join(", "));
+                let wanted = format!("{MAPPING}{}", fields.join(", "));
                 Err(Fault::new(What::Wrong(given(other), wanted)))
             }
         }

@@ -22,13 +22,16 @@ impl Unknown {
         given: &str,
         known: impl IntoIterator<Item = &'k str>,
     ) -> Result<(), Self> {
+        let unknown = Self::new(what, given, known);
+        if unknown.known.iter().any(|name| name == given) { Ok(()) } else { Err(unknown) }
+    }
+
+    /// A name that is none of these.
+    pub fn new<'k>(what: &'static str, given: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
         let mut known: Vec<String> = known.into_iter().map(str::to_owned).collect();
         known.sort_unstable();
         known.dedup();
-        if known.iter().any(|name| name == given) {
-            return Ok(());
-        }
-        Err(Self { what, given: given.to_owned(), known })
+        Self { what, given: given.to_owned(), known }
     }
 }
 

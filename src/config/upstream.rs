@@ -147,7 +147,9 @@ pub struct TimeoutsSpec {
     /// The longest silence of the endpoint, before its first byte and between
     /// two reads.
     pub read: Span,
-    /// The longest silence on a stream: WebSocket, server-sent events, gRPC.
+    /// The longest silence of the endpoint on a stream: WebSocket, server-sent events,
+    /// gRPC. Until the answer's header says that it is one, `read` and `request` hold;
+    /// not for a gRPC call (`te: trailers`) from HTTP/2 to HTTP/2.
     pub stream_idle: Span,
     /// The longest that the endpoint may not take what is sent.
     pub write: Span,

@@ -1,4 +1,5 @@
-//! Counts what an HTTP/2 client sends that makes work and asks for nothing.
+//! Counts what an HTTP/2 client sends that makes work and asks for nothing, and what
+//! of it is bodies.
 //!
 //! Owns a budget for each kind of frame, so generous that no client with a use
 //! for them meets it. Looks at the nine bytes in front of each frame and skips the
@@ -8,6 +9,8 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 /// Follows the frames of one client, in whatever pieces they come.
 pub struct FrameWatch {
     /// Bytes to skip: the preface, then payloads.
@@ -16,6 +19,15 @@ pub struct FrameWatch {
     /// How much of `head` is read.
     read: u8,
     leaves: bool,
+    /// What is skipped is a piece of a body.
+    in_data: bool,
+    /// The last stream that was opened.
+    last: u32,
+    /// Streams whose client did not say that it ended them, in their order: as many as
+    /// there may be at a time, and those that the gateway ended first.
+    open: SmallVec<[u32; 8]>,
+    /// There were more than are followed.
+    overflown: bool,
     buckets: [Bucket; KINDS],
 }
 
@@ -27,18 +39,31 @@ impl FrameWatch {
     /// For a connection that begins now, with the preface.
     pub fn new(now: Instant) -> Self {
         let buckets = BUDGETS.map(|budget| Bucket { tokens: budget.burst, filled: now });
-        Self { skip: PREFACE, head: [0; HEAD], read: 0, leaves: false, buckets }
+        Self {
+            skip: PREFACE,
+            head: [0; HEAD],
+            read: 0,
+            leaves: false,
+            in_data: false,
+            last: 0,
+            open: SmallVec::new(),
+            overflown: false,
+            buckets,
+        }
     }
 
     /// Takes the next piece of what the client sends; `now` is asked for only when
-    /// a budget seems to be used up.
-    pub fn push(&mut self, piece: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
-        let mut rest = piece;
+    /// a budget seems to be used up. How many bytes of it are bodies'.
+    pub fn push(&mut self, piece: &[u8], now: impl Fn() -> Instant) -> Result<usize, Flood> {
+        let (mut rest, mut of_bodies) = (piece, 0);
         loop {
             let skipped = rest.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
             rest = rest.get(skipped..).unwrap_or_default();
-            let Some((byte, after)) = rest.split_first() else { return Ok(()) };
+            if self.in_data {
+                of_bodies += skipped;
+            }
+            let Some((byte, after)) = rest.split_first() else { return Ok(of_bodies) };
             if let Some(place) = self.head.get_mut(usize::from(self.read)) {
                 *place = *byte;
             }
@@ -51,9 +76,38 @@ impl FrameWatch {
         }
     }
 
+    /// How many bodies may still come, trailers included; never too few.
+    pub fn open_bodies(&self) -> u32 {
+        if self.overflown {
+            return u32::MAX;
+        }
+        u32::try_from(self.open.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether the client said that it leaves.
     pub fn leaves(&self) -> bool {
         self.leaves
+    }
+
+    /// The first header of a stream opens it, another is its trailers.
+    fn header(&mut self, stream: u32, ends_stream: bool) {
+        if stream <= self.last {
+            return if ends_stream {
+                self.end(stream)
+            };
+        }
+        self.last = stream;
+        match self.open.len() < MOST_OPEN {
+            _ if ends_stream => {}
+            true => self.open.push(stream),
+            false => self.overflown = true,
+        }
+    }
+
+    fn end(&mut self, stream: u32) {
+        if let Ok(place) = self.open.binary_search(&stream) {
+            self.open.remove(place);
+        }
     }
 
     /// Takes note of what is sent to the client: whoever reads much opens windows
@@ -70,10 +124,17 @@ impl FrameWatch {
     }
 
     fn frame(&mut self, now: &impl Fn() -> Instant) -> Result<(), Flood> {
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, id @ ..] = self.head;
         self.skip = u32::from_be_bytes([0, a, b, c]);
         let ends_stream = flags & END_STREAM != 0;
         self.leaves |= kind == GOAWAY;
+        self.in_data = kind == DATA;
+        match kind {
+            HEADERS => self.header(u32::from_be_bytes(id) & STREAM_ID, ends_stream),
+            DATA if ends_stream => self.end(u32::from_be_bytes(id) & STREAM_ID),
+            RST_STREAM => self.end(u32::from_be_bytes(id) & STREAM_ID),
+            _ => {}
+        }
         let place = match kind {
             0 if self.skip > 0 || ends_stream => return Ok(()),
             0 => 0,
@@ -98,10 +159,14 @@ impl FrameWatch {
 #[allow(clippy::panic, reason = "a panic is how an oracle speaks")]
 pub fn oracle(bytes: &[u8]) {
     let now = Instant::now();
-    let whole = FrameWatch::new(now).push(bytes, || now);
-    let mut watch = FrameWatch::new(now);
-    let in_bytes = bytes.iter().try_for_each(|byte| watch.push(&[*byte], || now));
+    let (mut watch, mut slow) = (FrameWatch::new(now), FrameWatch::new(now));
+    let whole = watch.push(bytes, || now);
+    let in_bytes = bytes.iter().try_fold(0, |sum, byte| Ok(sum + slow.push(&[*byte], || now)?));
     assert_eq!(whole, in_bytes, "pieces change the verdict");
+    assert_eq!(watch.open, slow.open, "pieces change the streams");
+    assert!(
+        watch.open.is_sorted() && whole.is_ok_and(|of_bodies| of_bodies <= bytes.len()) || whole.is_err()
+    );
     assert!(whole.is_ok() || bytes.len() > 100 * HEAD, "a flood of {} bytes", bytes.len());
 }
 
@@ -156,9 +221,16 @@ const BYTES_A_FRAME: u32 = 512;
 /// The answers to a ping and to settings, in one record.
 const CONTROL_BYTES: usize = 256;
 
+/// Four times as many as there may be at a time.
+const MOST_OPEN: usize = 4_000;
+
 const PREFACE: u32 = 24;
 const HEAD: usize = 9;
 const END_STREAM: u8 = 1;
+const STREAM_ID: u32 = 0x7fff_ffff;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 
 #[cfg(test)]
@@ -168,8 +240,12 @@ mod tests {
     use super::*;
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        frame_of(1, kind, flags, payload)
+    }
+
+    fn frame_of(stream: u8, kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let length = u32::try_from(payload).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, 1], &vec![0xff; payload]].concat()
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], &vec![0xff; payload]].concat()
     }
 
     fn begun(now: Instant) -> FrameWatch {
@@ -214,13 +290,60 @@ mod tests {
     }
 
     #[test]
+    fn bodies_are_told_from_what_is_none() {
+        let now = Instant::now();
+        let bytes = [
+            frame_of(1, HEADERS, 4, 40),
+            frame_of(3, HEADERS, 4 | END_STREAM, 40),
+            frame_of(5, HEADERS, 4, 40),
+            frame_of(0, 6, 0, 8),
+            frame_of(5, DATA, 0, 300),
+            frame_of(1, DATA, 0, 20),
+            frame_of(7, HEADERS, 4, 40),
+            frame_of(9, HEADERS, 4, 40),
+        ]
+        .concat();
+        for size in 1..60 {
+            let mut watch = begun(now);
+            let of_bodies: usize = bytes.chunks(size).map(|piece| watch.push(piece, || now).unwrap()).sum();
+            assert_eq!((of_bodies, watch.open_bodies()), (320, 4), "in pieces of {size}");
+        }
+        let mut watch = begun(now);
+        watch.push(&bytes, || now).unwrap();
+
+        // By its end, by trailers, by a reset; a second end of one ends no other.
+        let ends =
+            [(1, DATA, END_STREAM), (5, HEADERS, 4 | END_STREAM), (7, RST_STREAM, 0), (1, DATA, END_STREAM)];
+        for ((stream, kind, flags), left) in ends.into_iter().zip([3, 2, 1, 1]) {
+            watch.push(&frame_of(stream, kind, flags, 4), || now).unwrap();
+            assert_eq!(watch.open_bodies(), left, "after stream {stream}");
+        }
+    }
+
+    #[test]
+    fn of_more_streams_than_are_followed_none_is_taken_for_ended() {
+        let now = Instant::now();
+        let mut watch = begun(now);
+        let frame = |id: u32, kind: u8, flags: u8| [&[0, 0, 0, kind, flags][..], &id.to_be_bytes()].concat();
+
+        for nth in 0..=u32::try_from(MOST_OPEN).unwrap() {
+            watch.push(&frame(2 * nth + 1, HEADERS, 4), || now).unwrap();
+        }
+        for nth in 0..u32::try_from(MOST_OPEN).unwrap() {
+            watch.push(&frame(2 * nth + 1, DATA, END_STREAM), || now).unwrap();
+        }
+
+        assert!(watch.open.is_empty() && watch.open_bodies() > 0);
+    }
+
+    #[test]
     fn a_steady_ping_below_the_rate_is_never_a_flood() {
         let begin = Instant::now();
         let (mut watch, ping) = (begun(begin), frame(6, 0, 8));
 
         for nth in 0..100_000 {
             let now = begin + Duration::from_millis(11) * nth;
-            assert_eq!(watch.push(&ping, || now), Ok(()), "ping {nth}");
+            assert_eq!(watch.push(&ping, || now), Ok(0), "ping {nth}");
         }
     }
 

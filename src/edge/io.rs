@@ -207,16 +207,20 @@ impl<S: IO + 'static> AsyncRead for EdgeIo<S> {
         }
         let before = buf.filled().len();
         let Poll::Ready(read) = this.poll_heard(cx, buf) else {
-            this.patience.wait(this.connection.pace(), cx.waker(), Instant::now);
+            let open = this.frames.as_ref().map_or(1, |frames| frames.open_bodies());
+            this.patience.wait(open, this.connection.pace(), cx.waker(), Instant::now);
             return Poll::Pending;
         };
-        this.patience.came(buf.filled().len() - before, this.connection.pace(), Instant::now);
         let new = buf.filled().get(before..).unwrap_or_default();
-        if let Some(Err(flood)) = this.frames.as_mut().map(|frames| frames.push(new, Instant::now)) {
-            log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
-            this.connection.end(EarlyEnd::FrameFlood);
-            buf.set_filled(before);
-            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        let of_bodies = this.frames.as_mut().map_or(Ok(new.len()), |frames| frames.push(new, Instant::now));
+        match of_bodies {
+            Ok(bytes) => this.patience.came(bytes, this.connection.pace(), Instant::now),
+            Err(flood) => {
+                log::debug!("http/2 flood: frame={} client={}", flood.0, this.connection.caller.client);
+                this.connection.end(EarlyEnd::FrameFlood);
+                buf.set_filled(before);
+                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+            }
         }
         if this.frames.as_ref().is_some_and(|frames| frames.leaves()) {
             this.connection.note_left();

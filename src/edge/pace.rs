@@ -47,15 +47,15 @@ impl Pace {
         self.uploads.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Whether any body is awaited.
-    pub fn is_upload(&self) -> bool {
-        self.uploads.load(Ordering::Relaxed) > 0
+    /// How many bodies are awaited, of which so many have not come to their end.
+    fn awaited(&self, open: u32) -> u32 {
+        u32::try_from(self.uploads.load(Ordering::Relaxed)).unwrap_or(0).min(open)
     }
 
     /// Whether the patience with a body has ended.
     pub fn is_over(&self, now: Instant) -> bool {
         let until = self.until.load(Ordering::Relaxed);
-        until != 0 && self.is_upload() && self.micros(now) >= until
+        until != 0 && self.awaited(u32::MAX) > 0 && self.micros(now) >= until
     }
 
     /// Wakes whoever waits for a body.
@@ -90,25 +90,30 @@ pub struct MinRate {
     pub grace: Duration,
 }
 
-/// What one body's reader knows of its patience.
+/// What the reader of a connection's bodies knows of its patience with them.
 pub(super) struct Patience {
     rate: MinRate,
     left: Duration,
+    /// How many are waited for.
+    bodies: u32,
     waits_since: Option<Instant>,
 }
 
 impl Patience {
-    /// With the bodies of one connection.
+    /// With the bodies of one connection: each of them has to come at the rate, so
+    /// that a fast one does not pay for a hundred that stand still.
     pub fn new(rate: MinRate) -> Self {
-        Self { rate, left: rate.grace, waits_since: None }
+        Self { rate, left: rate.grace, bodies: 0, waits_since: None }
     }
 
-    /// The client is waited for.
-    pub fn wait(&mut self, pace: &Pace, waker: &Waker, now: impl Fn() -> Instant) {
+    /// The client is waited for. `open` is how many bodies it may have begun and not
+    /// ended: one that has come whole waits for us.
+    pub fn wait(&mut self, open: u32, pace: &Pace, waker: &Waker, now: impl Fn() -> Instant) {
         if self.rate.bytes == 0 {
             return;
         }
-        if !pace.is_upload() {
+        self.bodies = pace.awaited(open);
+        if self.bodies == 0 {
             self.left = self.rate.grace;
             return;
         }
@@ -120,11 +125,12 @@ impl Patience {
         }
     }
 
-    /// So many bytes came.
+    /// Something came, so many bytes of bodies.
     pub fn came(&mut self, bytes: usize, pace: &Pace, now: impl Fn() -> Instant) {
         let Some(since) = self.waits_since.take() else { return };
         let spent = now().saturating_duration_since(since);
-        let earned = Duration::from_secs_f64(bytes as f64 / self.rate.bytes.max(1) as f64);
+        let rate = self.rate.bytes.max(1).saturating_mul(self.bodies.max(1).into());
+        let earned = Duration::from_secs_f64(bytes as f64 / rate as f64);
         self.left = (self.left.saturating_sub(spent) + earned).min(self.rate.grace + MOST_EARNED);
         pace.until.store(0, Ordering::Relaxed);
     }
@@ -142,8 +148,13 @@ mod tests {
 
     /// Sends so many bytes every so many seconds; after how many it is cut.
     fn cut_after(bytes: usize, every: u64) -> Option<u64> {
+        cut_among(1, bytes, every)
+    }
+
+    /// The same of so many bodies.
+    fn cut_among(bodies: i32, bytes: usize, every: u64) -> Option<u64> {
         let (pace, mut patience) = (Pace::default(), Patience::new(RATE));
-        pace.uploads(1);
+        pace.uploads(bodies);
         for second in 0..600 {
             let now = pace.begun + Duration::from_secs(second);
             if pace.is_over(now) {
@@ -152,7 +163,7 @@ mod tests {
             if second > 0 && second % every == 0 {
                 patience.came(bytes, &pace, || now);
             }
-            patience.wait(&pace, Waker::noop(), || now);
+            patience.wait(u32::MAX, &pace, Waker::noop(), || now);
         }
         None
     }
@@ -171,13 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn one_body_does_not_pay_for_others() {
+        assert_eq!(cut_among(10, 1_500, 1), None);
+        assert!(cut_among(10, 500, 1).is_some_and(|second| (19..22).contains(&second)));
+    }
+
+    #[test]
+    fn a_body_that_has_come_whole_is_not_waited_for() {
+        let (pace, mut patience) = (Pace::default(), Patience::new(RATE));
+        pace.uploads(1);
+
+        patience.wait(0, &pace, Waker::noop(), || pace.begun);
+
+        assert!(!pace.is_over(pace.begun + Duration::from_secs(3600)));
+    }
+
+    #[test]
     fn a_fast_start_does_not_pay_for_ever() {
         let (pace, mut patience) = (Pace::default(), Patience::new(RATE));
         pace.uploads(1);
-        patience.wait(&pace, Waker::noop(), || pace.begun);
+        patience.wait(1, &pace, Waker::noop(), || pace.begun);
         patience.came(10 << 20, &pace, || pace.begun);
 
-        patience.wait(&pace, Waker::noop(), || pace.begun);
+        patience.wait(1, &pace, Waker::noop(), || pace.begun);
 
         assert!(!pace.is_over(pace.begun + Duration::from_secs(69)));
         assert!(pace.is_over(pace.begun + Duration::from_secs(70)));
@@ -188,11 +215,11 @@ mod tests {
         let (pace, mut patience) = (Pace::default(), Patience::new(RATE));
         let later = pace.begun + Duration::from_secs(3600);
 
-        patience.wait(&pace, Waker::noop(), || pace.begun);
+        patience.wait(1, &pace, Waker::noop(), || pace.begun);
         assert!(!pace.is_over(later), "no body is awaited");
         pace.uploads(1);
         assert!(!pace.is_over(later), "nobody waits");
-        patience.wait(&pace, Waker::noop(), || pace.begun);
+        patience.wait(1, &pace, Waker::noop(), || pace.begun);
         assert!(pace.is_over(later));
         patience.came(0, &pace, || pace.begun);
 

@@ -36,6 +36,7 @@
 //!   in the query. Over HTTP/2 the parser cuts `#…` off before us.
 //! - `Path`: [`crate::route::path`] finds no single meaning: those bytes in the
 //!   path, `\` and other bytes that need an escape, encoded slashes, dots.
+//! - `PathParameter`: `;` or `%3B` in the path, unless `requests.path_parameters` keeps it.
 //! - `HostMissing`: no or empty `Host`, in HTTP/1.0 and beside an absolute-form
 //!   too, since a route needs a host; in HTTP/2 neither `Host` nor `:authority`.
 //! - `Host`: two lines, or not one host and at most one port.
@@ -64,7 +65,7 @@ use http::{HeaderValue, Method, Uri, Version, header};
 use pingora::http::RequestHeader;
 
 use self::{fields::Fields, host::Authority, target::Target};
-use crate::config::server::{EncodedSlash, RequestsSpec};
+use crate::config::server::{PathsSpec, RequestsSpec};
 
 pub use self::refusal::Refusal;
 
@@ -76,7 +77,7 @@ pub struct Gate {
     max_fields: usize,
     max_header: usize,
     max_target: usize,
-    slash: EncodedSlash,
+    paths: PathsSpec,
 }
 
 impl Gate {
@@ -91,7 +92,7 @@ impl Gate {
             max_fields: usize::from(spec.max_header_fields),
             max_header: size(spec.max_header_bytes.bytes()),
             max_target: size(spec.max_target_bytes.bytes()),
-            slash: spec.encoded_slash,
+            paths: spec.paths(),
         }
     }
 
@@ -131,7 +132,7 @@ impl Gate {
         if !self.methods.contains(&request.method) {
             return Err(Refusal::MethodNotAllowed);
         }
-        let target = Target::read(request, self.slash)?;
+        let target = Target::read(request, self.paths)?;
         let authority = Authority::read(find_host(request, &fields, &target)?)?;
         Ok(Admitted {
             target_is_canonical: target.canonical && !request.uri.path().is_empty(),

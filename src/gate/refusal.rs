@@ -21,6 +21,8 @@ pub enum Refusal {
     Target,
     /// The path has no single meaning.
     Path,
+    /// The path has a `;`, and `requests.path_parameters` is `reject`.
+    PathParameter,
     /// The target is longer than `requests.max_target_bytes`.
     TargetTooLong,
     /// Nothing says which host is meant.
@@ -55,12 +57,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for the metrics that count from zero.
-    pub const ALL: [Refusal; 19] = [
+    pub const ALL: [Refusal; 20] = [
         Self::RequestLine,
         Self::Method,
         Self::MethodNotAllowed,
         Self::Target,
         Self::Path,
+        Self::PathParameter,
         Self::TargetTooLong,
         Self::HostMissing,
         Self::Host,
@@ -95,6 +98,7 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Target => "bad_target",
             Self::Path => "bad_path",
+            Self::PathParameter => "path_parameter",
             Self::TargetTooLong => "target_too_long",
             Self::HostMissing => "no_host",
             Self::Host => "bad_host",
@@ -124,6 +128,9 @@ impl Refusal {
             Self::Path => {
                 "the path has no single meaning: `..` above the root, a bad escape, an encoded slash or control"
             }
+            Self::PathParameter => {
+                "the path has `;` or `%3B`, which some servers cut off, and `requests.path_parameters` is `reject`"
+            }
             Self::TargetTooLong => "the target is longer than `requests.max_target_bytes`",
             Self::HostMissing => "nothing says which host is meant",
             Self::Host => "the host is not one host and at most one port",
@@ -151,6 +158,7 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed
             | Self::Path
+            | Self::PathParameter
             | Self::HostMissing
             | Self::Host
             | Self::HostMismatch

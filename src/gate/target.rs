@@ -12,7 +12,11 @@ use std::borrow::Cow;
 use pingora::http::RequestHeader;
 
 use super::refusal::Refusal;
-use crate::{config::server::EncodedSlash, gate::alphabet, route::path};
+use crate::{
+    config::server::PathsSpec,
+    gate::alphabet,
+    route::path::{self, PathError},
+};
 
 /// What a target says.
 pub(super) struct Target<'r> {
@@ -27,14 +31,17 @@ pub(super) struct Target<'r> {
 
 impl<'r> Target<'r> {
     /// Reads the target of a request.
-    pub fn read(request: &'r RequestHeader, slash: EncodedSlash) -> Result<Self, Refusal> {
+    pub fn read(request: &'r RequestHeader, paths: PathsSpec) -> Result<Self, Refusal> {
         let Written { authority, path: written, query } = split(request).ok_or(Refusal::Target)?;
         if query.is_some_and(|query| !alphabet::all(query.as_bytes(), alphabet::is_target)) {
             return Err(Refusal::Target);
         }
         // RFC 9112 §3.2.1: an empty path is sent as `/`.
         let written = if written.is_empty() { "/" } else { written };
-        let path = path::canonical(written.as_bytes(), slash).map_err(|_| Refusal::Path)?;
+        let path = path::canonical(written.as_bytes(), paths).map_err(|why| match why {
+            PathError::Parameter => Refusal::PathParameter,
+            _ => Refusal::Path,
+        })?;
         let canonical = authority.is_none() && *path == *written;
         Ok(Self { authority, path, query, canonical })
     }

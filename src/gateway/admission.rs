@@ -28,7 +28,7 @@ use crate::{
     edge::{Connection, StreamGuard, StreamKind},
     gate::Refusal,
     identity::Said,
-    route::{Facts, RouteMatch},
+    route::{Facts, RouteMatch, path},
     snapshot::Snapshot,
     telemetry::{RequestId, TraceContext, random::random},
     tls::TlsFacts,
@@ -127,9 +127,10 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     check_server_name(session, ctx)?;
     let snapshot = ctx.snapshot.clone();
     let who = ctx.principal();
+    let seen = path::matched(ctx.head.uri.path());
     let facts = Facts {
         host: ctx.host(),
-        path: ctx.head.uri.path(),
+        path: &seen,
         query: ctx.head.uri.query(),
         method: &ctx.head.method,
         headers: &session.req_header().headers,
@@ -160,7 +161,7 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
     ctx.consumer = decision.consumer;
     ctx.flaw = decision.flaw;
     ctx.rule = decision.rule;
-    ctx.preflight = decision.preflight;
+    ctx.preflight = decision.preflight.is_some();
     let is_for_pages = ctx.route.as_ref().is_some_and(|route| route.cors.is_some());
     ctx.origin = is_for_pages.then(|| session.req_header().headers.get(header::ORIGIN).cloned()).flatten();
     ctx.upstream = decision.upstream;
@@ -174,11 +175,13 @@ async fn admit(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Re
         // A client's closed window ends its stream; HTTP/1's session has its own.
         session.as_downstream_mut().set_write_timeout(Some(ctx.snapshot.limits().write));
     }
-    if ctx.head.marks.any(Marks::STREAM) && is_grpc(session, ctx) {
+    ctx.head.bodiless = is_bodiless(session, ctx);
+    ctx.head.is_call = ctx.head.marks.any(Marks::STREAM) && is_call(session, ctx);
+    if ctx.head.is_call {
         // Its answer may begin with its end.
         ctx.stream = ctx.connection.as_ref().map(|on| StreamGuard::new(on, StreamKind::Stream));
-    }
-    if may_be_slow(session, ctx) {
+    } else if !ctx.head.bodiless {
+        // What a call sends has no pace: it is what its caller has to say.
         ctx.upload = ctx.connection.as_ref().map(Connection::expect_body);
     }
     Ok(())
@@ -221,11 +224,22 @@ impl Outside for Traffic<'_> {
     }
 }
 
-/// Whether a body is awaited that has a pace: that of a gRPC stream is what its
-/// caller has to say, and a WebSocket has none.
-fn may_be_slow(session: &mut Session, ctx: &RequestContext) -> bool {
-    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
-    !bodiless && !session.is_upgrade_req() && !is_grpc(session, ctx) && !session.as_mut().is_body_empty()
+/// Whether no body comes, as far as the header says. In HTTP/2 no field has to say
+/// that one does.
+fn is_bodiless(session: &mut Session, ctx: &RequestContext) -> bool {
+    let head = &ctx.head;
+    let by_fields =
+        head.version != http::Version::HTTP_2 && head.method == Method::GET && !head.marks.any(Marks::FRAMED);
+    by_fields || session.as_mut().is_body_empty()
+}
+
+/// Whether it is a call of gRPC as its libraries make them, and its upstream may
+/// understand it: what any client may write on any route excuses nothing.
+fn is_call(session: &Session, ctx: &RequestContext) -> bool {
+    let te = || session.req_header().headers.get(header::TE);
+    is_grpc(session, ctx)
+        && te().is_some_and(|te| te.as_bytes() == b"trailers")
+        && ctx.upstream().is_some_and(|upstream| upstream.knows_calls)
 }
 
 pub(super) fn is_grpc(session: &Session, ctx: &RequestContext) -> bool {
@@ -267,16 +281,13 @@ fn content_length(session: &Session, ctx: &RequestContext) -> Option<u64> {
 }
 
 /// Whether a body comes that has, or may have, more bytes than so many.
-pub fn uploads(session: &mut Session, ctx: &RequestContext, more_than: u64) -> bool {
-    let bodiless = ctx.head.method == Method::GET && !ctx.head.marks.any(Marks::FRAMED);
-    !bodiless
-        && content_length(session, ctx).is_none_or(|length| length > more_than)
-        && !session.as_mut().is_body_empty()
+pub fn uploads(session: &Session, ctx: &RequestContext, more_than: u64) -> bool {
+    !ctx.head.bodiless && content_length(session, ctx).is_none_or(|length| length > more_than)
 }
 
-/// Whether silence is part of what the request asked for: a WebSocket, events,
-/// a gRPC stream.
-pub fn is_stream(session: &Session, ctx: &RequestContext) -> bool {
+/// Whether silence may be part of the answer, if that is what the request asked for: a
+/// WebSocket, events, a gRPC stream.
+pub fn asks_for_stream(session: &Session, ctx: &RequestContext) -> bool {
     if !ctx.head.marks.any(Marks::STREAM) {
         return false;
     }

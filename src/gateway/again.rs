@@ -79,8 +79,7 @@ pub fn failed_while_proxying(
         // Found out after the handshake: to the request it is no connection.
         return failed_to_connect(ctx, error);
     }
-    let asking = session.response_written().is_none() && !session.is_upgrade_req();
-    if *error.etype() == ErrorType::ReadTimedout && asking && !session.is_body_done() {
+    if *error.etype() == ErrorType::ReadTimedout && !is_answered(session) && !session.is_body_done() {
         // Of course the endpoint said nothing: it waited for the body too. Nothing of
         // that lay here: an endpoint that takes nothing of what does has time by `write`.
         error.as_down();
@@ -89,7 +88,9 @@ pub fn failed_while_proxying(
     let again = fault.is_some_and(|fault| {
         let now = Instant::now();
         note(ctx, &error, fault.result(error.etype()));
-        if let Some(outcome) = fault.outcome() {
+        // Of a stream silence says nothing: a client that says nothing makes one.
+        let is_streams = fault == Fault::Silent && ctx.stream.is_some();
+        if let Some(outcome) = fault.outcome().filter(|_| !is_streams) {
             observe(ctx, outcome, now);
         }
         let idempotent = is_idempotent(session, ctx) || fault == Fault::Unseen;

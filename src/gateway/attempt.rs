@@ -16,6 +16,7 @@ use pingora_proxy::Session;
 
 use super::{
     admission, again, balance_key, context::RequestContext, fault, marks::Marks, rejection::Rejection, spans,
+    streams,
 };
 use crate::{
     gate::Refusal,
@@ -64,13 +65,14 @@ pub fn next_peer(session: &mut Session, ctx: &mut RequestContext) -> Result<Box<
         // ten fields, one after the other, that are not there.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     }
-    let streams = admission::is_stream(session, ctx);
+    let streams = admission::asks_for_stream(session, ctx);
+    session.stream_silence = streams.then_some((upstream.timeouts.stream_idle, streams::is_stream));
     let http2 = peer.options.alpn.get_max_http_version() > 1;
     // Over HTTP/2 a hundred bodies share what the host takes.
     if streams || admission::uploads(session, ctx, if http2 { 0 } else { FITS }) {
         peer::make_patient(&mut peer, &upstream.timeouts);
     }
-    if streams {
+    if ctx.head.is_call {
         peer.options.read_timeout = Some(upstream.timeouts.stream_idle);
     } else {
         let left = upstream.timeouts.request.checked_sub(now - ctx.started);
@@ -123,7 +125,9 @@ pub fn connected(ctx: &mut RequestContext, reused: bool, digest: Option<&Digest>
 /// The endpoint speaks another protocol from here on, if the client asked for
 /// it: Pingora would pass a 101 to any client, as one more interim answer.
 pub fn switch_protocols(session: &mut Session) -> Result<(), Box<Error>> {
-    if !session.is_upgrade_req() {
+    let asked = session.req_header().headers.get(header::UPGRADE);
+    let asked = asked.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !session.is_upgrade_req() || !asked {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
     }
     // The client's silence alone ends nothing: `stream_idle` looks at both sides.

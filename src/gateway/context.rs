@@ -101,6 +101,11 @@ pub struct Head {
     pub host_len: usize,
     /// The protocol it came by.
     pub version: http::Version,
+    /// No body comes with it.
+    pub bodiless: bool,
+    /// A call of gRPC to an upstream that knows them: silence of both sides is part
+    /// of it from its begin.
+    pub is_call: bool,
     /// Which fields are worth looking up.
     pub marks: Marks,
 }

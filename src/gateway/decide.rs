@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{limits::Which, rejection::Rejection};
 use crate::{
@@ -26,10 +26,15 @@ pub struct Decision<'s> {
     /// The place of the route that was asked first who asks: the one that won, or
     /// everyone's.
     pub first: Option<usize>,
-    /// Whether it is a web page's browser that asks if it may; the route's policy says.
-    pub preflight: bool,
+    /// The method for which a web page's browser asks if it may; the route's policy says.
+    pub preflight: Option<Method>,
+    /// The route was looked for as if it were known who asks: nobody was asked before it.
+    pub whoever: bool,
     /// Who asks, where somebody vouched.
     pub consumer: Option<Consumer>,
+    /// Who asked, as the first route was told, where the look-up with them let them in
+    /// nowhere: they count for nothing then, but it was made with them.
+    pub turned_away: Option<Consumer>,
     /// To whom something was presented that is not good, and what is wrong with it.
     pub flaw: Option<(AuthenticatorIndex, Flaw)>,
     /// Which rule of the route refuses who asks.
@@ -40,6 +45,16 @@ pub struct Decision<'s> {
     pub upstream: Option<UpstreamIndex>,
     /// Why it goes no further.
     pub refused: Option<Rejection>,
+}
+
+impl Decision<'_> {
+    /// What a request is, as the route was looked for that was found, or was not, in the
+    /// end: for whoever tells why. `facts` are those that were decided about.
+    pub fn facts<'a>(&'a self, facts: Facts<'a>) -> Facts<'a> {
+        let known = self.consumer.as_ref().or(self.turned_away.as_ref());
+        let method = self.preflight.as_ref().unwrap_or(facts.method);
+        Facts { method, whoever: self.whoever, ..with_consumer(facts, known) }
+    }
 }
 
 /// What a decision needs that is not the same each time.
@@ -70,31 +85,13 @@ pub fn decide<'s>(
         decision.refused = Some(Rejection::UnknownEndpoint);
         return decision;
     }
-    if let Some(found) = preflight(snapshot, facts) {
-        decision.found = Some(found);
-        decision.preflight = true;
-        return decision;
-    }
     let mut asked = Asked { snapshot, outside, decision: &mut decision };
-    let admitted = asked.admit(facts, length);
+    let admitted = match asked.preflight(facts) {
+        Some(found) => asked.before(found, facts, true),
+        None => asked.admit(facts, length),
+    };
     decision.refused = admitted.err();
     decision
-}
-
-/// The route that a preflight is for: the one that takes the request that the page
-/// means to send. `None` where it has no policy; then `OPTIONS` is like any method.
-fn preflight<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>) -> Option<RouteMatch<'s>> {
-    let method = &preflight_method(facts.method, facts.headers)?;
-    let found = find(snapshot, &Facts { method, ..*facts })?;
-    found.route.cors.as_ref().map(|_| found)
-}
-
-/// The route that takes a request of which it is not known who asks: the one for
-/// everyone, or else one for some consumers, which then says how they are known.
-fn find<'s>(snapshot: &'s Snapshot, facts: &Facts<'_>) -> Option<RouteMatch<'s>> {
-    let router = &snapshot.router;
-    let whoever = || router.asks_for_consumers().then(|| router.find(&Facts { whoever: true, ..*facts }));
-    router.find(facts).or_else(|| whoever().flatten())
 }
 
 /// A request on its way through the questions.
@@ -105,14 +102,45 @@ struct Asked<'s, 'd, O> {
 }
 
 impl<'s, O: Outside> Asked<'s, '_, O> {
+    /// The route that a preflight is for: the one that takes the request that the page
+    /// means to send. `None` where it has no policy; then `OPTIONS` is like any method.
+    fn preflight(&mut self, facts: &Facts<'_>) -> Option<RouteMatch<'s>> {
+        let method = preflight_method(facts.method, facts.headers)?;
+        let (found, whoever) = self.find(&Facts { method: &method, ..*facts })?;
+        found.route.cors.as_ref()?;
+        self.decision.preflight = Some(method);
+        self.decision.whoever = whoever;
+        Some(found)
+    }
+
+    /// The route that takes a request of which it is not known who asks: the one for
+    /// everyone, or else one for some consumers (and then true), which says how they are
+    /// known.
+    fn find(&self, facts: &Facts<'_>) -> Option<(RouteMatch<'s>, bool)> {
+        let router = &self.snapshot.router;
+        if let Some(found) = router.find(facts) {
+            return Some((found, false));
+        }
+        let whoever = || router.find(&Facts { whoever: true, ..*facts });
+        router.asks_for_consumers().then(whoever).flatten().map(|found| (found, true))
+    }
+
     fn admit(&mut self, facts: &Facts<'_>, length: Option<u64>) -> Result<(), Rejection> {
-        let first = find(self.snapshot, facts).ok_or(Rejection::NoRoute)?;
+        let (first, whoever) = self.find(facts).ok_or(Rejection::NoRoute)?;
         self.decision.first = Some(first.route.index);
+        self.decision.whoever = whoever;
         let known = self.enter(first, facts)?;
         if self.decision.unsettled.is_some() {
             return Ok(());
         }
-        let (found, again) = self.settle(first, &with_consumer(*facts, known.as_ref()))?;
+        let settled = self.settle(first, &with_consumer(*facts, known.as_ref()));
+        let (found, again) = match settled {
+            Ok(settled) => settled,
+            Err(why) => {
+                self.decision.turned_away = known;
+                return Err(why);
+            }
+        };
         if self.decision.unsettled.is_some() {
             return Ok(());
         }
@@ -136,17 +164,28 @@ impl<'s, O: Outside> Asked<'s, '_, O> {
 
     /// What a route asks before it is known who asks, and then who that is.
     fn enter(&mut self, found: RouteMatch<'s>, facts: &Facts<'_>) -> Result<Option<Consumer>, Rejection> {
+        self.before(found, facts, self.asks(found))?;
+        self.authenticate(found)
+    }
+
+    /// What a route asks of a request of which it is not known who asks, or, `by_address`,
+    /// never will be: so that guessing has its price, and strangers use up nothing of
+    /// others'.
+    fn before(
+        &mut self,
+        found: RouteMatch<'s>,
+        facts: &Facts<'_>,
+        by_address: bool,
+    ) -> Result<(), Rejection> {
         self.decision.found = Some(found);
-        let asks = self.asks(found);
-        self.decision.rule = found.route.access.refuses_before(facts, asks);
+        self.decision.rule = found.route.access.refuses_before(facts, self.asks(found));
         if self.decision.rule.is_some() {
             return Err(Rejection::Forbidden);
         }
-        if asks {
-            // So that guessing has its price, and strangers use up nothing of others'.
-            self.outside.limit(found, facts, Which::BeforeAuthentication)?;
+        match by_address {
+            true => self.outside.limit(found, facts, Which::BeforeAuthentication),
+            false => Ok(()),
         }
-        self.authenticate(found)
     }
 
     /// The route of a request, once it is known who asks: another one where routes are
@@ -161,6 +200,7 @@ impl<'s, O: Outside> Asked<'s, '_, O> {
             return Ok((first, None));
         }
         let found = self.snapshot.router.find(facts);
+        self.decision.whoever = false;
         let found = found.ok_or(Rejection::NoRoute).inspect_err(|_| self.decision.found = None)?;
         if found.route.index == first.route.index {
             return Ok((found, None));

@@ -37,8 +37,8 @@ fn strip_claims(headers: &mut HeaderMap, believed: Believed) {
     let stays = |name: &HeaderName| may_stay.iter().any(|(own, field)| *own == name && believed.has(*field));
     let claims = |name: &&HeaderName| {
         let claim = may_stay.iter().any(|(own, _)| own == name)
-            || [&X_ORIGINAL_URL, &X_REWRITE_URL, &X_AMZN_VPCE_ID, &CLIENT_CERT, &CLIENT_CERT_CHAIN]
-                .contains(name)
+            || [&X_AMZN_VPCE_ID, &CLIENT_CERT, &CLIENT_CERT_CHAIN].contains(name)
+            || OTHER_REQUESTS.contains(&name.as_str())
             || name.as_str().starts_with("x-forwarded-");
         claim && !stays(name)
     };
@@ -110,10 +110,13 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-static X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
 /// Through which VPC endpoint, in the words of AWS's own gateways.
 static X_AMZN_VPCE_ID: HeaderName = HeaderName::from_static("x-amzn-vpce-id");
+
+/// By which some servers take a request for another one than that which was let in: of
+/// another target, or of another method.
+const OTHER_REQUESTS: [&str; 5] =
+    ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"];
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
     use crate::{config::server::ForwardedSpec, identity::TrustedHops};
 
-    const CLAIMS: [&str; 11] = [
+    const CLAIMS: [&str; 14] = [
         "client-cert",
         "client-cert-chain",
         "forwarded",
@@ -134,6 +137,9 @@ mod tests {
         "x-forwarded-user",
         "x-original-url",
         "x-rewrite-url",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
         "x-amzn-vpce-id",
     ];
 

@@ -140,7 +140,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Box<RequestContext>,
@@ -152,7 +152,8 @@ impl ProxyHttp for Gateway {
         }
         ctx.body_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let max = ctx.route.as_ref().map_or(u64::MAX, |route| route.max_body);
-        let passed = match ctx.body_in > max {
+        // What a WebSocket sends is no body, and has no end.
+        let passed = match ctx.body_in > max && !session.was_upgraded() {
             true => Err(Rejection::BodyTooLarge),
             false => ctx.bound.pass(body, end),
         };

@@ -25,6 +25,13 @@ pub fn note(answer: &ResponseHeader, ctx: &mut RequestContext, has_length: bool)
     ctx.stream = kind(answer).zip(connection).map(|(kind, on)| StreamGuard::new(on, kind));
 }
 
+/// Whether silence is part of this answer, as [`note`] sees it.
+pub fn is_stream(answer: &ResponseHeader) -> bool {
+    let switches = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+    let goes_on = !answer.status.is_informational() && !answer.headers.contains_key(header::CONTENT_LENGTH);
+    (switches || goes_on) && kind(answer).is_some()
+}
+
 fn kind(answer: &ResponseHeader) -> Option<StreamKind> {
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return Some(StreamKind::WebSocket);

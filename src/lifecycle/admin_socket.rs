@@ -43,10 +43,8 @@ impl AdminSocket {
     /// Binds it beside a live one, whose place it takes [later](Self::take_place).
     pub fn bind_beside(path: &Path) -> Result<(Self, OwnedFd), BindError> {
         let failed = |cause| BindError::new(path.display(), cause);
-        let beside = beside(path, std::process::id());
-        // Left over from a process of the same number.
-        let _ = fs::remove_file(&beside);
-        Self::bind_at(path, beside).map_err(failed)
+        remove_dead_beside(path);
+        Self::bind_at(path, beside(path, std::process::id())).map_err(failed)
     }
 
     fn bind_at(path: &Path, bound: PathBuf) -> io::Result<(Self, OwnedFd)> {
@@ -105,6 +103,22 @@ fn beside(path: &Path, pid: u32) -> PathBuf {
     beside.into()
 }
 
+/// Takes away what processes have left that never served: whoever ended them may not have
+/// known their numbers.
+fn remove_dead_beside(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (found, name) = (file.file_name(), name.as_encoded_bytes());
+        let rest = found.as_encoded_bytes().strip_prefix(name).and_then(|rest| rest.strip_prefix(b"."));
+        let is_beside = rest.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit));
+        let is_socket = file.file_type().is_ok_and(|kind| kind.is_socket());
+        if is_beside && is_socket && !is_answered(&file.path()) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
 fn is_answered(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
@@ -128,6 +142,29 @@ mod tests {
 
         assert!(AdminSocket::bind(&path).is_ok());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_processes_left_that_never_served_is_taken_away_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let (path, mine) = (file("admin.sock"), format!("admin.sock.{}", std::process::id()));
+        let dead = ["admin.sock.7", "admin.sock.71", &mine];
+        dead.iter().for_each(|name| drop(UnixListener::bind(file(name)).unwrap()));
+        let others = ["admin.sock.old", "other.sock.7"];
+        others.iter().for_each(|name| drop(UnixListener::bind(file(name)).unwrap()));
+        fs::write(file("admin.sock.72"), "").unwrap();
+        let _alive = UnixListener::bind(file("admin.sock.73")).unwrap();
+
+        let (new, _listening) = AdminSocket::bind_beside(&path).unwrap();
+
+        let left = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+        left.sort();
+        let mut expected = [&others[..], &["admin.sock.72", "admin.sock.73", &mine]].concat();
+        expected.sort();
+        assert_eq!(left, expected);
+        assert!(new.answers(Duration::ZERO) || is_answered(&file(&mine)));
     }
 
     #[test]

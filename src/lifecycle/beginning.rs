@@ -68,6 +68,7 @@ impl Beginning {
     fn begin(&mut self) {
         if let Some(heir) = &mut self.heir {
             heir.await_turn(self.listening.addresses());
+            self.listening.share_no_more();
             self.systemd.is_main_now();
             // The old process was told when it was rotated, and may have been just now.
             self.access_log.reopen();

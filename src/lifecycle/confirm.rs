@@ -100,6 +100,8 @@ pub struct CalledBack {
     pub of_generation: u64,
     /// Names the content of its files, as they were then.
     pub hash: String,
+    /// The files on the disk are others.
+    pub differs_from_disk: bool,
     /// What is different from before, and what is kept.
     #[serde(flatten)]
     pub plan: Plan,
@@ -205,6 +207,7 @@ impl Reloader {
             generation: next.generation,
             of_generation: former.snapshot.generation,
             hash: next.hash.clone(),
+            differs_from_disk: !self.is_called_back(),
             plan: Plan::between(&before, &next, Instant::now()),
         };
         self.remember(before);

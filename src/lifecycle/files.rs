@@ -52,9 +52,13 @@ fn soft_limit(limits: &str) -> Option<u64> {
     }
 }
 
-/// For the process itself: libraries, logs, event queues of each thread,
-/// listeners, the admin socket and readiness.
-const RESERVE: u64 = 128;
+/// How many connections each of the ports of load balancers and scrapers may have.
+pub const PRIVATE_CONNECTIONS: usize = 64;
+
+/// For the process itself: libraries, logs, event queues of each thread, listeners, the
+/// admin socket and the connections by which it sees whether its workers work; and for
+/// readiness and metrics.
+const RESERVE: u64 = 128 + 2 * PRIVATE_CONNECTIONS as u64;
 
 #[cfg(test)]
 mod tests {
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_connection_has_a_second_file_and_the_process_its_own() {
-        assert_eq!(connections_for(1024), 448);
+        assert_eq!(connections_for(1024), 384);
         assert_eq!(connections_for(10), 1);
         assert_eq!(connections_for(u64::MAX), u32::MAX);
         assert_eq!(connections_for(files_for(50_000)), 50_000);

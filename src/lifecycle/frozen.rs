@@ -9,7 +9,7 @@ pub(super) fn frozen(old: &Config, new: &Config) -> Problems {
         if differs {
             problems.error(
                 source,
-                "this changes by a restart or an upgrade alone; write it as it was until then",
+                "this changes by a restart or an upgrade alone: `tollgate upgrade` takes it; or write it as it was",
             );
         }
     };

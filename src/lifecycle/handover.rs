@@ -152,6 +152,12 @@ pub fn is_silence(why: &io::Error) -> bool {
     matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
+/// Whether nothing was heard that this version understands: a word of a later one is none
+/// to it.
+pub fn is_no_word(why: &io::Error) -> bool {
+    is_silence(why) || why.kind() == ErrorKind::InvalidData
+}
+
 /// Whether the other process is gone: it closed its end, read or unread.
 pub fn is_end(why: &io::Error) -> bool {
     matches!(why.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Found, between,
-    handover::{Handover, Line, Word, is_end, is_silence},
+    handover::{Handover, Line, Word, is_end, is_no_word},
 };
 
 /// The new process's side of a hand-over.
@@ -71,9 +71,7 @@ impl Heir {
     /// Says that it can serve, then waits to be the main process.
     pub fn await_turn(&mut self, taken: Vec<SocketAddr>) {
         let mut heard = self.line.send(&Word::Ready { pid: Some(std::process::id()), taken });
-        // A word of a later version is none to this one.
-        let goes_on = |why: &io::Error| is_silence(why) || why.kind() == io::ErrorKind::InvalidData;
-        while heard.as_ref().err().is_none_or(goes_on) {
+        while heard.as_ref().err().is_none_or(is_no_word) {
             match self.line.hear::<Word>(PATIENCE) {
                 Ok(Word::Serve) => return,
                 Ok(_) => {}

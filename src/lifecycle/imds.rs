@@ -8,7 +8,7 @@
 use std::{
     fmt,
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -95,12 +95,11 @@ struct Service {
 impl Service {
     fn at(endpoint: &str, deadline: Instant) -> Result<Self, Unknown> {
         let authority = endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/');
-        let with_port = if authority.parse::<std::net::IpAddr>().is_ok() {
-            format!("{authority}:80")
-        } else {
-            authority.to_owned()
+        let bare = authority.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address = match bare.unwrap_or(authority).parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, 80),
+            Err(_) => authority.parse().map_err(|_| Unknown::Endpoint(endpoint.to_owned()))?,
         };
-        let address = with_port.parse().map_err(|_| Unknown::Endpoint(endpoint.to_owned()))?;
         Ok(Self { address, deadline })
     }
 
@@ -185,6 +184,21 @@ mod tests {
             let why = ask(&service(answer), Duration::from_secs(20)).unwrap_err().to_string();
 
             assert!(why.contains(wanted), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_with_or_without_a_port_or_a_scheme() {
+        for (text, address) in [
+            ("http://169.254.169.254", "169.254.169.254:80"),
+            ("169.254.169.254:8080", "169.254.169.254:8080"),
+            ("http://[fd00:ec2::254]", "[fd00:ec2::254]:80"),
+            ("http://[fd00:ec2::254]:8080/", "[fd00:ec2::254]:8080"),
+            ("fd00:ec2::254", "[fd00:ec2::254]:80"),
+        ] {
+            let service = Service::at(text, Instant::now());
+
+            assert_eq!(service.map(|it| it.address.to_string()).ok().as_deref(), Some(address), "{text}");
         }
     }
 

@@ -46,6 +46,11 @@ struct Kept {
 }
 
 impl Listening {
+    /// From now on the process before has them, too, until it lets go.
+    pub(super) fn share_all(&self) {
+        self.state().shared = true;
+    }
+
     /// One more.
     pub(super) fn add(
         &self,
@@ -89,7 +94,7 @@ impl Listening {
         state.shared
     }
 
-    /// The other process is gone before it served.
+    /// The other process is gone, or takes no more connections from them.
     pub(super) fn share_no_more(&self) {
         self.state().shared = false;
     }

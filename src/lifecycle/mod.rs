@@ -32,7 +32,7 @@ pub use admin_socket::AdminSocket;
 pub use beginning::Beginning;
 pub use confirm::{CalledBack, FormerStatus};
 pub use doors::Doors;
-pub use files::most_connections;
+pub use files::{PRIVATE_CONNECTIONS, most_connections};
 pub use forerunners::Forerunners;
 pub use found::Found;
 pub use handover::Handover;

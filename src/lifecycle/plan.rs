@@ -128,6 +128,8 @@ impl fmt::Display for Change {
 fn entries(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     named("tenant", &old.tenants, &new.tenants, |s| s.name.as_str(), &mut changes);
+    let (were, are) = (&old.authentication, &new.authentication);
+    named("authentication", were, are, |s| s.name.as_str(), &mut changes);
     named("signer", &old.signers, &new.signers, |s| s.name.as_str(), &mut changes);
     named("limit", &old.limits, &new.limits, |s| s.name.as_str(), &mut changes);
     named("upstream", &old.upstreams, &new.upstreams, |s| s.name.as_str(), &mut changes);
@@ -248,4 +250,59 @@ fn endpoints(old: &Snapshot, new: &Snapshot, kept: &mut Kept, now: Instant) -> V
         }
     }
     afresh
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, lifecycle::frozen::frozen};
+
+    const BEFORE: &str = "listeners: [{ name: web, address: '127.0.0.1:0' }]\n";
+
+    /// Of each key a file that says something else there than [`BEFORE`].
+    const AFTER: [(&str, &str); 19] = [
+        ("listeners", "listeners: [{ name: web, address: '127.0.0.1:0', proxy_protocol: { mode: off } }]\n"),
+        ("readiness", "readiness: { address: '127.0.0.1:1' }"),
+        ("admin", "admin: { socket: other.sock }"),
+        ("runtime", "runtime: { threads: 1 }"),
+        ("connections", "connections: { max: 7 }"),
+        ("requests", "requests: { max_header_fields: 7 }"),
+        ("forwarded", "forwarded: { trusted: [10.0.0.0/8] }"),
+        ("tracing", "tracing: { sampling: { ratio: 50% } }"),
+        ("access_log", "access_log: { path: 'off' }"),
+        ("location", "location: { zone: use1-az1 }"),
+        ("discovery", "discovery: { min_ttl: 7s }"),
+        ("fleet", "fleet: { gateways: 7 }"),
+        ("tenants", "tenants: [{ name: t, vpc_endpoints: [vpce-0a1b2c3d] }]"),
+        ("privatelink", "privatelink: { unknown_endpoint: refuse }"),
+        ("authentication", "authentication: [{ name: a, api_keys: { files: [keys.yaml] } }]"),
+        ("signers", "signers: [{ name: s, issuer: 'https://s.test', keys: s }]"),
+        ("limits", "limits: [{ name: l, rate: 1/s, burst: 1 }]"),
+        ("upstreams", "upstreams: [{ name: u, endpoints: [{ address: '127.0.0.1:1' }] }]"),
+        ("routes", "routes: [{ name: r, respond: { status: 200 } }]"),
+    ];
+
+    fn config(folder: &tempfile::TempDir, text: &str) -> Config {
+        let path = folder.path().join("tollgate.yaml");
+        std::fs::write(&path, text).unwrap();
+        config::load(&path).map_err(|problems| format!("{text}: {problems}")).unwrap().config
+    }
+
+    #[test]
+    fn whatever_key_says_something_else_it_is_told_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = config(&folder, BEFORE);
+        let Value::Object(keys) = serde_json::to_value(&before).unwrap() else { panic!() };
+
+        for key in keys.keys() {
+            let says = AFTER.iter().find(|(name, _)| name == key);
+            let (_, says) =
+                says.unwrap_or_else(|| panic!("write in AFTER what says something else at {key}"));
+            let text = if key == "listeners" { (*says).to_owned() } else { format!("{BEFORE}{says}\n") };
+            let after = config(&folder, &text);
+
+            let told = [entries(&before, &after), sections(&before, &after)].concat();
+            assert!(before != after && (!told.is_empty() || frozen(&before, &after).has_errors()), "{key}");
+        }
+    }
 }

@@ -152,12 +152,17 @@ impl Reloader {
         foreseen
     }
 
-    /// The next one to change what serves; says so when another one does.
+    /// The next one to change what serves; says so when another one does, or when what
+    /// serves is another process: who was connected before stays connected here.
     pub(super) fn turn(&self) -> Result<Alone<'_>, Refused> {
-        match self.busy.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Refused::Busy),
-            Err(TryLockError::Poisoned(broken)) => Ok(broken.into_inner()),
-            Ok(alone) => Ok(alone),
+        let alone = match self.busy.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(Refused::Busy),
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Ok(alone) => alone,
+        };
+        match self.successor.get() {
+            Some(pid) => Err(Refused::Elsewhere(*pid)),
+            None => Ok(alone),
         }
     }
 
@@ -204,7 +209,9 @@ impl Reloader {
         match outcome {
             Ok(done) => counted.taken(done.generation, &done.hash, now),
             Err(Refused::Problems(_)) => {
-                // A refused snapshot may have asked for series of its own.
+                // A refused snapshot may have asked for series of its own. One that is
+                // published meanwhile would lose its own to this.
+                let _alone = self.alone();
                 self.current.load().retain_metrics(&self.metrics);
                 counted.refused(now);
             }
@@ -256,7 +263,9 @@ impl Reloader {
         };
         let afresh = done.plan.changes.iter().filter(|c| c.what == What::Afresh && c.kind == "limit");
         afresh.for_each(|limit| log::info!("limit counts from zero: limit={}", limit.name));
-        if timer.is_some() || !done.plan.changes.is_empty() {
+        // What a plan has no word for, as another order of routes, can be called back, too.
+        let differs = || !done.plan.changes.is_empty() || before.config() != next.config();
+        if timer.is_some() || differs() {
             self.remember(before);
         }
         self.is_of_disk();
@@ -359,6 +368,32 @@ pub(super) mod tests {
         assert_eq!(reloader.live.known_upstreams(), ["serving"]);
         assert_eq!(reloader.live.limits.known(), 1);
         assert_eq!(reloader.current.load().generation, 1);
+    }
+
+    #[test]
+    fn a_refused_reload_takes_no_series_from_what_is_published_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, "one");
+        let reloader = reloader(&folder);
+        let (counted, waits) = std::sync::mpsc::channel();
+        let alone = reloader.alone();
+        write(&folder, "two");
+        let (next, _) = reloader.build(&reloader.current.load(), &reloader.metrics, |_| {}).unwrap();
+        let refused = reloader.clone();
+        let counts = std::thread::spawn(move || {
+            refused.count(&Err(Refused::Problems(Problems::default())));
+            counted.send(())
+        });
+
+        // It is given the time to go on where it does not have to wait.
+        let _ = waits.recv_timeout(Duration::from_millis(300));
+        reloader.publish(next);
+        drop(alone);
+        counts.join().unwrap().unwrap();
+
+        reloader.current.load().series(Some(0), None).record(200, Duration::ZERO, 0, 0);
+        let page = reloader.metrics.render();
+        assert!(page.contains("tollgate_requests_total{route=\"two\""), "{page}");
     }
 
     #[test]

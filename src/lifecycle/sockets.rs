@@ -63,7 +63,9 @@ impl fmt::Display for BindError {
             std::io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket file a folder that can be written"
             }
-            std::io::ErrorKind::NotFound => "; the folder does not exist",
+            std::io::ErrorKind::NotFound => {
+                "; its folder does not exist: make it, or write another path, as `admin: { socket: admin.sock }`, beside the main file"
+            }
             std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
             _ => "",
         };
@@ -88,6 +90,12 @@ impl Sockets {
     /// With these to take from before anything is bound.
     pub fn with(found: Vec<Found>) -> Self {
         Self { found, ..Self::default() }
+    }
+
+    /// They are the process before's, too: an end that comes before this process's turn
+    /// leaves them as they are.
+    pub fn share(&self) {
+        self.listening.share_all();
     }
 
     /// Takes or binds the address of a listener, `name` in the configuration.

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     AdminSocket, UpgradeFailed, between,
-    handover::{Handover, Line, Word, is_end, is_silence},
+    handover::{Handover, Line, Word, is_end, is_no_word},
     heir,
 };
 
@@ -112,7 +112,7 @@ impl Successor {
             Ok(Word::Failed(why)) => Err(UpgradeFailed::Refused(why)),
             Ok(word @ Word::Ready { .. }) => Ok(Some(word)),
             Err(why) if is_end(&why) => Err(self.gone()),
-            Err(why) if !is_silence(&why) => Err(UpgradeFailed::Lost(why)),
+            Err(why) if !is_no_word(&why) => Err(UpgradeFailed::Lost(why)),
             _ if (stops.when)() => Err(UpgradeFailed::Stopped),
             _ => Ok(None),
         }
@@ -203,3 +203,31 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// For a process that closed its end to end itself.
 const ENDS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_later_version_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (admin_socket, _listening) = AdminSocket::bind(&folder.path().join("admin.sock")).unwrap();
+        let (line, other) = Line::pair().unwrap();
+        let mut next = Successor {
+            program: "sleep".to_owned(),
+            child: Command::new("sleep").arg("1000").spawn().unwrap(),
+            grandchild: None,
+            line,
+            accepts: false,
+            serves: false,
+            admin_socket: Arc::new(admin_socket),
+        };
+        let mut new = Line::of(other);
+        new.send(&serde_json::json!({ "weather": "fine" })).unwrap();
+        new.send(&Word::Ready { pid: None, taken: vec![] }).unwrap();
+
+        let ready = next.ready(Stops { after: Duration::from_secs(20), when: &|| false });
+
+        assert_eq!(ready.map_err(|why| why.to_string()), Ok(vec![]));
+    }
+}

@@ -69,13 +69,9 @@ impl Systemd {
         self.say(&[NotifyState::Watchdog]);
     }
 
-    /// This process is the main one after all.
-    pub fn take_back(&self) {
-        self.is_main_now();
-        self.say(&[NotifyState::MainPid(std::process::id())]);
-    }
-
-    /// Another process is the main one now; this one is silent from here on.
+    /// Another process is the main one now; this one is silent from here on. There is no
+    /// way back: systemd hears the main process alone, and does not hear this one say that
+    /// it is that again.
     pub fn hand_over(&self, pid: u32) {
         self.say(&[NotifyState::MainPid(pid)]);
         self.is_main.store(false, Ordering::Relaxed);

@@ -209,8 +209,13 @@ impl Upgrader {
         // Its own words reach systemd only after these.
         self.systemd.hand_over(next.pid());
         if let Err(why) = next.serve(ANSWERS) {
-            self.systemd.take_back();
             self.listening.share_no_more();
+            if self.systemd.is_there() {
+                // It saw its main process end.
+                log::error!(
+                    "systemd ends this process, too, and starts the unit again with the same sockets"
+                );
+            }
             return Err(why);
         }
         let done = Upgraded {

@@ -46,7 +46,7 @@ impl fmt::Display for ZoneRefused {
             Self::Overload(change) => change,
             Self::Elsewhere => return write!(f, "another process serves by now; ask again"),
         };
-        write!(f, "without {} the rest would be overloaded", change.zone)?;
+        write!(f, "without {} the rest of these upstreams would be overloaded:", change.zone)?;
         let bad = change.upstreams.iter().filter(|effect| effect.overload.is_some());
         bad.clone().try_for_each(|effect| write!(f, "\n  {effect}"))?;
         write!(f, "\nnothing was changed; --force takes it out nevertheless")

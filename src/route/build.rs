@@ -56,7 +56,7 @@ impl Router {
     ) -> Option<Self> {
         let before = before.filter(|before| before.defaults == *defaults && before.names == *names);
         let mut own = Problems::default();
-        let mut claims = Claims::new(defaults.encoded_slash);
+        let mut claims = Claims::new(defaults.paths);
         let (mut routes, mut told) = (Vec::with_capacity(specs.len()), Vec::new());
         refuse_equal_names(specs, &mut own);
         for (index, spec) in specs.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! From what routes match to the table: each host of a route times each of its
 //! paths is a claim.
 //!
-//! Paths are made canonical here by the same rule as those of requests; one that
-//! cannot be is a problem. Does not own the order of claims (`assemble`).
+//! Paths are made canonical here by the same rule as those of requests, and stand in
+//! the table as routes see them; one that cannot be is a problem. Does not own the order of claims (`assemble`).
 
 use std::collections::HashMap;
 
@@ -20,13 +20,13 @@ use super::{
 use crate::config::{
     Problems, Source,
     route::{MatchSpec, PathKindSpec, PathSpec, RouteSpec},
-    server::EncodedSlash,
+    server::PathsSpec,
     types::{HostPattern, Invalid},
 };
 
 /// Claims as they come in, route by route.
 pub(super) struct Claims<'a> {
-    slash: EncodedSlash,
+    rules: PathsSpec,
     names: Vec<&'a str>,
     hosts: HashMap<&'a str, u32, RandomState>,
     claims: Vec<Hashed>,
@@ -36,9 +36,9 @@ pub(super) struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     /// None yet.
-    pub(super) fn new(slash: EncodedSlash) -> Self {
+    pub(super) fn new(rules: PathsSpec) -> Self {
         Self {
-            slash,
+            rules,
             names: Vec::new(),
             hosts: HashMap::default(),
             claims: Vec::new(),
@@ -120,13 +120,14 @@ impl<'a> Claims<'a> {
             PathSpec::Prefix(text) => (Kind::Prefix, &**text),
             PathSpec::Kind(kind) => match &**kind {
                 PathKindSpec::Pattern(pattern) => {
+                    path::check_pattern(pattern.regex().as_str())?;
                     return Ok((Kind::Pattern, self.table.add_pattern(pattern.regex())));
                 }
                 PathKindSpec::Exact(text) => (Kind::Exact, text.as_str()),
                 PathKindSpec::Prefix(text) => (Kind::Prefix, text.as_str()),
             },
         };
-        let path = path::written(text, self.slash)?;
+        let path = path::written(text, self.rules)?;
         if kind == Kind::Exact {
             return Ok((kind, self.table.add_text(&path)));
         }
@@ -192,6 +193,43 @@ mod tests {
         ];
         assert!(wanted.iter().all(|line| told.contains(line)), "{told}");
         assert_eq!(told.lines().count(), wanted.len(), "{told}");
+    }
+
+    #[test]
+    fn a_path_of_parameters_is_one_that_is_always_refused_and_two_spellings_are_one_path() {
+        let route = |name: &str, path: &str| json!({ "name": name, "respond": { "status": 200 }, "match": { "path": { "exact": path } } });
+
+        for path in ["/a;b", "/a%3Bb"] {
+            let told = problems(json!([route("a", path)]));
+            assert!(
+                told.contains("it holds `;` or `%3B` and requests.path_parameters is `reject`"),
+                "{told}"
+            );
+        }
+        let twice = problems(json!([route("a", "/users:delete"), route("b", "/users%3adelete")]));
+        assert!(twice.contains("path /users:delete"), "{twice}");
+        // These go to others, who may want them.
+        let out = json!([
+            { "name": "a", "redirect": { "path": "/new;v=1" } },
+            { "name": "b", "match": { "path": "/b" }, "to": [{ "upstream": "orders" }],
+              "rewrite": { "replace_prefix": { "prefix": "/b", "with": "/c;d" } } },
+        ]);
+        assert_eq!(problems(out), "");
+    }
+
+    #[test]
+    fn a_pattern_that_waits_for_an_escape_that_is_never_seen_is_told() {
+        let told = |pattern: &str| {
+            let matches = json!({ "path": { "pattern": pattern } });
+            problems(json!([{ "name": "a", "respond": { "status": 200 }, "match": matches }]))
+        };
+
+        for (pattern, written) in
+            [("^/users%3Adelete$", "`%3A` as `:`"), ("^/a%40b", "`%40` as `@`"), ("%7e", "`%7e` as `~`")]
+        {
+            assert!(told(pattern).contains(&format!("routes see {written}")), "{}", told(pattern));
+        }
+        assert_eq!(told("^/caf%C3%A9/100%25/[^%]%2F%20%"), "");
     }
 
     #[test]

@@ -306,7 +306,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::server::EncodedSlash,
+        config::server::PathsSpec,
         route::{
             Defaults,
             testing::{Request, names, problems},
@@ -316,7 +316,7 @@ mod tests {
     fn conditions(spec: serde_json::Value) -> Conditions {
         let mut problems = Problems::default();
         let spec: MatchSpec = serde_json::from_value(spec).unwrap();
-        let defaults = Defaults { max_body: 0, encoded_slash: EncodedSlash::Reject };
+        let defaults = Defaults { max_body: 0, paths: PathsSpec::default() };
         let (source, names) = (Source::file("test"), names());
         let mut site = Site { source: &source, names: &names, defaults: &defaults, problems: &mut problems };
         Conditions::build(&spec, &mut site).unwrap()

@@ -2,7 +2,8 @@
 //! people, not for the data path.
 //!
 //! Walks the table in the order of the look-up and asks the functions that it asks;
-//! the winner is the look-up's own. Nothing here decides. It allocates, and looks
+//! the winner is the one that the look-up found, whom the caller knows: nothing is
+//! looked up again, and nothing here decides. It allocates, and looks
 //! at every claim once. Always holds: a route is told of once, by the claim that
 //! came nearest.
 
@@ -66,10 +67,9 @@ impl fmt::Display for Loser<'_> {
 }
 
 impl Router {
-    /// What became of every route that this request could have taken. Takes as
-    /// long as there are claims.
-    pub fn explain(&self, facts: &Facts<'_>) -> Contest<'_> {
-        let winner = self.find(facts);
+    /// What became of every route that this request could have taken, of which it takes
+    /// `winner`, by these facts. Takes as long as there are claims.
+    pub fn explain<'r>(&'r self, winner: Option<RouteMatch<'r>>, facts: &Facts<'_>) -> Contest<'r> {
         let table = &self.table;
         let keys = table.keys(facts.host);
         let mut told: HashSet<u32> = winner.iter().map(|winner| winner.claim.route).collect();
@@ -199,6 +199,10 @@ mod tests {
     use super::*;
     use crate::route::testing::{Request, router};
 
+    fn explain<'r>(router: &'r Router, request: &Request) -> Contest<'r> {
+        router.explain(router.find(&request.facts()), &request.facts())
+    }
+
     fn told(list: &[Loser<'_>]) -> Vec<(String, String, Why)> {
         list.iter().map(|l| (l.route.name.to_string(), l.to_string(), l.why.clone())).collect()
     }
@@ -222,7 +226,7 @@ mod tests {
         ]));
 
         let request = Request::get("a.b", "/x/y/z").header("gold", "1");
-        let contest = router.explain(&request.facts());
+        let contest = explain(&router, &request);
 
         assert_eq!(&*contest.winner.unwrap().route.name, "gold");
         let row = |name: &str, by: &str, why| (name.to_owned(), by.to_owned(), why);
@@ -247,7 +251,7 @@ mod tests {
         let request = Request::get("h", "/").method("PUT").query("v=ten").header("x-tier", "silver");
 
         let request = request.header("x-ok", "");
-        let contest = router.explain(&request.facts());
+        let contest = explain(&router, &request);
 
         let Why::Unmet(unmet) = one(&contest.losers, "a") else { panic!("{contest:?}") };
         let header = |name: &'static str, how: &str| Unmet::Header {
@@ -276,7 +280,7 @@ mod tests {
         ]));
 
         let request = Request::get("api.example.com", "/ordres/7");
-        let contest = router.explain(&request.facts());
+        let contest = explain(&router, &request);
 
         assert!(contest.winner.is_none() && contest.losers.is_empty() && contest.hosts.is_none());
         let names: Vec<_> = contest.near.iter().map(|loser| &*loser.route.name).collect();
@@ -286,7 +290,7 @@ mod tests {
             [&Why::OtherPath, &Why::OtherHost]
         );
         let stranger = Request::get("api.exmaple.com", "/");
-        let told = router.explain(&stranger.facts()).hosts;
+        let told = explain(&router, &stranger).hosts;
         assert_eq!(told.as_deref(), Some("write `api.example.com` if you mean that"));
     }
 
@@ -299,7 +303,7 @@ mod tests {
         ]));
 
         let request = Request::get("a.b", "/x/y");
-        let contest = router.explain(&request.facts());
+        let contest = explain(&router, &request);
 
         assert_eq!(contest.winner.unwrap().to_string(), "host a.b, prefix /x");
         let rows = told(&contest.losers);

@@ -48,7 +48,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::{
-        Source, authentication::AuthenticatorIndex, server::EncodedSlash, signer::SignerIndex,
+        Source, authentication::AuthenticatorIndex, server::PathsSpec, signer::SignerIndex,
         tenant::TenantIndex,
     },
     telemetry::spans::Share,
@@ -106,7 +106,7 @@ impl Router {
 pub struct Facts<'a> {
     /// Its host in lower case, without port and without dot at the end.
     pub host: &'a str,
-    /// Its canonical path; see [`path::canonical`].
+    /// Its canonical path as routes see it; see [`path::matched`].
     pub path: &'a str,
     /// Its query as it was sent, without `?`.
     pub query: Option<&'a str>,
@@ -214,5 +214,5 @@ pub struct Defaults {
     pub max_body: u64,
     /// What requests may hold in their paths, so that no route waits for a path
     /// that is always refused.
-    pub encoded_slash: EncodedSlash,
+    pub paths: PathsSpec,
 }

@@ -134,7 +134,7 @@ proptest! {
         let router = router(specs.iter().enumerate().map(|(i, s)| s.json(&name(i))).collect());
         let request = request(host, path, facts);
 
-        let contest = router.explain(&request.facts());
+        let contest = router.explain(router.find(&request.facts()), &request.facts());
 
         let number = |name: &str| name[1..].parse::<usize>().unwrap();
         let winner = contest.winner.map(|winner| number(&winner.route.name));

@@ -81,7 +81,7 @@ type Target = (Box<str>, Option<Box<str>>);
 
 fn target(text: &str, site: &Site<'_>) -> Result<Target, Invalid> {
     let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
-    let path = path::written(path, site.defaults.encoded_slash)?;
+    let path = path::sent(path, site.defaults.paths)?;
     let visible = |byte: u8| is_visible(byte) && byte != b'#';
     if !query.is_none_or(|query| query.bytes().all(visible)) {
         return Err(Invalid::new(format!(

@@ -15,7 +15,10 @@ use super::{
     path::{self, PathError},
     template,
 };
-use crate::config::route::{MatchSpec, PathKindSpec, PathSpec, ReplacePatternSpec, RewriteSpec};
+use crate::config::{
+    route::{MatchSpec, PathKindSpec, PathSpec, ReplacePatternSpec, RewriteSpec},
+    types::Invalid,
+};
 
 /// Changes of path and host.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Rewrite {
 
 #[derive(Debug)]
 enum PathRewrite {
-    /// Both without slash at the end: the root is empty.
+    /// Both without slash at the end: the root is empty. The first as routes see paths.
     Prefix {
         from: Box<str>,
         to: Box<str>,
@@ -40,8 +43,9 @@ enum PathRewrite {
 
 impl Rewrite {
     /// The path that the upstream gets for this canonical path. Canonical
-    /// again; borrowed where possible. A prefix or pattern that the path does
-    /// not have changes nothing.
+    /// again; borrowed where possible. A prefix or pattern that the path has neither
+    /// as it came nor as routes see it changes nothing: a path that a route takes is
+    /// rewritten by it in each of its spellings.
     ///
     /// # Errors
     /// When a pattern, with what it captured, does not make a path: above all
@@ -51,9 +55,9 @@ impl Rewrite {
         match &self.path {
             None => Ok(Cow::Borrowed(path)),
             Some(PathRewrite::Prefix { from, to }) => Ok(replace_prefix(path, from, to)),
-            Some(PathRewrite::Pattern { from, to }) => match from.replace_all(path, &**to) {
-                Cow::Borrowed(same) => Ok(Cow::Borrowed(same)),
-                Cow::Owned(made) => canonical_again(made).map(Cow::Owned),
+            Some(PathRewrite::Pattern { from, to }) => match replace_pattern(path, from, to) {
+                None => Ok(Cow::Borrowed(path)),
+                Some(made) => canonical_again(made).map(Cow::Owned),
             },
         }
     }
@@ -72,13 +76,24 @@ impl Rewrite {
 }
 
 fn replace_prefix<'p>(path: &'p str, from: &str, to: &str) -> Cow<'p, str> {
-    let rest = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = path::strip_prefix(path, from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     match rest {
         None => Cow::Borrowed(path),
         Some("") if to.is_empty() => Cow::Borrowed("/"),
         Some(rest) if to.is_empty() => Cow::Borrowed(rest),
         Some(rest) => Cow::Owned([to, rest].concat()),
     }
+}
+
+fn replace_pattern(path: &str, from: &Regex, to: &str) -> Option<String> {
+    let replaced = |path: &str| match from.replace_all(path, to) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(made) => Some(made),
+    };
+    replaced(path).or_else(|| match path::matched(path) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(seen) => replaced(&seen),
+    })
 }
 
 fn canonical_again(mut made: String) -> Result<String, PathError> {
@@ -114,14 +129,16 @@ fn path_rewrite(spec: &RewriteSpec, site: &mut Site<'_>) -> Option<Option<PathRe
 
 /// From one prefix to another; each with its key below `rewrite`.
 fn prefix_rewrite(from: (&str, &str), to: (&str, &str), site: &mut Site<'_>) -> Option<PathRewrite> {
-    let mut prefix = |(text, key): (&str, &str)| match path::written(text, site.defaults.encoded_slash) {
+    let rules = site.defaults.paths;
+    let mut prefix = |path: Result<Cow<'_, str>, Invalid>, key: &str| match path {
         Ok(path) => Some(Box::from(path.strip_suffix('/').unwrap_or(&path))),
         Err(why) => {
             site.error(&format!("rewrite.{key}"), why.to_string());
             None
         }
     };
-    let (from, to) = (prefix(from), prefix(to));
+    let from = prefix(path::written(from.0, rules), from.1);
+    let to = prefix(path::sent(to.0, rules), to.1);
     Some(PathRewrite::Prefix { from: from?, to: to? })
 }
 
@@ -141,13 +158,13 @@ fn warn_if_no_path_has(from: &str, matches: &MatchSpec, site: &mut Site<'_>) {
     let within = |path: &str, prefix: &str| {
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let bare = |text: &str| path::matched(text.strip_suffix('/').unwrap_or(text)).into_owned();
     let meets = |path: &str| within(&bare(path), from) || within(from, &bare(path));
     let can_have = |path: &PathSpec| match path {
         PathSpec::Prefix(path) => meets(path),
         PathSpec::Kind(kind) => match &**kind {
             PathKindSpec::Pattern(_) => true,
-            PathKindSpec::Exact(path) => within(path, from),
+            PathKindSpec::Exact(path) => within(&path::matched(path), from),
             PathKindSpec::Prefix(path) => meets(path),
         },
     };

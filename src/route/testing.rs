@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Defaults, Facts, Names, Router, UpstreamIndex};
 use crate::config::{
-    Problems, Source, Sourced, authentication::AuthenticatorIndex, route::RouteSpec, server::EncodedSlash,
+    Problems, Source, Sourced, authentication::AuthenticatorIndex, route::RouteSpec, server::PathsSpec,
     tenant::TenantIndex,
 };
 
@@ -48,7 +48,7 @@ pub(super) fn specs(routes: Value) -> Vec<Sourced<RouteSpec>> {
 
 /// What `build` makes of it and says about it.
 pub(super) fn build(routes: Value) -> (Option<Router>, Problems) {
-    let defaults = Defaults { max_body: 1000, encoded_slash: EncodedSlash::Reject };
+    let defaults = Defaults { max_body: 1000, paths: PathsSpec::default() };
     let mut problems = Problems::default();
     let router = Router::build(&specs(routes), &defaults, &names(), &mut problems);
     assert_eq!(router.is_none(), problems.has_errors());

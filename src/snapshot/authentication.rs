@@ -205,12 +205,26 @@ fn api_keys(
         if spec.files.iter().take(index).any(|other| config.resolve(other) == path) {
             problems.error(&source.entry(index), "this file stands here already; write it once");
         }
+        if matches!(path.try_exists(), Ok(false)) {
+            let text = format!(
+                "there is no `{}`; `tollgate apikey new --consumer NAME` makes a key and the line to write \
+                 there, below `keys:`; `keys: []` will do for now",
+                path.display()
+            );
+            problems.error(&source.entry(index), text);
+            all = None;
+            continue;
+        }
         match (config::read_keys_file(&path, problems), &mut all) {
             (Some(keys), Some(all)) => all.extend(keys),
             _ => all = None,
         }
     }
-    ApiKeys::build(&all?, names, problems)
+    let mut own = Problems::default();
+    let built = ApiKeys::build(&all?, names, &mut own);
+    config::locate_in_files(&mut own);
+    problems.extend(own);
+    built
 }
 
 /// The files behind a way of authentication.

@@ -87,7 +87,7 @@ impl Parts {
 }
 
 fn defaults(config: &Config) -> Defaults {
-    Defaults { max_body: config.requests.max_body.bytes(), encoded_slash: config.requests.encoded_slash }
+    Defaults { max_body: config.requests.max_body.bytes(), paths: config.requests.paths() }
 }
 
 fn names(config: &Config) -> Names {

@@ -69,7 +69,8 @@ impl Snapshot {
     /// what outlives snapshots, and where upstreams are.
     ///
     /// Its parts are used again and not built from its text: built again, it could only
-    /// have today's files, which may be why somebody wants it back. What it held it
+    /// have today's files, which may be why somebody wants it back. But nobody wants what
+    /// has expired meanwhile: that is read anew. What it held it
     /// kept from being forgotten, so that the counts of limits and the experience with
     /// endpoints are the very same ones. Its series are asked for anew: those that the
     /// snapshot after it did not have were forgotten with it.
@@ -88,7 +89,35 @@ impl Snapshot {
             tls_files: Arc::new(TlsFiles::look(config).without_authentication()),
             ..now
         };
-        called_back.at_work(live, metrics)
+        called_back.at_work(live, metrics).in_date(SystemTime::now(), live)
+    }
+
+    /// With today's files in the place of certificates and lists that expired since they
+    /// were read: their files may have been renewed long ago, and no change of them would
+    /// be seen for weeks.
+    fn in_date(self, now: SystemTime, live: &LiveState) -> Self {
+        let mut files = TlsFiles::clone(&self.tls_files);
+        let today = files.clone();
+        for (known, table) in files.listeners.iter_mut().zip(&self.tls) {
+            let lists = table.iter().flat_map(|table| table.revocation_lists()).map(|(_, end)| end);
+            let certificates = table.iter().flat_map(|table| table.certificates());
+            if certificates.map(|facts| facts.not_after).chain(lists).any(|end| end < now) {
+                *known = Watched::default();
+            }
+        }
+        for (known, terms) in files.upstreams.iter_mut().zip(&self.upstream_tls) {
+            let shown = terms.as_ref().and_then(|terms| terms.shown.as_ref());
+            if shown.is_some_and(|(_, end)| *end < now) {
+                *known = Watched::default();
+            }
+        }
+        if files == today {
+            return self;
+        }
+        let renewal = Self { tls_files: Arc::new(files), ..self }.renewed(&today, live);
+        log::info!("certificates had expired and are read again: changed={}", renewal.changed);
+        renewal.problems.iter().for_each(|problem| log::warn!("{problem}"));
+        renewal.next
     }
 
     /// The same configuration with certificates, keys and authorities read again where

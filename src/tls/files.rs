@@ -48,6 +48,16 @@ pub(super) struct PemFile {
 }
 
 impl PemFile {
+    /// Whether it holds a private key and no certificate.
+    pub fn is_key(&self) -> bool {
+        self.contains(PRIVATE_KEY) && !self.contains(CERTIFICATE)
+    }
+
+    /// Whether it holds certificates and no private key.
+    pub fn is_chain(&self) -> bool {
+        self.contains(CERTIFICATE) && !self.contains(PRIVATE_KEY)
+    }
+
     /// Whether a text occurs in it.
     pub fn contains(&self, text: &str) -> bool {
         self.bytes.windows(text.len()).any(|window| window == text.as_bytes())
@@ -65,6 +75,10 @@ fn unreadable(path: &Path, what: &str, error: &io::Error) -> String {
         _ => format!("`{path}` cannot be read ({error}); write the path of {what}"),
     }
 }
+
+/// Behind any of its kinds.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+const CERTIFICATE: &str = "BEGIN CERTIFICATE-----";
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,14 @@ impl Pair {
         let chain_file = files.read(paths.chain, CHAIN, &paths.chain_source, problems);
         let key_file = files.read(paths.key, KEY, &paths.key_source, problems);
         let (chain_file, key_file) = (chain_file?, key_file?);
+        if chain_file.is_key() && key_file.is_chain() {
+            let text = format!(
+                "`{}` holds a key and no certificate; swap `chain` and `key`",
+                chain_file.path.display()
+            );
+            problems.error(&paths.chain_source, text);
+            return None;
+        }
         let chain = read_chain(&chain_file, &paths.chain_source, problems);
         let key = read_key(&key_file, &paths.key_source, problems);
         let (mut chain, (key, kind)) = (chain?.into_iter(), key?);
@@ -141,9 +149,10 @@ fn read_chain(file: &PemFile, source: &Source, problems: &mut Problems) -> Optio
     let path = file.path.display();
     match X509::stack_from_pem(&file.bytes) {
         Ok(chain) if !chain.is_empty() => return Some(chain),
-        Ok(_) if file.contains("PRIVATE KEY-----") => {
-            problems
-                .error(source, format!("`{path}` holds a key and no certificate; swap `chain` and `key`"));
+        Ok(_) if file.is_key() => {
+            let text =
+                format!("`{path}` holds a key and no certificate; name the file that has {CHAIN}, here");
+            problems.error(source, text);
         }
         Ok(_) => problems.error(source, format!("`{path}` holds no certificate; write {CHAIN} into it")),
         Err(_) => {
@@ -158,6 +167,11 @@ fn read_key(file: &PemFile, source: &Source, problems: &mut Problems) -> Option<
     if file.contains("BEGIN ENCRYPTED PRIVATE KEY") || file.contains("Proc-Type: 4,ENCRYPTED") {
         let text =
             format!("`{path}` is encrypted; write it without a passphrase (`openssl pkey -in … -out …`)");
+        problems.error(source, text);
+        return None;
+    }
+    if file.is_chain() {
+        let text = format!("`{path}` holds certificates and no key; name the file that has {KEY}, here");
         problems.error(source, text);
         return None;
     }

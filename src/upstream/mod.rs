@@ -59,7 +59,7 @@ pub use zone_drain::{DrainEffect, Overload};
 use crate::config::{
     balance::{BalanceSpec, HashKeySpec},
     failover::{MaxInFlightSpec, OnPanic},
-    upstream::UpstreamSpec,
+    upstream::{Protocol, UpstreamSpec},
 };
 use outlier::Outliers;
 use place::Plan;
@@ -82,6 +82,8 @@ pub struct Upstream {
     pub hash_key: Option<HashKeySpec>,
     /// Whether it is told the client's certificate.
     pub wants_certificate: bool,
+    /// Whether it may speak HTTP/2, as gRPC needs.
+    pub knows_calls: bool,
     endpoints: Box<[Endpoint]>,
     /// The zones of its endpoints, each once.
     zones: Box<[Arc<str>]>,
@@ -171,6 +173,7 @@ impl Upstream {
             counts_all: hash_key.is_some() || counts_all(&spec.max_in_flight),
             hash_key,
             wants_certificate: spec.forward_client_cert,
+            knows_calls: spec.protocol != Protocol::Http1,
             endpoints,
             zones,
             live,

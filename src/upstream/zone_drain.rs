@@ -131,7 +131,10 @@ impl fmt::Display for DrainEffect {
                 percent(self.region_spill),
                 percent(self.region_spill_before)
             ),
-            None => write!(f, "{} endpoints would be left in service", self.in_service),
+            None => {
+                let plural = if self.in_service == 1 { "" } else { "s" };
+                write!(f, "{} endpoint{plural} would be left in service", self.in_service)
+            }
         }
     }
 }

@@ -19,6 +19,28 @@ async fn the_operators_socket_is_its_owners_alone() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_a_value_that_was_filled_in() {
+    let by = |name: &str, query: &str| {
+        format!(
+            "authentication: [{{ name: {name}, jwt: {{ issuer: 'https://{name}.test', audience: [a], \
+             jwks: 'http://127.0.0.1:1/k{query}' }} }}]\n"
+        )
+    };
+    let route = "routes: [{ name: all, authenticate: anonymous, respond: { status: 200 } }]";
+    let builder = Gateway::builder().env("THEIR_KEY", "s3cret").yaml(&(by("first", "") + route));
+    let gateway = builder.fragment("b.yaml", &by("second", "?key=${env:THEIR_KEY}")).start().await;
+    let fetched = || async { gateway.stderr().matches("key set cannot be fetched").count() >= 2 };
+    eventually(PATIENCE, fetched).await;
+
+    for path in ["/config", "/status"] {
+        let told = gateway.admin("GET", path).await.text();
+        assert!(told.contains("http://127.0.0.1:1/k") && !told.contains("s3cret"), "{told}");
+    }
+
+    assert!(!gateway.stderr().contains("s3cret"), "{}", gateway.stderr());
+}
+
+#[tokio::test]
 async fn the_operators_socket_answers_its_paths() {
     let origin = Origin::start().await;
     let gateway = Gateway::builder()

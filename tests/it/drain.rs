@@ -1,7 +1,11 @@
 //! The end of a gateway: it finishes what was sent, refuses what comes later,
 //! and is gone as soon as nothing is left, or at once when told so.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    io::{Read, Write},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use tokio::{task::JoinSet, time::Instant};
 
@@ -245,9 +249,34 @@ async fn the_operator_asks_for_a_drain_and_is_told_how_it_went() {
 
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!((drained.code, drained.stderr.as_str()), (Some(0), ""), "{drained:?}");
-    let told = "draining: 1 connections, 0 WebSockets and 0 streams among them; requests at most 300 s, streams at most 1800 s";
+    let told = "draining: 1 connection, 0 WebSockets and 0 streams among them; requests at most 300 s, streams at most 1800 s";
     assert_eq!(drained.stdout, format!("{told}\nended\n"));
     assert_eq!(gateway.wait_exit(PATIENCE).await.code, Some(0));
+}
+
+/// A process that is too busy to answer as it should, or whose answer breaks off.
+#[tokio::test]
+async fn a_drain_has_ended_only_when_nobody_listens_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let listening = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let socket = path.clone();
+    let busy = std::thread::spawn(move || {
+        let body = r#"{"connections":0}"#;
+        let begun = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        for answer in [&*begun, "nonsense", "", "HTTP/1.1 503 Busy\r\n\r\n", ""] {
+            let mut asked = listening.accept().unwrap().0;
+            assert!(asked.read(&mut [0; 1024]).unwrap() > 0);
+            asked.write_all(answer.as_bytes()).unwrap();
+        }
+        std::fs::remove_file(socket).unwrap();
+    });
+
+    let told = Gateway::cli(&["drain", "--socket", &path.display().to_string()]).await;
+
+    assert!(!path.exists(), "it says `ended` while somebody listens: {told:?}");
+    assert_eq!((told.code, told.stdout.ends_with("\nended\n")), (Some(0), true), "{told:?}");
+    busy.join().unwrap();
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn without_file_descriptors_left_old_connections_go_on_and_new_ones_wait()
 async fn with_few_file_descriptors_the_cap_refuses_before_they_run_out() {
     let origin = Origin::start().await;
     let builder = || Gateway::builder().origin("origin", &origin);
-    let gateway = builder().open_files(228).yaml("connections: { max: 1000 }").start().await;
+    let gateway = builder().open_files(356).yaml("connections: { max: 1000 }").start().await;
     let mut held = Vec::new();
     for _ in 0..50 {
         let mut client = gateway.connect().await;
@@ -211,15 +211,42 @@ async fn with_few_file_descriptors_the_cap_refuses_before_they_run_out() {
         client.read_some().await.unwrap();
     }
     let log = gateway.stderr();
-    assert!(log.contains("level=warn") && log.contains("write `LimitNOFILE=2128` or `max: 50`"), "{log}");
+    assert!(log.contains("level=warn") && log.contains("write `LimitNOFILE=2256` or `max: 50`"), "{log}");
     assert!(!log.contains("Too many open files") && !log.contains("level=error"), "{log}");
     drop(held);
     let served = || async { gateway.connect().await.try_send(&Request::get("/")).await.ok() };
     eventually(PATIENCE, || async { served().await.filter(|answer| answer.status == 200) }).await;
 
     // Nobody wrote the default.
-    let quiet = builder().open_files(228).start().await;
-    assert!(!quiet.stderr().contains("level=warn") && quiet.stderr().contains("open_files=228"));
+    let quiet = builder().open_files(356).start().await;
+    assert!(!quiet.stderr().contains("level=warn") && quiet.stderr().contains("open_files=356"));
+}
+
+#[tokio::test]
+async fn who_holds_connections_to_private_ports_keeps_nobody_else_out() {
+    let (_origin, gateway) = start().await;
+    let before = gateway.open_fds();
+    let mut held = Vec::new();
+    for port in ["readiness", "metrics"] {
+        for begins in ["", "G", "GET /readyz HTTP/1.1\r\nHost: "].iter().cycle().take(300) {
+            let mut client = Http1::open(gateway.address(port)).await;
+            client.write(begins.as_bytes()).await.unwrap();
+            held.push(client);
+        }
+        // The load balancer's own check, and the scraper.
+        for _ in 0..10 {
+            assert_eq!(gateway.readiness("/readyz").await.status, 200);
+            gateway.metrics().await;
+        }
+    }
+
+    let most = before + 2 * 64 + 8;
+    eventually(PATIENCE, || async { gateway.open_fds() <= most }).await;
+
+    assert_eq!(gateway.stderr().matches("more connections to a private port").count(), 2);
+    assert_served(&gateway).await;
+    drop(held);
+    eventually(PATIENCE, || async { gateway.open_fds() <= before + 8 }).await;
 }
 
 async fn assert_served(gateway: &Gateway) {

@@ -28,7 +28,7 @@ async fn what_is_matched_is_what_is_forwarded() {
         ("/orders//7///", "orders", "/orders/7/"),
         ("/./orders/.", "orders", "/orders/"),
         ("/orders/%e2%82%ac", "orders", "/orders/%E2%82%AC"),
-        ("/orders/a%20b;v=1", "orders", "/orders/a%20b;v=1"),
+        ("/orders/a%20b,v=1", "orders", "/orders/a%20b,v=1"),
         ("/orders/..", "rest", "/"),
         ("/orders/%2e%2e/admin", "rest", "/admin"),
         ("/Orders", "rest", "/Orders"),
@@ -87,6 +87,113 @@ async fn an_encoded_slash_that_is_kept_separates_nothing() {
     assert_eq!(gateway.get("/files/a%2fb").await.echo().target(), "/a%2Fb");
     assert_eq!(gateway.get("/files%2Fa").await.flag(), "no_route");
     assert_eq!(gateway.get("/files/a%2f..%2fb").await.flag(), "bad_path");
+}
+
+#[tokio::test]
+async fn parameters_in_a_path_are_refused_and_counted_unless_they_are_kept() {
+    let (admin, open) = (Origin::named("admin").await, Origin::named("open").await);
+    let gateway = |requests: &str| {
+        Gateway::builder().origin("admin", &admin).origin("open", &open).yaml(&format!(
+            r#"
+            {requests}
+            routes:
+              - {{ name: admin, match: {{ path: /admin }}, to: [{{ upstream: admin }}] }}
+              - {{ name: open, match: {{ path: / }}, to: [{{ upstream: open }}] }}
+            "#
+        ))
+    };
+    let strict = gateway("").start().await;
+    let mut client = strict.connect().await;
+    let paths =
+        ["/admin;x/users", "/admin%3Bx/users", "/admin%3bx", "/;/admin", "/a/admin;", "/a;..", "/%41;"];
+
+    for path in paths {
+        let refused = client.send(&Request::get(path)).await;
+
+        let told = (refused.status, refused.flag());
+        assert_eq!(told, (400, "path_parameter".to_owned()), "{path}");
+        assert!(!refused.closed, "{path}");
+        let explained = strict.ask(&["explain", "--host", "a.test", "--path", path]).await.stdout;
+        assert!(
+            explained.contains("400 path_parameter: ") && explained.contains("`requests.path_parameters`"),
+            "{explained}"
+        );
+    }
+    assert_eq!(client.send(&Request::get("/a/..;/b")).await.flag(), "bad_path");
+    let counted = [("flag", "path_parameter")];
+    assert_eq!(strict.metric("tollgate_rejections_total", &counted).await, paths.len() as f64);
+    assert_eq!(client.send(&Request::get("/a?x=1;y")).await.status, 200, "a query is none of it");
+
+    let kept = gateway("requests: { path_parameters: keep }").start().await;
+    for (path, forwarded) in
+        [("/admin;x/users", "/admin;x/users"), ("/a/b%3bc", "/a/b%3Bc"), ("/;/b", "/;/b")]
+    {
+        let echo = kept.get(path).await.echo();
+        assert_eq!((echo.origin(), echo.target()), ("open", forwarded), "{path}");
+    }
+    assert_eq!(kept.get("/a/..;/b").await.flag(), "bad_path");
+}
+
+#[tokio::test]
+async fn an_escape_of_what_needs_none_matches_as_the_character_and_goes_on_as_it_came() {
+    let (guarded, open) = (Origin::named("guarded").await, Origin::named("open").await);
+    let gateway = Gateway::builder()
+        .origin("guarded", &guarded)
+        .origin("open", &open)
+        .yaml(
+            r#"
+            routes:
+              - { name: delete, match: { path: { exact: "/v1/users:delete" } }, to: [{ upstream: guarded }] }
+              - { name: escaped, match: { path: "/v1/a%40b" }, to: [{ upstream: guarded }] }
+              - { name: pattern, match: { path: { pattern: "^/v1/p[+]q$" } }, to: [{ upstream: guarded }] }
+              - { name: strip, match: { path: "/s:t" }, to: [{ upstream: guarded }], rewrite: { strip_prefix: "/s:t" } }
+              - { name: remake, match: { path: "/m(" }, to: [{ upstream: guarded }], rewrite: { pattern: { match: "^/m[(](.*)$", with: "/made$1" } } }
+              - { name: v1, to: [{ upstream: open }] }
+            "#,
+        )
+        .start()
+        .await;
+    let mut client = gateway.connect().await;
+
+    for (sent, origin, forwarded) in [
+        ("/v1/users:delete", "guarded", "/v1/users:delete"),
+        ("/v1/users%3Adelete", "guarded", "/v1/users%3Adelete"),
+        ("/v1/users%3adelete?a=%3a", "guarded", "/v1/users%3Adelete?a=%3a"),
+        ("/v1/%75sers%3Adelete", "guarded", "/v1/users%3Adelete"),
+        ("/v1/users%253Adelete", "open", "/v1/users%253Adelete"),
+        ("/v1/a@b", "guarded", "/v1/a@b"),
+        ("/v1/a%40b/c%2C", "guarded", "/v1/a%40b/c%2C"),
+        ("/v1/p+q", "guarded", "/v1/p+q"),
+        ("/v1/p%2Bq", "guarded", "/v1/p%2Bq"),
+        ("/s:t/u%3Av", "guarded", "/u%3Av"),
+        ("/s%3At/u%3Av", "guarded", "/u%3Av"),
+        ("/s%3At", "guarded", "/"),
+        ("/s%3Atu", "open", "/s%3Atu"),
+        ("/m(/b%20c", "guarded", "/made/b%20c"),
+        ("/m%28/b%20c", "guarded", "/made/b%20c"),
+        ("/v1/caf%C3%A9%20%22", "open", "/v1/caf%C3%A9%20%22"),
+    ] {
+        let answer = client.send(&Request::get(sent)).await;
+        let echo = answer.echo();
+        assert_eq!((echo.origin(), echo.target()), (origin, forwarded), "{sent}");
+        let path = forwarded_path(sent);
+        assert_eq!(gateway.line_of(&answer).await["path"], path, "{sent}");
+
+        let told = gateway.ask(&["explain", "--json", "--host", "a.test", "--path", sent]).await;
+        let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        assert_eq!(told["verdict"]["upstreams"][0], origin, "{sent}");
+        assert_eq!(told["request"]["path"], path, "{sent}: {told:#}");
+        let sent_on = forwarded.split('?').next().unwrap();
+        assert_eq!(told["action"]["forward"]["path"], sent_on, "{sent}: {told:#}");
+    }
+    let told = gateway.ask(&["explain", "--host", "a.test", "--path", "/v1/users%3Adelete"]).await.stdout;
+    assert!(told.contains("routes see /v1/users:delete"), "{told}");
+}
+
+/// What the log calls the path.
+fn forwarded_path(sent: &str) -> String {
+    let path = sent.split('?').next().unwrap_or_default();
+    path.replace("%3a", "%3A").replace("%75", "u")
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// What only the gateway may say, or nobody.
-const OURS: [&str; 15] = [
+const OURS: [&str; 18] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -22,6 +22,9 @@ const OURS: [&str; 15] = [
     "x-request-id",
     "x-original-url",
     "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
     "traceparent",
     "tracestate",
     "x-amzn-trace-id",

@@ -9,6 +9,7 @@ mod support;
 
 mod admin;
 mod answer_hygiene;
+mod arguments;
 mod authentication;
 mod bad_config;
 mod bodies;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Gateway, Origin, PATIENCE, Request, eventually};
+use crate::support::{
+    Gateway, Origin, PATIENCE, Puppet, Request, Tls, WebSocket, certs, eventually, http2::grpc_frame,
+};
 
 #[tokio::test]
 async fn an_endpoint_that_answers_500_to_everything_is_ejected_and_comes_back() {
@@ -94,6 +96,88 @@ async fn a_client_that_leaves_says_nothing_of_the_endpoint() {
     }
 
     eventually(PATIENCE, || async { gateway.access_log().len() == 6 }).await;
+    assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 0.0);
+}
+
+// Else three clients that say nothing take an endpoint from all others.
+#[tokio::test]
+async fn streams_that_end_by_silence_eject_nobody() {
+    let origins = [Origin::start().await, Origin::start().await];
+    let gateway = Gateway::shop(
+        &origins.each_ref(),
+        "timeouts: { stream_idle: 500ms }, outlier_detection: { consecutive_gateway_errors: 1 }",
+    )
+    .await;
+    let events = Request::get("/events").header("Accept", "text/event-stream").script("sse=2/60s");
+
+    for _ in 0..2 {
+        let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/socket")).await.unwrap();
+        socket.send_text("here").await.unwrap();
+        socket.receive().await.unwrap();
+        assert_eq!(socket.http.read_to_end().await.unwrap(), b"");
+        assert!(gateway.connect().await.try_send(&events).await.is_err());
+    }
+
+    eventually(PATIENCE, || async { gateway.access_log().len() == 4 }).await;
+    assert!(gateway.access_log().iter().all(|line| line["flag"] == "upstream_timeout"));
+    assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn calls_that_end_by_silence_eject_nobody() {
+    let origins = [Origin::start().await, Origin::start().await];
+    let endpoints = "endpoints: [{ address: \"{a}\" }, { address: \"{b}\" }]";
+    let more = "timeouts: { stream_idle: 500ms }, outlier_detection: { consecutive_gateway_errors: 1 }";
+    let gateway = Gateway::builder()
+        .origin("a", &origins[0])
+        .origin("b", &origins[1])
+        .certificate(&certs::server(&certs::authority(), &["api.example.com"]))
+        .yaml(&format!(
+            "upstreams: [{{ name: shop, protocol: http2, {endpoints}, {more} }}]\n\
+            routes: [{{ name: all, to: [{{ upstream: shop }}] }}]"
+        ))
+        .start()
+        .await;
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let call = Request::new("POST", "/shop.Orders/BidiStream")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+
+    for _ in 0..2 {
+        let mut answered = client.start(&call, false).await.unwrap();
+        answered.write(grpc_frame(b"ping"), false).await.unwrap();
+        assert!(answered.response().await.is_err());
+        // A server may send its header with its first message.
+        let mut unanswered = client.start(&call.clone().script("never_answers"), false).await.unwrap();
+        unanswered.write(grpc_frame(b"ping"), true).await.unwrap();
+        assert_eq!(unanswered.response().await.unwrap().status, 504);
+    }
+
+    assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_after_an_interim_answer_ejects_nobody() {
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let origins = [Puppet::says(interim).await, Puppet::says(interim).await];
+    let gateway = Gateway::shop(
+        &[&origins[0].origin, &origins[1].origin],
+        "timeouts: { read: 500ms }, outlier_detection: { consecutive_gateway_errors: 1 }",
+    )
+    .await;
+
+    for _ in 0..2 {
+        let mut client = gateway.connect().await;
+        let head =
+            "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+        client.write(head).await.unwrap();
+        assert_eq!(client.read_head().await.unwrap().status, 100);
+        client.write("some").await.unwrap();
+
+        let answer = client.read_response().await.unwrap();
+        assert_eq!((answer.status, answer.flag().as_str()), (408, "client_timeout"));
+    }
+
     assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 0.0);
 }
 

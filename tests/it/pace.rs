@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     Frames, Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
-    frames::{Outcome, get},
+    frames::{Outcome, PING, frame, get},
     link::slow_link,
     load::{Asks, Load},
     request::HOST,
@@ -23,6 +23,9 @@ async fn a_body_below_the_rate_is_a_408() {
     let drips = [
         (format!("{head}Content-Length: 1000\r\n\r\n"), "x"),
         (format!("{head}Transfer-Encoding: chunked\r\n\r\n"), "1\r\nx\r\n"),
+        // Of no use to a POST, and of none against its pace.
+        (format!("{head}Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1000\r\n\r\n"), "x"),
+        (format!("{head}Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1000\r\n\r\n"), "x"),
     ];
 
     for (head, piece) in drips {
@@ -37,29 +40,80 @@ async fn a_body_below_the_rate_is_a_408() {
         assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
         assert_eq!(gateway.send(&Request::post("/", "quick")).await.echo().body(), "quick");
     }
-    assert_ended(&gateway, "body_too_slow", 2.0).await;
-    assert!(origin.log().await.len() <= 4);
+    assert_ended(&gateway, "body_too_slow", 4.0).await;
+    assert!(origin.log().await.len() <= 8);
 }
 
 #[tokio::test]
 async fn a_body_below_the_rate_ends_its_http_2_connection() {
     let (_origin, gateway) = start(SLOW).await;
-    let slow = gateway.connect_http2(&Tls::default()).await.unwrap();
     let mut other = gateway.connect_http2(&Tls::default()).await.unwrap();
-    let mut exchange = slow.start(&Request::new("POST", "/slow"), false).await.unwrap();
+    let grpc = Request::new("POST", "/grpc").header("content-type", "application/grpc");
 
-    for _ in 0..80 {
-        if exchange.write("x", false).await.is_err() {
+    // The upstream speaks HTTP/1: to it no call is one.
+    for request in [Request::new("POST", "/post"), Request::get("/get"), grpc.header("te", "trailers")] {
+        let slow = gateway.connect_http2(&Tls::default()).await.unwrap();
+        let mut exchange = slow.start(&request, false).await.unwrap();
+        for _ in 0..80 {
+            if exchange.write("x", false).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+
+        // The connection is gone, and no answer came.
+        assert_eq!(exchange.response().await.map_or(0, |answer| answer.status), 0, "{request:?}");
+        let line = gateway.line(|line| line["path"] == request.target.as_str()).await;
+        assert_eq!(line["flag"], "client_timeout", "{line}");
+    }
+    assert_ended(&gateway, "body_too_slow", 3.0).await;
+    assert_eq!(other.send(&Request::post("/", "quick")).await.echo().body(), "quick");
+}
+
+#[tokio::test]
+async fn only_bytes_of_bodies_keep_a_body_alive() {
+    let (_origin, gateway) = start(SLOW).await;
+    let mut client = Frames::open(&gateway).await;
+    let fields = [(":method", "POST"), (":scheme", "https"), (":path", "/slow"), (":authority", HOST)];
+    client.request(&fields, false).await;
+
+    // 3 kB/s, within what a client may ping.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        if client.write(&frame(PING, 0, 0, &[0; 8]).repeat(2)).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    // It was ended while it said much.
+    drop(client);
+
+    assert_eq!(gateway.line(|line| line["path"] == "/slow").await["flag"], "client_timeout");
+    assert_ended(&gateway, "body_too_slow", 1.0).await;
+}
+
+#[tokio::test]
+async fn one_body_above_the_rate_does_not_pay_for_others() {
+    let (_origin, gateway) = start(SLOW).await;
+    let client = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let mut bodies = Vec::new();
+    for _ in 0..20 {
+        bodies.push(client.start(&Request::new("POST", "/slow"), false).await.unwrap());
+    }
+
+    // 2 kB/s, where twenty need ten times as much.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        if bodies[0].write(vec![b'x'; 100], false).await.is_err() {
             break;
         }
         sleep(Duration::from_millis(50)).await;
     }
+    drop((bodies, client));
 
-    // The connection is gone, and no answer came.
-    assert_eq!(exchange.response().await.map_or(0, |answer| answer.status), 0);
-    assert_eq!(gateway.line(|line| line["path"] == "/slow").await["flag"], "client_timeout");
+    let line = gateway.line(|line| line["path"] == "/slow").await;
+    assert_eq!(line["flag"], "client_timeout", "{line}");
     assert_ended(&gateway, "body_too_slow", 1.0).await;
-    assert_eq!(other.send(&Request::post("/", "quick")).await.echo().body(), "quick");
 }
 
 #[tokio::test]
@@ -111,10 +165,11 @@ async fn an_answer_that_is_taken_above_the_rate_is_whole() {
 #[tokio::test]
 async fn who_is_only_silent_is_not_slow() {
     let (_origin, gateway) = start(SLOW).await;
+    let (_calls_origin, calls) = start_with(SLOW, "protocol: http2").await;
     let late = Request::post("/", "all of it").script("delay=4s,body=late");
     let events = Request::get("/").header("Accept", "text/event-stream").script("sse=3/1500ms");
     let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
-    let talk = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let talk = calls.connect_http2(&Tls::default()).await.unwrap();
     let mut call = Request::new("POST", "/").header("content-type", "application/grpc");
     call = call.header("te", "trailers");
     let mut call = talk.start(&call, false).await.unwrap();
@@ -133,7 +188,9 @@ async fn who_is_only_silent_is_not_slow() {
     assert_eq!(two.text().matches("data:").count(), 3);
     assert!(socket.receive().await.is_ok());
     assert_eq!(call.response().await.unwrap().status, 200);
-    assert_eq!(gateway.metrics().await.refused(), [].into());
+    for gateway in [gateway, calls] {
+        assert_eq!(gateway.metrics().await.refused(), [].into());
+    }
 }
 
 #[tokio::test]
@@ -200,10 +257,14 @@ async fn assert_ended(gateway: &Gateway, reason: &str, times: f64) {
 }
 
 async fn start(connections: &str) -> (Origin, Gateway) {
+    start_with(connections, "protocol: http1").await
+}
+
+async fn start_with(connections: &str, more: &str) -> (Origin, Gateway) {
     let origin = Origin::start().await;
     let certificate = certs::server(&certs::authority(), &[HOST]);
     let builder = Gateway::builder().origin("origin", &origin).certificate(&certificate);
-    let upstream = "{ name: origin, endpoints: [{ address: \"{origin}\" }], timeouts: { read: 60s } }";
-    let yaml = format!("connections: {{ {connections} }}\nupstreams: [{upstream}]\n");
+    let upstream = "name: origin, endpoints: [{ address: \"{origin}\" }], timeouts: { read: 60s }";
+    let yaml = format!("connections: {{ {connections} }}\nupstreams: [{{ {upstream}, {more} }}]\n");
     (origin, builder.yaml(&yaml).start().await)
 }

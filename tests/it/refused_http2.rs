@@ -51,6 +51,7 @@ async fn a_pseudo_field_that_is_not_one_plain_thing_is_refused() {
         set(":path", "/a\\b", Gate(400, "bad_path")),
         set(":path", "/a%2fb", Gate(400, "bad_path")),
         set(":path", "/a/..;/b", Gate(400, "bad_path")),
+        set(":path", "/a;b", Gate(400, "path_parameter")),
         set(":path", "/..", Gate(400, "bad_path")),
         set(":path", "http://api.example.com/", Malformed),
         set(":scheme", "gopher", Gate(400, "bad_target")),

@@ -52,8 +52,8 @@ async fn a_dry_run_says_what_the_reload_then_does() {
     let done = gateway.reload().await;
 
     assert_eq!((foreseen.code, foreseen.stderr.as_str()), (Some(0), ""), "{foreseen:?}");
-    let kept = "kept: 1 limits with what they counted\n\
-                kept: 1 endpoints with health and ejections (0 unhealthy, 0 ejected)\n";
+    let kept = "kept: 1 limit with what was counted\n\
+                kept: 1 endpoint with health and ejections (0 unhealthy, 0 ejected)\n";
     assert_eq!(foreseen.stdout, format!("{CHANGES}{kept}dry run: nothing was done\n"));
     assert_eq!(done.stdout, format!("{CHANGES}reloaded: generation 2 serves\n"));
     let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
@@ -135,7 +135,7 @@ async fn keys_are_told_and_none_is_retired() {
     std::fs::remove_file(gateway.files.path("keys/a.pem")).unwrap();
     let told = gateway.ask(&["reload", "--dry-run"]).await;
 
-    for words in ["the key that signed for `default` is gone", "\nremoved: key ", "kept: 1 signing keys"] {
+    for words in ["the key that signed for `default` is gone", "\nremoved: key ", "kept: 1 signing key"] {
         assert!(told.stdout.contains(words), "{told:?}");
     }
     let names = |text: &str| -> Vec<String> {

@@ -44,7 +44,7 @@ async fn an_address_of_another_machine_is_named() {
 async fn a_place_for_the_operators_socket_that_cannot_be_is_named() {
     let long = "a".repeat(120);
     for (socket, told_of) in [
-        ("nowhere/admin.sock", "the folder does not exist"),
+        ("nowhere/admin.sock", "its folder does not exist: make it"),
         // A file of someone else's is not removed.
         ("tollgate.yaml", "cannot listen at"),
         (&long, "cannot listen at"),

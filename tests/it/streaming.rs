@@ -39,22 +39,48 @@ async fn events_arrive_as_they_come() {
 
 #[tokio::test]
 async fn events_outlive_the_read_timeout_when_they_were_asked_for() {
-    let origin = Origin::start().await;
-    let gateway = https(&origin, "timeouts: { read: 300ms, request: 300ms }").await;
-    let asked = Request::get("/asked").header("Accept", "text/event-stream").script("sse=3/800ms");
-    let unasked = Request::get("/unasked").script("sse=3/800ms");
-    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    for protocol in ["http1", "http2"] {
+        let origin = Origin::start().await;
+        let more = format!("protocol: {protocol}, timeouts: {{ read: 300ms, request: 300ms }}");
+        let gateway = https(&origin, &more).await;
+        let asked = Request::get("/asked").header("Accept", "text/event-stream").script("sse=3/800ms");
+        let unasked = Request::get("/unasked").script("sse=3/800ms");
+        let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
 
-    assert!(gateway.send(&asked).await.text().contains("id: 3"));
-    assert!(http2.send(&asked).await.text().contains("id: 3"));
+        assert!(gateway.send(&asked).await.text().contains("id: 3"));
+        assert!(http2.send(&asked).await.text().contains("id: 3"));
 
-    // Without `Accept` nothing says that silence is part of it.
-    assert!(gateway.connect().await.try_send(&unasked).await.is_err());
-    assert!(http2.try_send(&unasked).await.is_err());
-    for line in gateway.access_log() {
-        let flag = if line["path"] == "/asked" { Value::Null } else { "upstream_timeout".into() };
-        assert_eq!(line["flag"], flag, "{line}");
+        // Without `Accept` nothing says that silence is part of it.
+        assert!(gateway.connect().await.try_send(&unasked).await.is_err());
+        assert!(http2.try_send(&unasked).await.is_err());
+        for line in gateway.access_log() {
+            let flag = if line["path"] == "/asked" { Value::Null } else { "upstream_timeout".into() };
+            assert_eq!(line["flag"], flag, "{protocol}: {line}");
+        }
     }
+}
+
+// Else whoever asks for a stream, which costs nothing, holds a place for `stream_idle`.
+#[tokio::test]
+async fn who_asks_for_a_stream_has_no_more_time_until_there_is_one() {
+    let origin = Origin::start().await;
+    let gateway = https(&origin, "timeouts: { read: 300ms }").await;
+    let mut http2 = gateway.connect_http2(&Tls::default()).await.unwrap();
+    let events = Request::get("/events").header("Accept", "text/event-stream");
+    let upgrade = Request::post("/upgrade", "body").header("Connection", "upgrade");
+    let socket = Request::get("/socket").header("Connection", "upgrade").header("Upgrade", "websocket");
+    let call = Request::post("/call", "body").header("Content-Type", "application/grpc");
+
+    for request in [&events, &upgrade.header("Upgrade", "x"), &socket, &call] {
+        let answer = gateway.send(&request.clone().script("never_answers")).await;
+        assert_eq!((answer.status, answer.flag().as_str()), (504, "upstream_timeout"), "{request:?}");
+    }
+    for request in [&events, &call.clone().header("te", "trailers")] {
+        let answer = http2.send(&request.clone().script("never_answers")).await;
+        assert_eq!((answer.status, answer.flag().as_str()), (504, "upstream_timeout"), "{request:?}");
+    }
+    let pausing = events.script("size=10,chunked,drip=60s/5");
+    assert!(gateway.connect().await.try_send(&pausing).await.is_err());
 }
 
 #[tokio::test]

@@ -31,6 +31,19 @@ async fn messages_of_every_kind_come_back() {
 }
 
 #[tokio::test]
+async fn what_a_socket_sends_is_no_body_that_could_be_too_large() {
+    let origin = Origin::start().await;
+    let gateway =
+        Gateway::builder().origin("origin", &origin).yaml("requests: { max_body: 1000B }").start().await;
+    let mut socket = WebSocket::open(gateway.connect().await, &Request::get("/")).await.unwrap();
+
+    for size in [600, 600, 5000] {
+        socket.send_binary(&vec![7; size]).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), Frame::Binary(vec![7; size]));
+    }
+}
+
+#[tokio::test]
 async fn close_codes_pass_both_ways_and_the_line_is_written() {
     let origin = Origin::start().await;
     let gateway = Gateway::in_front_of(&origin).await;

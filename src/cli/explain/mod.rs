@@ -54,8 +54,9 @@ pub struct Explain {
     #[arg(long)]
     cleartext: bool,
     /// Ask this file instead of a running gateway: its endpoints are taken to be
-    /// healthy, a name in DNS stands for one, and no socket is touched.
-    #[arg(long, short, value_name = "FILE")]
+    /// healthy, a name in DNS stands for one, and no socket is touched. Without it the
+    /// gateway is asked, whatever TOLLGATE_CONFIG says.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "socket")]
     config: Option<PathBuf>,
     #[command(flatten)]
     socket: AdminSocket,

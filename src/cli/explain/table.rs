@@ -2,7 +2,7 @@
 //! questions are asked.
 
 use crate::gateway::explain::{
-    ActionTold, AuthenticationTold, EndpointTold, Explanation, ForwardTold, LimitTold, LoserTold,
+    AccessTold, ActionTold, AuthenticationTold, EndpointTold, Explanation, ForwardTold, LimitTold, LoserTold,
     PrincipalTold, RequestTold, RoutingTold, UpstreamTold,
 };
 
@@ -23,13 +23,7 @@ pub(super) fn draw(told: &Explanation) -> String {
         routes(&mut out, routing);
     }
     if let Some(access) = &told.access {
-        let admits = if access.admits { "" } else { "; not this request" };
-        let allow =
-            access.allow.as_ref().map_or("everyone".to_owned(), |allow| format!("[{}]", allow.join(", ")));
-        let deny =
-            if access.deny.is_empty() { String::new() } else { format!(" but [{}]", access.deny.join(", ")) };
-        let rule = access.rule.as_ref().map(|rule| format!(", by `{rule}`")).unwrap_or_default();
-        out.add("open to", &format!("{allow}{deny}{admits}{rule}"));
+        out.add("allow/deny", &rules(access));
     }
     if let Some(authentication) = &told.authentication {
         out.add("vouched by", &vouched(authentication));
@@ -51,6 +45,19 @@ pub(super) fn draw(told: &Explanation) -> String {
     out.0
 }
 
+/// Who is let in is more than these say: somebody may have to vouch first.
+fn rules(told: &AccessTold) -> String {
+    let allow = told.allow.as_ref().map(|allow| format!("allow [{}]", allow.join(", ")));
+    let deny = (!told.deny.is_empty()).then(|| format!("deny [{}]", told.deny.join(", ")));
+    let written = allow.into_iter().chain(deny).collect::<Vec<_>>();
+    if written.is_empty() {
+        return "none".to_owned();
+    }
+    let admits = if told.admits { "" } else { "; not this request" };
+    let rule = told.rule.as_ref().map(|rule| format!(", by `{rule}`")).unwrap_or_default();
+    format!("{}{admits}{rule}", written.join(", "))
+}
+
 fn vouched(told: &AuthenticationTold) -> String {
     let who = match (&told.consumer, &told.vouched, &told.flaw) {
         (Some(consumer), Some(by), _) => format!("{by}: {consumer}"),
@@ -66,6 +73,9 @@ fn request(out: &mut Lines, told: &RequestTold) {
     if let Some(written) = &told.written_path {
         out.add("", &format!("its path was written {written}"));
     }
+    if let Some(seen) = &told.seen_path {
+        out.add("", &format!("routes see {seen}"));
+    }
 }
 
 fn client(told: &PrincipalTold) -> String {
@@ -76,7 +86,8 @@ fn client(told: &PrincipalTold) -> String {
     match (&told.vpc_endpoint, &told.tenant) {
         (Some(endpoint), Some(tenant)) => text + &format!(", through {endpoint} of tenant {tenant}"),
         (Some(endpoint), None) => text + &format!(", through {endpoint} of no tenant"),
-        _ => text,
+        (None, Some(tenant)) => text + &format!(", of tenant {tenant} by its key"),
+        (None, None) => text,
     }
 }
 
@@ -237,7 +248,8 @@ struct Lines(String);
 impl Lines {
     /// A label and a sentence, broken between words.
     fn add(&mut self, label: &str, text: &str) {
-        let mut line = format!("{label:<INDENT$}");
+        // At least a space, also where the label fills its place.
+        let mut line = format!("{label:<0$} ", INDENT - 1);
         for (nth, word) in text.split(' ').enumerate() {
             if nth > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
                 self.end(&line);

@@ -4,8 +4,8 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    cli::{BAD_CONFIG, USAGE, tell},
-    config::{self, signer::SignerSpec, types::Name},
+    cli::{BAD_CONFIG, ConfigFile, USAGE, tell},
+    config::{self, Unknown, signer::SignerSpec, types::Name},
     jwt::{KeyFolder, SigningKey, Surveyed, survey},
 };
 
@@ -13,14 +13,13 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Which {
-    /// A folder of keys.
-    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    /// A folder of keys. Without it the folders of a configuration's signers.
+    #[arg(conflicts_with = "config")]
     folder: Option<PathBuf>,
-    /// The folders of this configuration's signers.
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     /// This signer's alone.
-    #[arg(long, requires = "config", value_name = "NAME")]
+    #[arg(long, conflicts_with = "folder", value_name = "NAME")]
     signer: Option<Name>,
 }
 
@@ -67,16 +66,20 @@ impl Which {
         if let Some(folder) = &self.folder {
             return Ok(vec![Looked::at(KeyFolder::at(folder.clone()), None)]);
         }
-        let file = self.config.clone().unwrap_or_default();
-        let loaded = config::load(&file).map_err(|problems| tell(&problems.to_string(), BAD_CONFIG))?;
+        let loaded =
+            config::load(&self.config.file).map_err(|problems| tell(&problems.to_string(), BAD_CONFIG))?;
         let config = &loaded.config;
         let wanted = |spec: &&SignerSpec| self.signer.as_ref().is_none_or(|name| spec.name == *name);
-        let specs = config.signers.iter().map(|signer| &*signer.spec).filter(wanted);
+        let all = || config.signers.iter().map(|signer| &*signer.spec);
+        let specs = all().filter(wanted);
         let place = |spec: &SignerSpec| KeyFolder::of(&spec.keys, |path| config.resolve(path));
         let looked: Vec<_> = specs.map(|spec| Looked::at(place(spec), Some(spec))).collect();
         if looked.is_empty() {
             let text = match &self.signer {
-                Some(name) => format!("error: there is no signer `{name}`\n"),
+                Some(name) => {
+                    let known = all().map(|spec| spec.name.as_str());
+                    format!("error: {}\n", Unknown::new("signer", name.as_str(), known))
+                }
                 None => "error: there are no `signers`\n".to_owned(),
             };
             return Err(tell(&text, USAGE));

@@ -24,9 +24,8 @@ use setting::Setting;
 use super::{
     FAILED, USAGE,
     http::{Client, Url},
-    print, tell,
+    print, tell, time,
 };
-use crate::config::types::Span;
 
 /// Finds out whether an upstream verifies its tokens.
 #[derive(Debug, clap::Args)]
@@ -49,8 +48,8 @@ pub struct Prove {
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
     /// For each step of each request.
-    #[arg(long, default_value = "10s", value_name = "SPAN")]
-    timeout: Span,
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = time::duration)]
+    timeout: Duration,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -67,7 +66,7 @@ impl Prove {
         let client = Client {
             ca: self.ca.clone(),
             server_name: self.server_name.clone(),
-            patience: self.timeout.duration().max(Duration::from_millis(1)),
+            patience: self.timeout.max(Duration::from_millis(1)),
         };
         let request = match self.request.fill(&self.address, &setting) {
             Ok(request) => request,
@@ -101,5 +100,21 @@ impl Prove {
             }
         }
         Ok(Report::new(self.address.to_string(), setting.signer.name.to_string(), rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_says_how_many_probes_there_are() {
+        let mut arguments = crate::cli::Arguments::command();
+        let help = arguments.find_subcommand_mut("prove").unwrap().render_long_help().to_string();
+
+        let sent: usize = PROBES.iter().map(|probe| if probe.is_replay { 2 } else { 1 }).sum();
+        assert!(help.contains(&format!("up to {sent} times")), "{help}");
     }
 }

@@ -1,11 +1,9 @@
 //! Which signer vouches, for which upstream, and what for: out of a configuration.
 
-use std::path::PathBuf;
-
 use crate::{
-    cli::{BAD_CONFIG, USAGE},
+    cli::{BAD_CONFIG, ConfigFile, USAGE},
     config::{
-        self, Config, Problems, Sourced,
+        self, Config, Problems, Sourced, Unknown,
         signer::{BindSpec, BodyMode, ProfileSpec, SignerSpec},
         types::Name,
     },
@@ -15,15 +13,16 @@ use crate::{
 /// What names the signer.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
+#[command(group = clap::ArgGroup::new("vouches").required(true))]
 pub struct Arguments {
-    /// The gateway's main file; its signer's folder of keys has to be readable.
-    #[arg(long, short, env = "TOLLGATE_CONFIG", default_value = "/etc/tollgate/tollgate.yaml")]
-    config: PathBuf,
+    // Its signer's folder of keys has to be readable.
+    #[command(flatten)]
+    config: ConfigFile,
     /// The route whose signer vouches, and whose first upstream is asked.
-    #[arg(long, required_unless_present = "signer", conflicts_with = "signer")]
+    #[arg(long, group = "vouches")]
     route: Option<Name>,
     /// The signer itself; with --upstream where it has no `audience`.
-    #[arg(long)]
+    #[arg(long, group = "vouches")]
     signer: Option<Name>,
     /// What the upstream is called in the configuration: the audience, if the signer
     /// fixes none. Default: the route's first.
@@ -66,7 +65,7 @@ pub struct Refused {
 impl Setting {
     /// Reads the configuration and the signer's keys; nothing else that it names.
     pub fn new(arguments: &Arguments) -> Result<Self, Refused> {
-        let loaded = config::load(&arguments.config).map_err(unusable)?;
+        let loaded = config::load(&arguments.config.file).map_err(unusable)?;
         let config = &loaded.config;
         let (signer, upstream) = named(config, arguments)?;
         let upstream = arguments.upstream.as_ref().or(upstream).map(ToString::to_string);
@@ -111,7 +110,8 @@ fn named<'a>(
         (Some(signer), _) => (signer, None),
         (None, Some(name)) => {
             let route = config.routes.iter().find(|route| route.spec.name == *name);
-            let route = route.ok_or_else(|| usage(format!("there is no route `{name}`")))?;
+            let known = config.routes.iter().map(|route| route.spec.name.as_str());
+            let route = route.ok_or_else(|| none("route", name, known))?;
             let signer = route.spec.sign.as_ref();
             let signer = signer.ok_or_else(|| usage(format!("route `{name}` has no `sign`")))?;
             (signer, route.spec.to.first().map(|target| &target.upstream))
@@ -119,8 +119,13 @@ fn named<'a>(
         (None, None) => return Err(usage("write --route or --signer".to_owned())),
     };
     let signer = config.signers.iter().find(|signer| signer.spec.name == *name);
-    let signer = signer.ok_or_else(|| usage(format!("there is no signer `{name}`")))?;
+    let known = config.signers.iter().map(|signer| signer.spec.name.as_str());
+    let signer = signer.ok_or_else(|| none("signer", name, known))?;
     Ok((signer, upstream))
+}
+
+fn none<'a>(what: &'static str, name: &Name, known: impl Iterator<Item = &'a str>) -> Refused {
+    usage(Unknown::new(what, name.as_str(), known).to_string())
 }
 
 fn usage(text: String) -> Refused {

@@ -43,6 +43,16 @@ impl Assertion {
     }
 }
 
+impl Assertion {
+    /// What does not hold, and the figure as the bound is written.
+    pub fn broken_by(&self, value: f64) -> String {
+        match self.written.trim_end().ends_with('%') {
+            true => format!("{self}, it is {:.1}%", value * 100.0),
+            false => format!("{self}, it is {value}"),
+        }
+    }
+}
+
 impl FromStr for Assertion {
     type Err = Unclear;
 
@@ -117,6 +127,14 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_as_its_bound_is_written() {
+        let told = |text: &str| text.parse::<Assertion>().unwrap().broken_by(0.75);
+
+        assert_eq!(told("spill<=50%"), "spill<=50%, it is 75.0%");
+        assert_eq!(told("spill<=0.5"), "spill<=0.5, it is 0.75");
     }
 
     #[test]

@@ -1,22 +1,54 @@
 //! What holds for every canonical path, whatever server reads it.
 
-use crate::{config::server::EncodedSlash, route::path};
+use crate::{
+    config::server::{EncodedSlash, PathParameters, PathsSpec},
+    route::path,
+};
 
 /// A canonical path stays as it is, means what the slow reading of the raw one
 /// means, and shows no dot segment to a server that decodes it.
 pub fn canonical_path(bytes: &[u8]) {
-    for slash in [EncodedSlash::Reject, EncodedSlash::Keep] {
-        let Ok(canonical) = path::canonical(bytes, slash) else { continue };
-        let again = path::canonical(canonical.as_bytes(), slash);
+    for paths in every_rule() {
+        let Ok(canonical) = path::canonical(bytes, paths) else { continue };
+        let again = path::canonical(canonical.as_bytes(), paths);
 
         assert_eq!(again.as_deref(), Ok(&*canonical), "not stable");
         assert!(canonical.starts_with('/') && canonical.bytes().all(|b| b.is_ascii_graphic()));
         assert!(!canonical.contains(['?', '#', '\\', '"', '<', '>', '`']) && !canonical.contains("//"));
         assert!(http::uri::PathAndQuery::try_from(&*canonical).is_ok(), "cannot be forwarded");
         assert_no_hidden_dots(&canonical);
-        if slash == EncodedSlash::Reject {
+        if paths.encoded_slash == EncodedSlash::Reject {
             assert_eq!(decode(canonical.as_bytes()), resolve(&decode(bytes)), "another path");
         }
+        if paths.path_parameters == PathParameters::Reject {
+            assert!(!decode(canonical.as_bytes()).contains(&b';'), "a parameter is left in {canonical}");
+        }
+        assert_matched_means_the_same(&canonical);
+    }
+}
+
+/// Everything that `requests` can say of paths.
+pub(super) fn every_rule() -> impl Iterator<Item = PathsSpec> {
+    let slashes = [EncodedSlash::Reject, EncodedSlash::Keep].into_iter();
+    slashes.flat_map(|encoded_slash| {
+        let parameters = [PathParameters::Reject, PathParameters::Keep].into_iter();
+        parameters.map(move |path_parameters| PathsSpec { encoded_slash, path_parameters })
+    })
+}
+
+/// What routes see is the same path, with the same separators, and is stable.
+fn assert_matched_means_the_same(canonical: &str) {
+    let matched = path::matched(canonical);
+    let count = |text: &str, byte: u8| text.bytes().filter(|b| *b == byte).count();
+
+    assert_eq!(path::matched(&matched), matched, "not stable");
+    assert_eq!(decode(matched.as_bytes()), decode(canonical.as_bytes()), "another path");
+    assert_eq!(count(&matched, b'/'), count(canonical, b'/'));
+    assert_eq!(count(&matched, b';'), count(canonical, b';'));
+    // What is still an escape needs to be one.
+    for (at, _) in matched.match_indices('%') {
+        let byte = decode(matched.get(at..at + 3).unwrap().as_bytes());
+        assert!(!byte.iter().all(|b| b":@!$&'()*+,=-._~".contains(b) || b.is_ascii_alphanumeric()));
     }
 }
 

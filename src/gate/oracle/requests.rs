@@ -4,10 +4,10 @@
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use pingora::{http::RequestHeader, protocols::http::authority::validate_request_authority};
 
-use super::forward;
+use super::{forward, paths::every_rule};
 use crate::{
     config::{
-        server::{EncodedSlash, RequestsSpec},
+        server::{PathsSpec, RequestsSpec},
         types::ByteSize,
     },
     gate::{
@@ -40,8 +40,8 @@ pub fn gate(bytes: &[u8]) {
 }
 
 fn examine(request: &RequestHeader, raw_head: Option<&[u8]>) {
-    for encoded_slash in [EncodedSlash::Reject, EncodedSlash::Keep] {
-        let gate = Gate::new(&RequestsSpec { encoded_slash, ..RequestsSpec::default() });
+    for paths in every_rule() {
+        let gate = Gate::new(&with(paths));
         let Ok(admitted) = gate.check(request, raw_head) else { continue };
         assert!(validate_request_authority(request).is_ok(), "looser than Pingora");
         assert!(raw_head.is_none_or(ends_where_it_ends), "the header's end is found elsewhere");
@@ -51,7 +51,7 @@ fn examine(request: &RequestHeader, raw_head: Option<&[u8]>) {
 
         // A limit is for what the client wrote: moving `:authority` into `Host`
         // makes one field more, an escape makes a longer target.
-        let gate = unlimited(encoded_slash);
+        let gate = unlimited(paths);
         let again = gate.check(&changed, None).expect("refuses what it made");
         assert_eq!(again.rewrite(), Default::default(), "not stable");
         assert_eq!(host_of(&changed), Some((&*admitted.host, admitted.port)));
@@ -68,10 +68,13 @@ fn ends_where_it_ends(raw_head: &[u8]) -> bool {
     HeadEnd::default().push(raw_head.get(used..).unwrap()) == Some(b"")
 }
 
-fn unlimited(encoded_slash: EncodedSlash) -> Gate {
+fn with(PathsSpec { encoded_slash, path_parameters }: PathsSpec) -> RequestsSpec {
+    RequestsSpec { encoded_slash, path_parameters, ..RequestsSpec::default() }
+}
+
+fn unlimited(paths: PathsSpec) -> Gate {
     let size = ByteSize::new(1 << 30);
-    let spec =
-        RequestsSpec { encoded_slash, max_header_bytes: size, max_target_bytes: size, ..Default::default() };
+    let spec = RequestsSpec { max_header_bytes: size, max_target_bytes: size, ..with(paths) };
     Gate::new(&RequestsSpec { max_header_fields: u16::MAX, ..spec })
 }
 

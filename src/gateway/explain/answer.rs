@@ -74,7 +74,7 @@ pub struct LimitTold {
     pub whole_in_seconds: Option<u64>,
 }
 
-/// The request as it is matched.
+/// The request as it goes on.
 #[derive(Debug, Deserialize, Serialize)]
 #[allow(missing_docs)]
 pub struct RequestTold {
@@ -82,8 +82,11 @@ pub struct RequestTold {
     pub host: String,
     pub path: String,
     pub query: Option<String>,
-    /// The path as it was written, where it is matched in another spelling.
+    /// The path as it was written, where it goes on in another spelling.
     pub written_path: Option<String>,
+    /// The path as routes see it, where that is in another spelling again.
+    #[serde(default)]
+    pub seen_path: Option<String>,
     /// The length of its body, where the header tells it.
     pub body_bytes: Option<u64>,
 }
@@ -97,7 +100,7 @@ pub struct PrincipalTold {
     pub sender: Option<String>,
     /// The VPC endpoint.
     pub vpc_endpoint: Option<String>,
-    /// Whose endpoint it is; absent without one, and where it is of no tenant.
+    /// Whose endpoint or key it is; absent without one, and where it is of no tenant.
     pub tenant: Option<String>,
 }
 

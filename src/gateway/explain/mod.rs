@@ -42,7 +42,7 @@ use crate::{
     config::types::{Invalid, VpcEndpointId},
     gate::Refusal,
     identity::{Principal, Requirement},
-    route::{Action, Facts, Part, Redirect, Respond, Route, Rule, Split, UpstreamIndex},
+    route::{Action, Facts, Part, Redirect, Respond, Route, Rule, Split, UpstreamIndex, path},
     snapshot::Snapshot,
     upstream::rounded,
 };
@@ -67,9 +67,11 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(malformed(snapshot, question, principal, refusal)),
     };
+    let path = request.uri.path();
+    let seen = path::matched(path);
     let facts = Facts {
         host: text(&request.headers).get(..host_len).unwrap_or_default(),
-        path: request.uri.path(),
+        path: &seen,
         query: request.uri.query(),
         method: &request.method,
         headers: &request.headers,
@@ -80,13 +82,16 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: Instant) -> Result
         whoever: false,
     };
     let has_tls = snapshot.config().listeners.iter().any(|listener| listener.spec.tls.is_some());
-    let asked = Asked { snapshot, facts, who, secure: has_tls && !question.cleartext, now };
+    let asked = Asked { snapshot, path, facts, who, secure: has_tls && !question.cleartext, now };
     Ok(asked.explain(question, principal))
 }
 
 /// A request that the gate let in, and what it is asked of.
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     snapshot: &'a Snapshot,
+    /// As it is logged and goes on.
+    path: &'a str,
     facts: Facts<'a>,
     who: Principal<'a>,
     secure: bool,
@@ -94,7 +99,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn explain(&self, question: &Question, principal: PrincipalTold) -> Explanation {
+    fn explain(&self, question: &Question, mut principal: PrincipalTold) -> Explanation {
         let length = decide::length(self.facts.headers);
         let now = self.snapshot.rate_limits.clock.at(self.now);
         let presented = Presented {
@@ -119,8 +124,10 @@ impl Asked<'_> {
         let looked = decision.refused != Some(Rejection::UnknownEndpoint);
         let route = decision.found.map(|found| &**found.route);
         let used = route.filter(|_| decision.rule.is_none());
+        let settled = self.settled(&decision);
+        principal.tenant = principal.tenant.or_else(|| settled.tenant());
         let (action, upstreams) = match used {
-            Some(route) => self.action(route, decision.refused.is_none()),
+            Some(route) => settled.action(route, decision.refused.is_none()),
             None => (None, Vec::new()),
         };
         Explanation {
@@ -128,11 +135,11 @@ impl Asked<'_> {
             zone: zone(self.snapshot),
             request: self.request(question, length),
             principal,
-            routing: looked.then(|| routes::told(self.snapshot, &self.facts)),
+            routing: looked.then(|| routes::told(self.snapshot, decision.found, &settled.facts)),
             access: route.map(|route| self.access(route, &decision)),
             authentication: route.and_then(|route| self.authentication(route, &decision)),
             max_body: used.map(|route| route.max_body),
-            verdict: self.verdict(&decision, by_limit, action.as_ref(), &upstreams),
+            verdict: settled.verdict(&decision, by_limit, action.as_ref(), &upstreams),
             limits: looks.told,
             action,
             upstreams,
@@ -140,14 +147,26 @@ impl Asked<'_> {
         }
     }
 
+    /// The same, once it is known who asks.
+    fn settled<'d>(&'d self, decision: &'d Decision<'_>) -> Asked<'d> {
+        let who = Principal { consumer: decision.consumer.as_ref(), ..self.who };
+        Asked { facts: decision.facts(self.facts), who, ..*self }
+    }
+
+    /// Whose the request is: by the VPC endpoint, or else by the key.
+    fn tenant(&self) -> Option<String> {
+        self.who.tenant().and_then(|tenant| self.snapshot.tenants.name(tenant)).map(str::to_owned)
+    }
+
     fn request(&self, question: &Question, body_bytes: Option<u64>) -> RequestTold {
         let written = question.path.split_once('?').map_or(&*question.path, |(path, _)| path);
         RequestTold {
             method: self.facts.method.to_string(),
             host: self.facts.host.to_owned(),
-            path: self.facts.path.to_owned(),
+            path: self.path.to_owned(),
             query: self.facts.query.map(str::to_owned),
-            written_path: (written != self.facts.path).then(|| written.to_owned()),
+            written_path: (written != self.path).then(|| written.to_owned()),
+            seen_path: (self.facts.path != self.path).then(|| self.facts.path.to_owned()),
             body_bytes,
         }
     }
@@ -203,7 +222,7 @@ impl Asked<'_> {
 
     fn redirect(&self, to: &Redirect) -> ActionTold {
         // As the reply does it: without the port.
-        let location = to.location(self.secure, self.facts.host, self.facts.path, self.facts.query);
+        let location = to.location(self.secure, self.facts.host, self.path, self.facts.query);
         ActionTold::Redirect {
             status: to.status.as_u16(),
             location: String::from_utf8_lossy(location.as_bytes()).into_owned(),
@@ -219,7 +238,7 @@ impl Asked<'_> {
         let total = choice.weights.iter().map(|(_, weight)| weight).sum::<u64>() as f64;
         let part = |weight: u64| weight as f64 / total;
         let rewrite = route.rewrite.as_ref();
-        let path = rewrite.map_or(Ok(self.facts.path.into()), |rewrite| rewrite.path(self.facts.path));
+        let path = rewrite.map_or(Ok(self.path.into()), |rewrite| rewrite.path(self.path));
         let host = rewrite.and_then(|rewrite| rewrite.host.as_ref()).and_then(|host| host.to_str().ok());
         let shares = choice.weights.iter().map(|(index, weight)| ShareTold {
             upstream: name(*index),
@@ -249,12 +268,12 @@ impl Asked<'_> {
         action: Option<&ActionTold>,
         upstreams: &[UpstreamTold],
     ) -> Verdict {
-        if decision.preflight {
-            return answered(204, "by the route's `cors`, before anybody is authenticated".to_owned());
-        }
         if let Some(why) = decision.refused {
             let of = by_limit.map(|limit| format!("by limit {limit}: {}", why.detail()));
             return refused(why, of.unwrap_or_else(|| self.reason(why, decision)));
+        }
+        if decision.preflight.is_some() {
+            return answered(204, "by the route's `cors`, before anybody is authenticated".to_owned());
         }
         match action {
             Some(ActionTold::Redirect { status, location }) => answered(*status, format!("to {location}")),
@@ -273,9 +292,9 @@ impl Asked<'_> {
             }
             Rejection::NoRoute => "no route takes it".to_owned(),
             Rejection::Forbidden => {
-                let tenant = self.facts.tenant.and_then(|tenant| self.snapshot.tenants.name(tenant));
-                let whom =
-                    tenant.map_or("a request of no tenant".to_owned(), |name| format!("tenant {name}"));
+                let whom = self
+                    .tenant()
+                    .map_or("a request of no tenant".to_owned(), |name| format!("tenant {name}"));
                 match decision.rule {
                     Some(Rule::Allow(Part::Tenants) | Rule::Deny(Part::Tenants)) | None => {
                         format!("route {name} does not let in {whom}")
@@ -309,6 +328,7 @@ fn malformed(
             path: path.unwrap_or(&question.path).to_owned(),
             query: query.map(str::to_owned),
             written_path: None,
+            seen_path: None,
             body_bytes: None,
         },
         principal,

@@ -3,13 +3,14 @@
 use super::answer::{LoserTold, RouteTold, RoutingTold};
 use crate::{
     config::tenant::TenantIndex,
-    route::{Callers, Facts, Loser, Unmet, Why},
+    route::{Callers, Facts, Loser, RouteMatch, Unmet, Why},
     snapshot::Snapshot,
 };
 
-/// Which routes there are for a request, a screenful of each kind.
-pub(super) fn told(snapshot: &Snapshot, facts: &Facts<'_>) -> RoutingTold {
-    let contest = snapshot.router.explain(facts);
+/// Which routes there are for a request, a screenful of each kind. The winner and the
+/// facts are the decision's: who asks is part of them.
+pub(super) fn told(snapshot: &Snapshot, winner: Option<RouteMatch<'_>>, facts: &Facts<'_>) -> RoutingTold {
+    let contest = snapshot.router.explain(winner, facts);
     let winner = contest.winner.map(|winner| RouteTold {
         name: winner.route.name.to_string(),
         by: winner.to_string(),

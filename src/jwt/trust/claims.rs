@@ -69,13 +69,15 @@ pub fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value
     })
 }
 
-/// Who asks, by the claim that says so.
+/// Who asks, by the claim that says so. A number has to be one that every reader reads as
+/// the same: of those beyond 64 bits, and of fractions, several become one name.
 pub(super) fn consumer(claims: &Map<String, Value>, name: &str) -> Result<Arc<str>, Refused> {
     let is_name = |text: &str| {
         let is_good = !text.is_empty() && text.len() <= MOST_NAME && !text.chars().any(char::is_control);
         is_good.then(|| Arc::from(text))
     };
-    claim(claims, name).and_then(|value| in_text(value, is_name)).flatten().ok_or(Refused::Claim)
+    let claim = claim(claims, name).filter(|value| !value.is_f64());
+    claim.and_then(|value| in_text(value, is_name)).flatten().ok_or(Refused::Claim)
 }
 
 /// The scopes of `scope` (RFC 8693), or of `scp`, as others call it; with one space

@@ -48,7 +48,16 @@ impl Place {
         let mut hash = Sha256::new();
         self.authorities.iter().flatten().for_each(|der| hash.update(&sha256(der)));
         let trust = encode(&hash.finish());
-        format!("{self} {trust} {} {}", self.authorities.is_some(), self.insecure)
+        format!("{} {trust} {} {}", self.whole(), self.authorities.is_some(), self.insecure)
+    }
+
+    /// With the query, which may be a secret.
+    fn whole(&self) -> String {
+        match &self.kind {
+            PlaceKind::Url(url) => url.to_string(),
+            PlaceKind::Issuer(url, _) => format!("{}{WELL_KNOWN}", url.to_string().trim_end_matches('/')),
+            PlaceKind::File(path) => path.display().to_string(),
+        }
     }
 
     pub fn is_file(&self) -> bool {
@@ -72,13 +81,12 @@ impl Place {
     }
 }
 
+/// As operators are told of it: without its query, in which a key of theirs may stand.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            PlaceKind::Url(url) => url.fmt(f),
-            PlaceKind::Issuer(url, _) => write!(f, "{}{WELL_KNOWN}", url.to_string().trim_end_matches('/')),
-            PlaceKind::File(path) => path.display().fmt(f),
-        }
+        let whole = self.whole();
+        let told = if self.is_file() { Some(&*whole) } else { whole.split('?').next() };
+        f.write_str(told.unwrap_or_default())
     }
 }
 

@@ -22,14 +22,22 @@ pub(super) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// What needs no escape in a path and may have one: RFC 3986 `sub-delims`, `:` and `@`,
+/// but not `;`, at which some servers cut.
+pub(super) const fn is_reserved_name(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$' | b'&'..=b',' | b':' | b'=' | b'@')
+}
+
 /// What a byte of a path is.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Class {
-    /// Stays: RFC 3986 `pchar` without `.` and `%`.
+    /// Stays: RFC 3986 `pchar` without `.`, `;` and `%`.
     Name,
     Dot,
     Slash,
     Percent,
+    /// `;`: an ordinary character, where it may stand.
+    Parameter,
     /// Tolerated, written as an escape.
     Escaped,
     Refused,
@@ -46,8 +54,8 @@ const fn classify(byte: u8) -> Class {
         b'/' => Class::Slash,
         b'%' => Class::Percent,
         b'[' | b']' | b'^' | b'{' | b'|' | b'}' => Class::Escaped,
-        b'!' | b'$' | b'&'..=b',' | b':' | b';' | b'=' | b'@' => Class::Name,
-        _ if is_unreserved(byte) => Class::Name,
+        b';' => Class::Parameter,
+        _ if is_reserved_name(byte) || is_unreserved(byte) => Class::Name,
         _ => Class::Refused,
     }
 }

@@ -1,5 +1,8 @@
 //! The one canonical form of a path. It is made once for each request; what is
-//! matched, logged and forwarded is that same text.
+//! logged and forwarded is that text, and what is matched is [`matched`] of it: the
+//! same, but for escapes of characters that need none in a path. Those go on as they
+//! came, since an escaped reserved character is another one to some servers, and match
+//! as the character, since it is the same one to others.
 //!
 //! Owns the rule. Does not own the query (the caller cuts at the first `?`) nor
 //! the status of a refusal. A canonical path is ASCII, begins with `/`, and
@@ -18,7 +21,9 @@
 //! - `%2F` or `%5C` is in it and `requests.encoded_slash` is `reject`; with
 //!   `keep` they stay and separate nothing, but `.` and `..` beside one are refused;
 //! - a segment is dots and then `;` (`..;x`, `.%3B`): some servers cut at the `;`
-//!   and then see `..`. In other segments a `;` is an ordinary character;
+//!   and then see `..`;
+//! - `;` or `%3B` is in it and `requests.path_parameters` is `reject`: some servers cut
+//!   at it and see a shorter path. With `keep` a `;` is an ordinary character;
 //! - `..` would go above the root.
 //!
 //! Otherwise, in this order:
@@ -30,6 +35,7 @@
 //! - a slash at the end stays.
 
 mod bytes;
+mod matched;
 mod out;
 #[cfg(test)]
 mod properties;
@@ -37,8 +43,13 @@ mod walk;
 
 use std::{borrow::Cow, error::Error, fmt};
 
-use crate::config::{server::EncodedSlash, types::Invalid};
-use bytes::{Class, class};
+use crate::config::{
+    server::{PathParameters, PathsSpec},
+    types::Invalid,
+};
+use bytes::{Class, class, hex_pair, is_reserved_name, is_unreserved};
+pub use matched::matched;
+pub(super) use matched::strip_prefix;
 use out::text;
 use walk::{Dots, Walk};
 
@@ -47,11 +58,11 @@ use walk::{Dots, Walk};
 ///
 /// # Errors
 /// Why the path is refused; the client's fault.
-pub fn canonical(raw: &[u8], slash: EncodedSlash) -> Result<Cow<'_, str>, PathError> {
+pub fn canonical(raw: &[u8], rules: PathsSpec) -> Result<Cow<'_, str>, PathError> {
     if is_plain(raw) {
         return text(raw);
     }
-    Walk::new(raw, slash, Dots::Resolve).run()
+    Walk::new(raw, rules, Dots::Resolve).run()
 }
 
 /// As [`canonical`], but a dot segment is refused: for paths that were put
@@ -62,15 +73,49 @@ pub fn canonical(raw: &[u8], slash: EncodedSlash) -> Result<Cow<'_, str>, PathEr
 /// Why the path is refused.
 pub(super) fn canonical_without_dots(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     // What came in was let in: an encoded slash is here only if it may be.
-    Walk::new(raw, EncodedSlash::Keep, Dots::Refuse).run()
+    Walk::new(raw, PathsSpec::KEEP, Dots::Refuse).run()
 }
 
-/// The canonical form of a path that an operator wrote.
+/// A path that an operator wrote and requests are compared with: canonical, and as
+/// routes see it.
 ///
 /// # Errors
 /// The sentence to tell: why it is refused and what to write.
-pub(super) fn written(text: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, Invalid> {
-    canonical(text.as_bytes(), slash)
+pub(super) fn written(text: &str, rules: PathsSpec) -> Result<Cow<'_, str>, Invalid> {
+    match told(text, rules)? {
+        Cow::Borrowed(path) => Ok(matched(path)),
+        Cow::Owned(path) => Ok(Cow::Owned(matched(&path).into_owned())),
+    }
+}
+
+/// Whether paths can have the escapes that a pattern holds.
+///
+/// # Errors
+/// The sentence to tell: a pattern that waits for one of a character that needs none takes
+/// no path, and would guard none.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), Invalid> {
+    let escapes = pattern.match_indices('%').filter_map(|(at, _)| {
+        let digits = pattern.as_bytes().get(at + 1..)?;
+        let (byte, _) = hex_pair(digits).ok()?;
+        Some((pattern.get(at..at + 3)?, byte))
+    });
+    let mut never_seen = escapes.filter(|(_, byte)| is_unreserved(*byte) || is_reserved_name(*byte));
+    never_seen.next().map_or(Ok(()), |(escape, byte)| {
+        let character = char::from(byte);
+        Err(Invalid::new(format!("`{pattern}`: routes see `{escape}` as `{character}`; write that")))
+    })
+}
+
+/// A path that an operator wrote to be sent to others, who may want parameters: canonical.
+///
+/// # Errors
+/// As of [`written`].
+pub(super) fn sent(text: &str, rules: PathsSpec) -> Result<Cow<'_, str>, Invalid> {
+    told(text, PathsSpec { path_parameters: PathParameters::Keep, ..rules })
+}
+
+fn told(text: &str, rules: PathsSpec) -> Result<Cow<'_, str>, Invalid> {
+    canonical(text.as_bytes(), rules)
         .map_err(|why| Invalid::new(format!("`{text}` is not a path: {why}; write one as `/orders/v1`")))
 }
 
@@ -93,6 +138,8 @@ pub enum PathError {
     AboveRoot,
     /// A segment of dots and `;`.
     DotParameter,
+    /// `;` or `%3B`.
+    Parameter,
     /// `.` or `..` beside an encoded slash, or made by a rewrite.
     DotSegment,
 }
@@ -111,6 +158,7 @@ impl fmt::Display for PathError {
             Self::NotUtf8 => f.write_str("its escapes are not UTF-8"),
             Self::AboveRoot => f.write_str("`..` goes above the root"),
             Self::DotParameter => f.write_str("a segment is dots followed by `;`"),
+            Self::Parameter => f.write_str("it holds `;` or `%3B` and requests.path_parameters is `reject`"),
             Self::DotSegment => f.write_str("it holds `.` or `..` where they are not resolved"),
         }
     }
@@ -136,9 +184,10 @@ fn is_plain(raw: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::server::EncodedSlash;
 
     fn reject(raw: &str) -> Result<Cow<'_, str>, PathError> {
-        canonical(raw.as_bytes(), EncodedSlash::Reject)
+        canonical(raw.as_bytes(), PathsSpec { path_parameters: PathParameters::Keep, ..Default::default() })
     }
 
     #[track_caller]
@@ -220,7 +269,7 @@ mod tests {
         for byte in (0..=b' ').chain(*b"\"#<>?\\`").chain(0x7f..=0xff) {
             let raw = [b'/', b'a', byte];
 
-            assert_eq!(canonical(&raw, EncodedSlash::Keep), Err(PathError::Byte(byte)));
+            assert_eq!(canonical(&raw, PathsSpec::KEEP), Err(PathError::Byte(byte)));
         }
     }
 
@@ -257,7 +306,8 @@ mod tests {
     fn an_encoded_slash_is_refused_or_stays() {
         refused(&["/a%2fb", "/a%5Cb", "/x%2f..%2fadmin"], PathError::EncodedSlash);
 
-        let keep = |raw: &'static str| canonical(raw.as_bytes(), EncodedSlash::Keep);
+        let rules = PathsSpec { encoded_slash: EncodedSlash::Keep, ..Default::default() };
+        let keep = |raw: &'static str| canonical(raw.as_bytes(), rules);
 
         assert_eq!(keep("/a%2fb%5c/c").as_deref(), Ok("/a%2Fb%5C/c"));
         for raw in ["/x%2f..%2fadmin", "/..%2f", "/a%5c..", "/%2F./b"] {
@@ -269,6 +319,21 @@ mod tests {
     fn dots_before_a_semicolon_are_refused() {
         refused(&["/a/..;/b", "/..;x", "/.;", "/%2e%2e;x=1/", "/a/.%3bx", "/...;"], PathError::DotParameter);
         becomes(&[("/a;..", "/a;.."), ("/a.;b", "/a.;b"), ("/;/b", "/;/b")]);
+    }
+
+    #[test]
+    fn parameters_are_refused_unless_they_are_kept() {
+        let strict = |raw: &'static str| canonical(raw.as_bytes(), PathsSpec::default());
+
+        for raw in ["/a;x", "/;", "/a%3Bx", "/a/%3b/b", "/a;..", "/a;/../b", "/%41;", "/a.;b", "/;%zz"] {
+            assert_eq!(strict(raw), Err(PathError::Parameter), "{raw}");
+        }
+        for raw in ["/a/..;/b", "/.;", "/%2e.%3bx", "/...;"] {
+            assert_eq!(strict(raw), Err(PathError::DotParameter), "{raw}");
+        }
+        assert_eq!(strict("/a%253Bx").as_deref(), Ok("/a%253Bx"));
+        let kept = canonical(b"/a;x/b%3bc", PathsSpec::KEEP);
+        assert_eq!(kept.as_deref(), Ok("/a;x/b%3Bc"));
     }
 
     #[test]

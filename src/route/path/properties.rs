@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::canonical;
-use crate::config::server::EncodedSlash;
+use crate::config::server::{EncodedSlash, PathParameters, PathsSpec};
 
 const PIECES: [&str; 40] = [
     "/", "/", "/", "//", ".", "..", "/..", "/./", "...", "%2e", "%2E%2e", "%2f", "%5C", "%5c", ";", "%3b",
@@ -19,6 +19,12 @@ fn path() -> impl Strategy<Value = String> {
         8 => prop::collection::vec(prop::sample::select(&PIECES[..21]), 0..12).prop_map(|p| format!("/{}", p.concat())),
         1 => ".{0,24}",
     ]
+}
+
+/// With parameters: what they hide is what is looked for.
+fn rules(keep_slash: bool) -> PathsSpec {
+    let encoded_slash = if keep_slash { EncodedSlash::Keep } else { EncodedSlash::Reject };
+    PathsSpec { encoded_slash, path_parameters: PathParameters::Keep }
 }
 
 /// What a server does that decodes once, whatever the byte.
@@ -42,9 +48,9 @@ proptest! {
 
     #[test]
     fn once_is_enough(raw in path(), keep in any::<bool>()) {
-        let slash = if keep { EncodedSlash::Keep } else { EncodedSlash::Reject };
-        if let Ok(once) = canonical(raw.as_bytes(), slash) {
-            let twice = canonical(once.as_bytes(), slash);
+        let rules = rules(keep);
+        if let Ok(once) = canonical(raw.as_bytes(), rules) {
+            let twice = canonical(once.as_bytes(), rules);
 
             prop_assert_eq!(twice.as_deref(), Ok(&*once));
             prop_assert!(matches!(twice, Ok(std::borrow::Cow::Borrowed(_))));
@@ -53,8 +59,8 @@ proptest! {
 
     #[test]
     fn nothing_is_left_to_resolve(raw in path(), keep in any::<bool>()) {
-        let slash = if keep { EncodedSlash::Keep } else { EncodedSlash::Reject };
-        if let Ok(path) = canonical(raw.as_bytes(), slash) {
+        let rules = rules(keep);
+        if let Ok(path) = canonical(raw.as_bytes(), rules) {
             prop_assert!(path.starts_with('/') && !path.contains("//"));
             prop_assert!(!path.split('/').any(is_dots));
             prop_assert!(path.bytes().all(|b| (b'!'..=b'~').contains(&b)));
@@ -63,7 +69,7 @@ proptest! {
 
     #[test]
     fn a_server_that_decodes_sees_the_same_segments(raw in path()) {
-        if let Ok(path) = canonical(raw.as_bytes(), EncodedSlash::Reject) {
+        if let Ok(path) = canonical(raw.as_bytes(), rules(false)) {
             let plain = decoded(&path);
             let slashes = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();
 
@@ -78,7 +84,7 @@ proptest! {
     #[test]
     fn nothing_panics_and_what_is_borrowed_is_the_same(raw in prop::collection::vec(any::<u8>(), 0..40)) {
         let raw = [b"/".as_slice(), &raw].concat();
-        if let Ok(std::borrow::Cow::Borrowed(same)) = canonical(&raw, EncodedSlash::Keep) {
+        if let Ok(std::borrow::Cow::Borrowed(same)) = canonical(&raw, PathsSpec::KEEP) {
             prop_assert!(raw.starts_with(same.as_bytes()));
         }
     }

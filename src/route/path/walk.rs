@@ -8,7 +8,7 @@ use super::{
     bytes::{Class, class, hex_pair, is_unreserved},
     out::Out,
 };
-use crate::config::server::EncodedSlash;
+use crate::config::server::{EncodedSlash, PathParameters, PathsSpec};
 
 /// What to do with dot segments.
 #[derive(Clone, Copy, PartialEq)]
@@ -21,7 +21,7 @@ pub(super) enum Dots {
 /// is not a beginning of what came in.
 pub(super) struct Walk<'a> {
     raw: &'a [u8],
-    slash: EncodedSlash,
+    rules: PathsSpec,
     dots: Dots,
     out: Out<'a>,
     /// Where in `out` the current segment begins: after its slash.
@@ -29,8 +29,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(raw: &'a [u8], slash: EncodedSlash, dots: Dots) -> Self {
-        Self { raw, slash, dots, out: Out::new(raw), segment: ROOT }
+    pub(super) fn new(raw: &'a [u8], rules: PathsSpec, dots: Dots) -> Self {
+        Self { raw, rules, dots, out: Out::new(raw), segment: ROOT }
     }
 
     /// The path as the rule wants it, or why it is refused.
@@ -42,6 +42,10 @@ impl<'a> Walk<'a> {
             match class(byte) {
                 Class::Slash => self.end_segment(true)?,
                 Class::Percent => rest = self.escape(after)?,
+                Class::Parameter => {
+                    self.check_parameter()?;
+                    self.out.push(byte);
+                }
                 Class::Refused => return Err(PathError::Byte(byte)),
                 Class::Escaped => self.out.push_escape(byte),
                 Class::Name | Class::Dot => self.out.push(byte),
@@ -56,12 +60,30 @@ impl<'a> Walk<'a> {
         let (byte, rest) = hex_pair(after)?;
         match byte {
             0..=0x1f | 0x7f => return Err(PathError::Control),
-            b'/' | b'\\' if self.slash == EncodedSlash::Reject => return Err(PathError::EncodedSlash),
+            b'/' | b'\\' if self.rules.encoded_slash == EncodedSlash::Reject => {
+                return Err(PathError::EncodedSlash);
+            }
+            b';' => {
+                self.check_parameter()?;
+                self.out.push_escape(byte);
+            }
             0x80.. => return self.character(byte, rest),
             _ if is_unreserved(byte) => self.out.push(byte),
             _ => self.out.push_escape(byte),
         }
         Ok(rest)
+    }
+
+    /// Whether a `;` may come now. After dots it is refused for those, whatever the rule.
+    fn check_parameter(&self) -> Result<(), PathError> {
+        let before = self.out.since(self.segment);
+        match self.rules.path_parameters {
+            PathParameters::Keep => Ok(()),
+            PathParameters::Reject if !before.is_empty() && before.iter().all(|byte| *byte == b'.') => {
+                Err(PathError::DotParameter)
+            }
+            PathParameters::Reject => Err(PathError::Parameter),
+        }
     }
 
     /// Takes the rest of a character of which `first` is the first of two to

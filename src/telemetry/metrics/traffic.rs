@@ -34,14 +34,17 @@ struct RouteCells {
 impl RouteSeries {
     /// Counts one request that is over: the status that was sent (0 when the
     /// client left before one was), how long it took from its first byte, and
-    /// the bytes of both bodies.
+    /// the bytes of both bodies. How long a connection lived that became another
+    /// protocol's says nothing of how fast requests are: it stands in no histogram.
     #[inline]
     pub fn record(&self, status: u16, took: Duration, bytes_in: u64, bytes_out: u64) {
         let Some(cells) = self.0.mine() else { return };
         if let Some(requests) = cells.requests.get(class(status)) {
             add(requests, 1);
         }
-        cells.duration.observe(took);
+        if status != SWITCHED {
+            cells.duration.observe(took);
+        }
         add(&cells.bytes_in, bytes_in);
         add(&cells.bytes_out, bytes_out);
     }
@@ -236,6 +239,9 @@ pub(super) fn class(status: u16) -> usize {
 /// is spelled like it.
 pub const NO_NAME: &str = "-";
 
+/// From here on the connection is another protocol's.
+const SWITCHED: u16 = 101;
+
 pub(super) const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 const REQUESTS: Family = Family {
@@ -246,7 +252,7 @@ const REQUESTS: Family = Family {
 };
 const DURATION: Family = Family {
     name: "tollgate_request_duration_seconds",
-    help: "From a request's first byte to the end of its answer.",
+    help: "From a request's first byte to the end of its answer; upgraded connections (101) are left out.",
     labels: &["route", "upstream"],
     kind: MetricType::HISTOGRAM,
 };

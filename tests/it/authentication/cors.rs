@@ -4,7 +4,7 @@ use super::{key, line, with_keys};
 use crate::support::{Gateway, Origin, Request};
 
 async fn gateway(origin: &Origin) -> Gateway {
-    let sections = "limits: [{ name: one, key: [client_address], rate: 1/h, burst: 1 }]
+    let sections = "limits: [{ name: one, rate: 1/h, burst: 1 }]
 routes:
   - name: pages
     match: { methods: [GET, PUT] }
@@ -75,3 +75,55 @@ async fn a_page_may_read_answers_and_refusals_and_the_upstream_opens_no_other_do
         (vec![], vec!["Origin"])
     );
 }
+
+#[tokio::test]
+async fn a_preflight_passes_the_networks_and_the_limits_of_addresses_first() {
+    let origin = Origin::start().await;
+    let sections = "limits:
+  - { name: address, key: [client_address], rate: 2/h, burst: 2 }
+  - { name: together, rate: 1/h, burst: 1 }
+routes:
+  - name: limited
+    match: { path: /limited, methods: [GET] }
+    to: [{ upstream: origin }]
+    authenticate: [partners]
+    limits: [address, together]
+    cors: { origins: ['https://app.example.com'] }
+  - name: far
+    match: { path: /far, methods: [GET] }
+    to: [{ upstream: origin }]
+    authenticate: [partners]
+    deny: { networks: [127.0.0.0/8] }
+    cors: { origins: ['https://app.example.com'] }";
+    let gateway = with_keys(&origin, &line(&key(1), "partner-a", ""), "", sections).start().await;
+    let mut client = gateway.connect().await;
+    let page = "https://app.example.com";
+
+    let denied = client.send(&preflight("/far", page, "GET")).await;
+    assert_eq!((denied.status, denied.header("access-control-allow-origin")), (403, None));
+    let line = gateway.line_of(&denied).await;
+    assert_eq!((&line["route"], &line["rule"]), (&"far".into(), &"deny.networks".into()), "{line}");
+    for status in [204, 204, 429] {
+        let explained = gateway.ask(&EXPLAINED).await.stdout;
+        assert!(explained.contains(&format!("verdict   {status} ")), "{status}: {explained}");
+        assert_eq!(client.send(&preflight("/limited", page, "GET")).await.status, status);
+    }
+    let together = [("limit", "together"), ("result", "admitted")];
+    assert_eq!(gateway.metric("tollgate_limit_decisions_total", &together).await, 0.0);
+}
+
+const EXPLAINED: [&str; 13] = [
+    "explain",
+    "--host",
+    "api.example.com",
+    "--from",
+    "127.0.0.1",
+    "--path",
+    "/limited",
+    "--method",
+    "OPTIONS",
+    "--header",
+    "Origin: https://app.example.com",
+    "--header",
+    "Access-Control-Request-Method: GET",
+];

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod cors;
+mod explained;
 mod rules;
 mod second_route;
 

@@ -165,9 +165,9 @@ routes:
     assert_eq!(told.code, Some(78), "{told:?}");
     for wanted in [
         "routes[0]: nothing says who has to vouch for callers; write `authenticate: anonymous`",
-        "routes[1].authenticate[0]: there is no authentication `partner`; write one of `authentication`",
+        "routes[1].authenticate[0]: there is no authentication `partner`; did you mean `partners`?",
         "routes[2].allow.consumers: nobody vouches for callers of this route, and nobody would get in",
-        "none.yaml: there is no such file",
+        "authentication[0].api_keys.files[0]: there is no `",
     ] {
         assert!(told.stderr.contains(wanted), "no {wanted} in {}", told.stderr);
     }

@@ -132,3 +132,24 @@ async fn the_next_process_knows_the_keys_although_the_provider_is_down() {
     gateway.first_ended().await;
     assert_eq!(send(&gateway, &token).await.status, 200);
 }
+
+#[tokio::test]
+async fn numbers_that_a_reader_may_take_for_one_name_nobody() {
+    let (origin, issuer) = (Origin::start().await, Issuer::start().await);
+    let gateway = guarded(&origin, &issuer, "").start().await;
+    let of = |subject: &str| {
+        let claims = issuer.claims(json!({ "sub": "SUBJECT" })).to_string().replace("\"SUBJECT\"", subject);
+        let header = json!({ "alg": "ES256", "kid": issuer.key().public.kid.as_str() }).to_string();
+        issuer.key().compact(header.as_bytes(), claims.as_bytes()).unwrap()
+    };
+
+    for subject in ["7", "18446744073709551615", "-9223372036854775808"] {
+        let answer = send(&gateway, &of(subject)).await;
+        assert_eq!(gateway.line_of(&answer).await["consumer"], subject);
+    }
+    let refused = ["18446744073709551616", "18446744073709551617", "-9223372036854775809", "7.0", "7e0"];
+    for (nth, subject) in refused.iter().enumerate() {
+        assert_eq!(send(&gateway, &of(subject)).await.status, 401, "{subject}");
+        assert_eq!(said(&gateway, "claim").await, (nth + 1) as f64, "{subject}");
+    }
+}

@@ -42,7 +42,8 @@ async fn each_limit_is_told_with_the_keys_that_have_used_most() {
     let key = plans["top"][0]["key"].as_str().unwrap();
     assert!(table.contains(&format!("  key {key}  0 left  whole in ")), "{table}");
     let nothing = gateway.ask(&["limits", "--limit", "nothing"]).await;
-    assert_eq!((nothing.code, nothing.stderr.as_str()), (Some(1), "error: there is no such limit\n"));
+    let told = "error: there is no limit `nothing`; known: at-once, clients, plans, trial\n";
+    assert_eq!((nothing.code, nothing.stderr.as_str()), (Some(2), told));
 }
 
 #[tokio::test]

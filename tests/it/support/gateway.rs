@@ -90,8 +90,13 @@ impl Gateway {
 
     /// Runs any verb.
     pub async fn cli(arguments: &[&str]) -> Exit {
+        Self::cli_in(arguments, &[]).await
+    }
+
+    /// Runs any verb with these variables.
+    pub async fn cli_in(arguments: &[&str], variables: &[(&str, &str)]) -> Exit {
         let mut command = Command::new(BINARY);
-        command.args(arguments);
+        command.args(arguments).envs(variables.iter().copied());
         Exit::of(command).await
     }
 

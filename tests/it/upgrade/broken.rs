@@ -2,8 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{children, install, install_text, kill, runs, start};
-use crate::support::{Gateway, PATIENCE, Request, eventually, process::Exit};
+use super::{children, install, install_text, kill, runs, signal, start};
+use crate::support::{Gateway, Http1, PATIENCE, Request, eventually, process::Exit};
 
 #[tokio::test]
 async fn a_program_that_cannot_be_started_leaves_the_old_process() {
@@ -100,6 +100,28 @@ async fn a_new_process_that_dies_before_or_after_it_is_ready_leaves_the_old_one(
 
     assert_eq!(gateway.upgrade().await.code, Some(0));
     assert_ne!(gateway.serving_pid().await, gateway.pid());
+}
+
+// What it would do to its sockets in an end of its own it would do to the old one's.
+#[tokio::test]
+async fn a_new_process_that_is_told_to_end_before_it_serves_leaves_the_old_ones_sockets_open() {
+    let (_origin, gateway) = start("").await;
+
+    let (told, ()) = tokio::join!(gateway.upgrade(), async {
+        let is_ready = || async { gateway.stderr().contains("the new process can serve") };
+        eventually(PATIENCE, is_ready).await;
+        signal(children(gateway.pid())[0], libc::SIGTERM);
+    });
+
+    refused(&gateway, &told, "ended before it could serve: exit status: 0").await;
+    // More than any queue that was made short takes.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Http1::open(gateway.plain).await);
+    }
+    for client in &mut clients {
+        assert_eq!(client.send(&Request::get("/")).await.status, 200);
+    }
 }
 
 #[tokio::test]

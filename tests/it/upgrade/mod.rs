@@ -10,9 +10,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Gateway, Origin, PATIENCE, Request, Tls, certs, eventually,
+    Gateway, Http1, Origin, PATIENCE, Request, Tls, certs, eventually,
     gateway::{self, GatewayBuilder},
     load::{Asks, Load},
+    stream::Stream,
 };
 
 #[tokio::test]
@@ -28,7 +29,7 @@ async fn a_new_process_serves_and_the_old_one_ends() {
     let new = gateway.serving_pid().await;
     assert_ne!(new, old);
     assert!(told.stdout.contains(&format!("upgraded: process {new} serves")), "{told:?}");
-    assert!(told.stdout.contains(&format!("process {old} finishes its work: 1 connections")), "{told:?}");
+    assert!(told.stdout.contains(&format!("process {old} finishes its work: 1 connection,")), "{told:?}");
     let last = kept.send(&Request::get("/")).await;
     assert_eq!((last.status, last.header("connection")), (200, Some("close")));
     assert_eq!(gateway.first_ended().await, Some(0));
@@ -39,6 +40,30 @@ async fn a_new_process_serves_and_the_old_one_ends() {
     // The operator's socket is the new process's, and stays when the old one ends.
     assert_eq!(gateway.serving_pid().await, new);
     assert_eq!(gateway.reload().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn an_operator_who_was_connected_before_is_sent_to_the_new_process() {
+    let (_origin, gateway) = start("").await;
+    // Who keeps the old process.
+    let mut kept = gateway.connect().await;
+    assert_eq!(kept.send(&Request::get("/")).await.status, 200);
+    let mut operators = Vec::new();
+    for path in ["/reload", "/reload?dry_run", "/rollback"] {
+        let socket = tokio::net::UnixStream::connect(gateway.files.path("admin.sock")).await.unwrap();
+        let mut operator = Http1::over(Stream::Unix(socket));
+        assert_eq!(operator.send(&Request::get("/status").honest()).await.status, 200);
+        operators.push((operator, path));
+    }
+    assert_eq!(gateway.upgrade().await.code, Some(0));
+    let new = gateway.serving_pid().await;
+
+    for (mut operator, path) in operators {
+        let told = operator.send(&Request::new("POST", path).honest()).await;
+
+        assert_eq!(told.status, 409, "{path}: {}", told.text());
+        assert!(told.text().contains(&format!("process {new} serves by now; ask it")), "{}", told.text());
+    }
 }
 
 #[tokio::test]
@@ -203,8 +228,12 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+fn signal(pid: u32, signal: i32) {
     // SAFETY: a plain system call; the process is one that this test's gateway started.
-    unsafe { libc::kill(pid.try_into().unwrap(), libc::SIGKILL) };
+    unsafe { libc::kill(pid.try_into().unwrap(), signal) };
 }
 
 use gateway::{install, install_text};

@@ -637,6 +637,9 @@ pub struct Session {
     downstream_task_seen_upgraded: bool,
     /// Upstream write pending time. Set by proxy layer (HTTP/1.x only).
     upstream_write_pending_time: Duration,
+    /// Tollgate: how long the upstream may be silent once it has sent the header of an answer
+    /// for which this holds, in place of the peer's `read_timeout`.
+    pub stream_silence: Option<(Duration, fn(&ResponseHeader) -> bool)>,
     /// Flag that is set when the shutdown process has begun.
     shutdown_flag: Arc<AtomicBool>,
 }
@@ -665,6 +668,7 @@ impl Session {
             upstream_body_bytes_sent: None,
             downstream_task_seen_upgraded: false,
             upstream_write_pending_time: Duration::ZERO,
+            stream_silence: None,
             shutdown_flag,
         }
     }

@@ -149,6 +149,7 @@ where
         let (tx_downstream, rx_downstream) = to_upstream.ends();
 
         session.as_mut().enable_retry_buffering();
+        let stream_silence = session.stream_silence;
 
         // Shared signal so the upstream half can distinguish an expected task-pipe
         // closure (the downstream half finished and dropped rx) from an unexpected one.
@@ -169,7 +170,8 @@ where
                 client_session,
                 tx_upstream,
                 rx_downstream,
-                pipe_state
+                pipe_state,
+                stream_silence
             )));
             pipe::try_join(&moved, down, up).await
         };
@@ -263,6 +265,7 @@ where
         tx: pipe::Sender<'_, HttpTask>,
         mut rx: pipe::Receiver<'_, HttpTask>,
         pipe_state: Arc<AtomicU8>,
+        stream_silence: Option<(Duration, fn(&ResponseHeader) -> bool)>,
     ) -> Result<bool>
     where
         SV: ProxyHttp + Send + Sync,
@@ -276,7 +279,7 @@ where
         // Tollgate: what was taken from `rx` and is not written yet.
         let write_timeout = client_session.write_timeout;
         let mut unsent = room::Unsent::new(client_session.id(), write_timeout);
-        let read_timeout = client_session.read_timeout;
+        let mut read_timeout = client_session.read_timeout;
 
         /* duplex mode, wait for either to complete */
         while !request_done || !response_done {
@@ -288,6 +291,12 @@ where
                     match res {
                         Ok(task) => {
                             response_done = task.is_end();
+                            // Tollgate: see `Session::stream_silence`.
+                            if let (HttpTask::Header(header, _), Some((most, holds))) = (&task, stream_silence) {
+                                if holds(header) {
+                                    read_timeout = Some(most);
+                                }
+                            }
                             if !upgraded && client_session.was_upgraded() {
                                 // upgrade can only happen once
                                 upgraded = true;

@@ -298,6 +298,7 @@ where
         let (tx, rx) = to_downstream.ends();
 
         session.as_mut().enable_retry_buffering();
+        let stream_silence = session.stream_silence;
 
         // Shared signal so the upstream half can distinguish an expected task-pipe
         // closure (the downstream half finished and dropped rx) from an unexpected one.
@@ -319,7 +320,8 @@ where
             let up = std::pin::pin!(pipe::maybe_done(pipe_up_to_down_response(
                 client_session,
                 tx,
-                pipe_state
+                pipe_state,
+                stream_silence
             )));
             pipe::try_join(&moved, down, up).await
         };
@@ -1173,6 +1175,7 @@ pub(crate) async fn pipe_up_to_down_response(
     client: &mut Http2Session,
     tx: pipe::Sender<'_, HttpTask>,
     pipe_state: Arc<AtomicU8>,
+    stream_silence: Option<(Duration, fn(&ResponseHeader) -> bool)>,
 ) -> Result<()> {
     client
         .read_response_header()
@@ -1180,6 +1183,12 @@ pub(crate) async fn pipe_up_to_down_response(
         .map_err(|e| e.into_up())?; // should we send the error as an HttpTask?
 
     let resp_header = Box::new(client.response_header().expect("just read").clone());
+    // Tollgate: see `Session::stream_silence`.
+    if let Some((most, holds)) = stream_silence {
+        if holds(&resp_header) {
+            client.read_timeout = Some(most);
+        }
+    }
 
     match client.check_response_end_or_error() {
         Ok(eos) => {

@@ -199,7 +199,16 @@ fn a_claim_says_who_asks() {
 
     assert_eq!(&*named(json!("shop")).unwrap(), "shop");
     assert_eq!(&*named(json!(7)).unwrap(), "7");
-    for bad in [json!(null), json!(""), json!("a\nb"), json!(["shop"]), json!("x".repeat(256))] {
+    assert_eq!(&*named(json!(u64::MAX)).unwrap(), "18446744073709551615");
+    for bad in [
+        json!(null),
+        json!(""),
+        json!("a\nb"),
+        json!(["shop"]),
+        json!("x".repeat(256)),
+        json!(1e20),
+        json!(7.0),
+    ] {
         assert_eq!(named(bad.clone()), Err(Refused::Claim), "{bad}");
     }
 }
