@@ -197,6 +197,43 @@ def port_is_taken(fleet: Fleet) -> str:
     return f"told; ready {time.monotonic() - begun:.0f} s after the port is free, by itself"
 
 
+def gateway_fails_slowly(fleet: Fleet) -> str:
+    """So that systemd never gives it up; and one that somebody wants down."""
+    fleet.put(SMALL)
+    with somebody_at(8080, fleet.network), fleet.boot("slowly", SIMPLE) as machine:
+        machine.until("it has failed", lambda: machine.unit("ActiveState") == "failed", 120)
+        machine.write("/run/systemd/system/tollgate.service.d/slowly.conf", "[Service]\nRestartSec=8s\nTimeoutStopSec=1s\nExecStop=/bin/sleep 60\n")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "tollgate-config", check=False)
+        machine.until("it is tried again and again", lambda: machine.unit("SubState") == "auto-restart")
+        refused = machine.run("systemctl", "start", "tollgate-config", check=False)
+        told = machine.journal("tollgate-config")
+        must(refused.returncode != 0 and "systemd tries on" in told, f"a gateway that does not come up is not told: {told[-600:]}")
+        fleet.put(SMALL.replace(":8080", ":8085"))
+        machine.run("systemctl", "start", "tollgate-config")
+        machine.until("it comes up with the correction", lambda: get(fleet.network, 8085) == (200, "first"))
+        stays_down(machine)
+    return "given the correction; stays down where somebody wants it"
+
+
+def stays_down(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "tollgate", check=False)
+    told = machine.unit("ActiveState"), machine.unit("Result")
+    must(told == ("failed", "timeout"), f"a stop that takes too long is {told}")
+    machine.run("systemctl", "start", "tollgate-config")
+    must(machine.unit("ActiveState") == "failed", "a gateway that was stopped is started")
+    machine.until("that is told", lambda: "it was stopped" in machine.unit("StatusText", "tollgate-failed"))
+    machine.run("systemctl", "start", "tollgate")
+    machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "tollgate")
+    machine.until("it has ended", lambda: machine.unit("SubState") == "auto-restart")
+    machine.run("systemctl", "mask", "--runtime", "tollgate")
+    machine.until("it is not started again", lambda: machine.unit("ActiveState") in ("failed", "inactive"))
+    machine.run("systemctl", "start", "tollgate-config")
+    must("the gateway is masked" in machine.journal("tollgate-config"), "a masked gateway is not told")
+    machine.run("systemctl", "unmask", "--runtime", "tollgate")
+    machine.run("systemctl", "start", "tollgate")
+
+
 @contextmanager
 def somebody_at(port: int, network: Network) -> Iterator[subprocess.Popen]:
     """A process that listens there, which is no gateway."""
@@ -295,7 +332,7 @@ def full_disk(fleet: Fleet) -> str:
     return "the last good serves; a full log stops nothing"
 
 
-ALL = (first_boot, configuration_in_user_data, bad_configuration, port_is_taken, no_role, no_settings, metadata_service_down, changes_under_load, full_disk)
+ALL = (first_boot, configuration_in_user_data, bad_configuration, port_is_taken, gateway_fails_slowly, no_role, no_settings, metadata_service_down, changes_under_load, full_disk)
 
 
 def settled(root: Path) -> None:

@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 
-from boxed import GOOD, SERVES_ON, BoxTest
+from boxed import GOOD, RESTARTS, ROOT, SERVES_ON, STARTS, BoxTest
 from cloud import KEY, SECRET, TOKEN, Cloud
 
 BAD = GOOD.replace("routes:", "rotes:")
@@ -34,7 +34,7 @@ class Config(BoxTest):
         self.holds(self.box.run("config"))
 
         self.assertIn("first", self.box.current())
-        self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate.service"])
+        self.assertEqual(self.box.calls(), STARTS)
         self.assertEqual(os.readlink(self.box.run_folder / "current"), "generations/1")
         for folder in ("generations", "current"):
             self.assertEqual((self.box.run_folder / folder).stat().st_mode & 0o777, 0o750, folder)
@@ -277,7 +277,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.assertEqual(self.box.calls(), ["tollgate reload"])
 
     def test_a_gateway_that_was_stopped_stays_stopped_and_one_that_failed_starts(self) -> None:
-        for state, calls in (("inactive", []), ("failed", ["systemctl start --no-block tollgate.service"])):
+        for state, calls in (("inactive", []), ("failed", STARTS)):
             with self.subTest(state):
                 self.serve()
                 self.put(state)
@@ -297,7 +297,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
             done = self.box.run("config")
             self.refused(done, told.strip())
             self.assertIn(told, done.stderr)
-            self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate.service"])
+            self.assertEqual(self.box.calls(), STARTS)
 
         self.box.gateway("active")
         self.holds(self.box.run("config"))
@@ -313,15 +313,97 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.holds(self.box.run("config"))
         self.assertIn("second", self.box.current())
 
-        for _ in range(2):
-            self.refused(self.box.run("config"), "the gateway has failed, it is started again with generation 1")
-            self.assertIn("first", self.box.current())
-            self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate.service"])
+        self.refused(self.box.run("config"), "the gateway has failed, it is started again with generation 1")
+        self.assertIn("first", self.box.current())
+        self.assertEqual(self.box.calls(), STARTS)
 
         self.box.gateway("active")
         self.holds(self.box.run("config"))
         self.assertEqual(self.box.calls(), ["tollgate reload"])
         self.assertIn("second", self.box.current())
+
+    def test_with_two_that_do_not_come_up_each_has_its_turn(self) -> None:
+        self.serve()
+        self.put("first")
+        self.holds(self.box.run("config"))
+        self.put("second")
+        self.box.gateway("failed")
+        self.holds(self.box.run("config"))
+
+        found = []
+        for _ in range(6):
+            self.box.run("config")
+            self.assertEqual(self.box.calls(), STARTS)
+            found.append("second" if "second" in self.box.current() else "first")
+
+        self.assertEqual(found, ["first", "second"] * 3)
+
+    def test_a_gateway_that_ends_slowly_in_its_start_is_given_what_is_right(self) -> None:
+        self.holds(self.box.run("config"))
+        waits = {"ActiveState": "inactive", "SubState": "dead", "NRestarts": "1", "Job": "7"}
+        for told in ({"SubState": "auto-restart"}, {"SubState": "start", "NRestarts": "1"}, waits):
+            with self.subTest(told):
+                self.box.gateway(**{"state": "activating", **told})
+                self.refused(self.box.run("config"), "the gateway is not up with generation", "systemd tries on: exit-code")
+                self.assertEqual(self.box.calls(), [])
+                self.put(told["SubState"])
+
+                self.holds(self.box.run("config"))
+
+                self.assertEqual(self.box.calls(), RESTARTS)
+                self.assertIn(told["SubState"], self.box.current())
+
+    def test_one_that_ends_slowly_with_what_is_new_is_started_with_what_it_served(self) -> None:
+        self.serve()
+        # `first` is known to serve.
+        self.put("first")
+        self.holds(self.box.run("config"))
+        self.put("second")
+        self.box.gateway("failed")
+        self.holds(self.box.run("config"))
+        self.box.gateway("activating", SubState="auto-restart")
+
+        self.refused(self.box.run("config"), "is started again with generation 1")
+
+        self.assertEqual(self.box.calls(), RESTARTS)
+        self.assertIn("first", self.box.current())
+
+    def test_one_that_was_to_stay_down_is_left_alone_though_it_failed(self) -> None:
+        cut = {"Result": "timeout", "ActiveEnterTimestampMonotonic": "2"}
+        for told, word in ((cut, "stopped"), ({"LoadState": "masked"}, "masked")):
+            with self.subTest(word):
+                self.serve()
+                self.put("first")
+                self.box.run("config")
+                self.box.gateway("failed", **told)
+                done = self.box.run("config")
+                self.holds(done)
+                self.assertIn(f"the gateway is {word}", done.stdout)
+                self.assertEqual(self.box.calls(), [])
+                self.put(f"while it is {word}")
+                done = self.box.run("config")
+                self.holds(done)
+                self.assertIn(f"the gateway is {word} and stays so", done.stdout)
+                self.assertEqual(self.box.calls(), [])
+                self.put("first")
+        self.box.gateway("failed", **cut)
+        self.assertIn("it was stopped, and cut because it took too long to end; it stays so", self.status("failed"))
+
+    def test_one_whose_start_took_too_long_has_failed(self) -> None:
+        self.holds(self.box.run("config"))
+        self.box.gateway("failed", Result="timeout")
+        self.refused(self.box.run("config"), "the gateway has failed, it is started again with generation 1: timeout")
+
+    def test_a_first_one_of_a_masked_gateway_is_kept_for_it(self) -> None:
+        self.box.gateway("inactive", LoadState="masked")
+        done = self.box.run("config")
+        self.holds(done)
+        self.assertIn("the gateway is masked and stays so", done.stdout)
+        self.assertEqual(self.box.calls(), [])
+
+    def test_what_the_gateway_says_of_an_upgrade_is_what_is_looked_for(self) -> None:
+        line = next(line for line in (ROOT / "ami/rootfs/usr/lib/tollgate/box/gateway.py").read_text().splitlines() if line.startswith("NEEDS_UPGRADE"))
+        self.assertIn(line.split('"')[1], (ROOT / "src/lifecycle/frozen.rs").read_text())
 
     def test_one_that_was_stopped_is_left_alone_and_told_of(self) -> None:
         self.holds(self.box.run("config"))
@@ -367,7 +449,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.put("", BAD)
         for word in ("is not authorized", "rotes"):
             self.refused(self.box.run("config"), "the gateway has failed, it is started again with generation 1", word)
-            self.assertEqual(self.box.calls(), ["systemctl start --no-block tollgate.service"])
+            self.assertEqual(self.box.calls(), STARTS)
 
     def test_one_that_starts_is_not_given_another_meanwhile(self) -> None:
         self.serve()
@@ -496,7 +578,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         told = {
             "confg: ssm:/a": "there is no key `confg`; there are config, files, certificates, endpoints",
             "config: /etc/x": "`/etc/x` is no address; write ssm:NAME, secretsmanager:NAME, s3://BUCKET/KEY or file:/PATH",
-            "config: s3://bucket": "`s3://bucket` is no address",
+            "config: s3://bucket": f"{self.box.settings}: config: `s3://bucket` is no address",
             "config: ssm:/a\nconfig: ssm:/b": "`config` is written twice",
             "config: [": "is no YAML",
             "- config": "is no mapping of keys",

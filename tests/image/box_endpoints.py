@@ -241,7 +241,8 @@ class Endpoints(BoxTest):
 
         self.assertEqual(len(self.found()), 230)
         asked = [body.count(b"&Filter.1.Value.") for _, action, _, body in self.cloud.heard if action == "DescribeInstances"]
-        self.assertEqual(sorted(asked), [30, 200])
+        # A call may be made again under load.
+        self.assertEqual(set(asked), {30, 200})
 
     def test_all_pages_are_read(self) -> None:
         for _ in range(5):

@@ -29,10 +29,19 @@ SERVES_ON = 10
 # Whose lines count.
 TRACED = ("config.py", "gateway.py", "generations.py", "state.py")
 KILLED = 9
+# What systemd tells of the gateway.
+SHOWN = "\n".join(("ActiveState=%s", "LoadState=loaded", "SubState=dead", "NRestarts=0", "Result=exit-code",
+                   "ActiveEnterTimestampMonotonic=0", "InactiveExitTimestampMonotonic=1"))
+
+
+# Of starts that end, so many are let; then a start does nothing, until systemd is told to
+# forget of them.
+LIMIT = 10
 
 
 class Gateway:
-    """A model: takes what the link points to when it is told to, and refuses some of it."""
+    """A model: takes what the link points to when it is told to, and refuses some of it.
+    Of systemd: its limit of starts, and that what it forgets to have failed looks stopped."""
 
     def __init__(self, run: Path) -> None:
         self.run, self.file = run, run / "gateway.json"
@@ -48,19 +57,36 @@ class Gateway:
         return (self.run / "current/tollgate.yaml").read_text()
 
     def take(self) -> bool:
+        if self.known["passing"]:
+            # Fails, whatever it is given: a port that is taken.
+            self.becomes(passing=self.known["passing"] - 1)
+            return False
         if "refused" in self.current():
             return False
         self.becomes(serves=self.current(), taken=[*self.known["taken"], self.current()])
         return True
+
+    def starts(self) -> None:
+        """As often as systemd tries it."""
+        self.becomes(tried=[*self.known["tried"], self.current()])
+        if self.take():
+            self.becomes(state="active", starts=self.known["starts"] + 1)
+        else:
+            self.becomes(state="failed", starts=LIMIT)
 
     def command(self, *words: str, as_gateway: bool = False, apart: bool = False) -> subprocess.CompletedProcess[str]:
         code, told = 0, ""
         if words[:2] == ("tollgate", "check"):
             told = "admin:\n  socket: /run/tollgate/admin.sock\n"
         elif words[:2] == ("systemctl", "show"):
-            told = self.known["state"] if "ActiveState" in words else "exit-code"
-        elif words[:2] == ("systemctl", "start"):
-            self.becomes(state="active" if self.take() else "failed")
+            told = SHOWN % self.known["state"]
+        elif words[:2] == ("systemctl", "reset-failed"):
+            self.becomes(starts=0, state="inactive" if self.known["state"] == "failed" else self.known["state"])
+        elif words[:2] == ("systemctl", "start") and self.known["state"] != "active":
+            if self.known["starts"] >= LIMIT:
+                self.becomes(state="failed")
+            else:
+                self.starts()
         elif words == ("tollgate", "reload"):
             code = 0 if self.take() else 78
         return subprocess.CompletedProcess(words, code, told, "")
@@ -91,7 +117,7 @@ class Killed(unittest.TestCase):
     def setUp(self) -> None:
         shutil.rmtree(self.run_folder, ignore_errors=True)
         self.run_folder.mkdir()
-        self.gateway.file.write_text(json.dumps({"serves": "", "state": "inactive", "taken": []}))
+        self.gateway.file.write_text(json.dumps({"serves": "", "state": "inactive", "taken": [], "tried": [], "starts": 0, "passing": 0}))
 
     def fetch(self, text: str | None) -> int:
         """A whole run that finds this text, or none."""
@@ -204,6 +230,33 @@ class Killed(unittest.TestCase):
         self.assertEqual(self.fetch("refused at its start"), 0)
         self.assertEqual(self.gateway.known["state"], "failed")
         self.each("refused at its start", kill, fails)
+
+    def test_what_is_right_comes_up_after_failures_that_pass(self) -> None:
+        """The one that served cannot start any more; what is right fails twice."""
+        self.serving()
+        self.gateway.becomes(state="failed", starts=LIMIT, passing=4, tried=[])
+        for _ in range(5):
+            self.assertEqual(self.gateway.known["state"], "failed")
+            self.fetch("right")
+        self.assertEqual(self.gateway.known["tried"], ["right", "first"] * 2 + ["right"])
+        self.assertEqual((self.gateway.known["serves"], self.gateway.known["state"]), ("right", "active"))
+
+    def test_of_a_gateway_that_failed_at_the_limit_of_starts(self) -> None:
+        self.serving()
+        self.gateway.becomes(state="failed", starts=LIMIT)
+        self.each("right", kill, fails, then=self.comes_up)
+
+    def test_of_a_fetch_that_finds_one_that_failed(self) -> None:
+        self.serving()
+        self.gateway.becomes(state="failed", starts=LIMIT)
+        self.each("first", kill, fails, then=self.comes_up)
+
+    def comes_up(self) -> None:
+        """With what was wanted when it failed: nobody stopped it."""
+        text = self.source.read_text()
+        for _ in range(2):
+            self.fetch(text)
+        self.assertEqual((self.gateway.known["serves"], self.gateway.current(), self.gateway.known["state"]), (text, text, "active"))
 
     def test_what_is_left_alone_serves_on(self) -> None:
         self.serving()

@@ -14,8 +14,9 @@ import time
 
 from . import openssl, place, private_ca, settings
 from .aws import Aws
-from .config import SERVES_ON, command
+from .config import SERVES_ON
 from .failure import Failure
+from .gateway import command
 from .generations import Generations
 from .openssl import Pair
 from .report import FAILED, Report, run

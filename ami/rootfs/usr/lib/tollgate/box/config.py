@@ -15,7 +15,6 @@ import yaml
 from . import gateway, place, settings
 from .aws import Aws
 from .failure import Ended, Failure
-from .gateway import command  # noqa: F401  The other programs take it from here.
 from .generations import Generations
 from .lifecycle import is_leaving
 from .report import FAILED, Report, run
@@ -26,6 +25,8 @@ UNIT = "tollgate-config"
 # The exit code of a run that failed where the gateway serves what it took before: systemd
 # leaves the next try to the timer.
 SERVES_ON = 10
+# The gateway is not what somebody wants it to be.
+DOWN = (gateway.FAILED, gateway.RESTARTS)
 
 
 def main() -> int:
@@ -51,13 +52,13 @@ def fetch(report: Report) -> None:
         folder = prepared(wanted, generations, state)
     except (Failure, OSError):
         # A gateway that failed does not wait for what is right.
-        if gateway.state() == "failed":
-            report.error(started_again(generations))
+        if gateway.state() in DOWN:
+            report.error(started_again(generations, state))
         raise
     if folder is None:
         found = gateway.state()
-        if found == "failed":
-            raise Failure(started_again(generations))
+        if found in DOWN:
+            raise Failure(started_again(generations, state))
         serving = "" if found in gateway.RUNS else f"; the gateway is {found or 'not there'}"
         report.info(f"nothing changed: {wanted.config}, generation {generations.now().name}{serving}")
         return
@@ -79,8 +80,9 @@ def prepared(wanted: settings.Settings, generations: Generations, state: State) 
 
 
 def as_it_was(files: dict[str, bytes], now: Path, generations: Generations, state: State) -> bool:
-    """Whether the gateway has these files, or just did not come up with them."""
-    if state.refused and gateway.state() == "failed" and generations.contents(state.refused) == files:
+    """Whether the gateway has these files, or just did not come up with them, so that it is
+    the turn of those that it served."""
+    if state.refused and gateway.state() in DOWN and generations.contents(state.refused) == files:
         return True
     return state.settled_on(now.name) and generations.contents() == files
 
@@ -94,7 +96,7 @@ def settled(generations: Generations) -> State:
         if found in gateway.RUNS:
             state = State(now.name)
             state.write()
-        if found != "failed" or not state.served:
+        if found not in DOWN or not state.served:
             return state
         state = State(state.served, refused=now.name)
         state.write()
@@ -115,7 +117,8 @@ def hand_over(folder: Path, generations: Generations, state: State) -> tuple[Sta
     have taken it all the same."""
     first, found = not (state.served or state.starts), gateway.state()
     if found == "activating":
-        # With which of both, nobody could say afterwards.
+        # With which of both, nobody could say afterwards. One that has ended in its start
+        # is not waited for: it may be at it for ever.
         raise Failure("the gateway is just starting, tried again later")
     State(state.served, state.starts, tried=folder.name).write()
     try:
@@ -125,8 +128,8 @@ def hand_over(folder: Path, generations: Generations, state: State) -> tuple[Sta
         # Who stopped it wants it stopped; a first configuration, and what failed with the
         # one before, are reasons to start.
         starts = State(state.served, starts=folder.name)
-        if first or (found == "failed" and not is_leaving()):
-            gateway.start()
+        if found != "masked" and (first or (found in DOWN and not is_leaving())):
+            begin(found)
             return starts, "the gateway starts"
         return starts, f"the gateway is {found or 'not there'} and stays so"
     except BaseException:
@@ -134,15 +137,28 @@ def hand_over(folder: Path, generations: Generations, state: State) -> tuple[Sta
         raise
 
 
-def started_again(generations: Generations) -> str:
+def begin(found: str) -> None:
+    if found == gateway.RESTARTS:
+        gateway.restart()
+    else:
+        gateway.start()
+
+
+def started_again(generations: Generations, state: State) -> str:
     """Starts a gateway that failed, unless its machine is to end; what to say of it."""
+    found = gateway.state()
     words = gateway.last_words()
     if is_leaving():
         return f"the gateway has failed and stays so, for this machine is to end: {words}"
     now = generations.now()
     if now is None:
         return f"the gateway has failed, and there is nothing to start it with: {words}"
-    gateway.start()
+    if found == gateway.RESTARTS and not state.refused:
+        return f"the gateway is not up with generation {now.name}, systemd tries on: {words}"
+    begin(found)
+    if state.refused:
+        # May be that both fail, and the cause of one has passed: the other is next.
+        State(state.served).write()
     return f"the gateway has failed, it is started again with generation {now.name}: {words}"
 
 

@@ -17,8 +17,8 @@ import yaml
 
 from . import place, settings
 from .aws import Aws
-from .config import command
 from .failure import Failure
+from .gateway import command
 from .generations import replace
 from .report import Report, run
 from .settings import Endpoints

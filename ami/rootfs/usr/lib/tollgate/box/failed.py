@@ -11,4 +11,7 @@ def main() -> int:
 
 
 def tell(report: Report) -> None:
-    report.error(f"the gateway has failed; the next run of tollgate-config starts it again: {gateway.last_words()}")
+    next_run = "the next run of tollgate-config starts it again"
+    if gateway.state() == "stopped":
+        next_run = "it was stopped, and cut because it took too long to end; it stays so"
+    report.error(f"the gateway has failed; {next_run}: {gateway.last_words()}")

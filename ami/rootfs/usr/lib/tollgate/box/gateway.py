@@ -3,6 +3,7 @@
 Does not own which one that is (the link that `generations` points), nor when it starts.
 """
 
+import contextlib
 import os
 import pwd
 import subprocess
@@ -15,30 +16,94 @@ UNIT = "tollgate.service"
 SOCKET = os.environ.get("TOLLGATE_SOCKET", "/run/tollgate/admin.sock")
 # What systemd calls one that serves.
 RUNS = ("active", "reloading")
-# What the gateway says of a change that only a new process can make.
+# One that cannot go on, and one that ends in its starts: it may be so for ever without
+# being the first, for only ten ends in a minute are too many.
+FAILED, RESTARTS = "failed", "restarting"
+# There while systemd has forgotten that the gateway failed, and was not told yet to start it.
+WAKING = place.STATE / "waking"
+# What the gateway says of a change that only a new process can make: src/lifecycle/frozen.rs.
 NEEDS_UPGRADE = "by a restart or an upgrade alone"
+# How `tollgate` ends when nobody listens at its socket, or when it cannot be now.
 NOT_NOW = 75
 # Of what it said last: more of it is in the journal.
 LAST_LINES, LAST_LETTERS = 40, 400
 
 
 def state() -> str:
-    return shown("ActiveState")
+    """What systemd calls it; `FAILED` and `RESTARTS` only where nobody wants it down."""
+    told = shown("ActiveState", "LoadState", "SubState", "NRestarts", "Result", "ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic",
+                 maybe="Job")
+    found = told["ActiveState"]
+    if found in RUNS:
+        woken()
+        return found
+    if told["LoadState"] == "masked":
+        return "masked"
+    if restarts(told):
+        return RESTARTS
+    if found == "failed" and stop_took_too_long(told):
+        return "stopped"
+    return FAILED if found == "inactive" and WAKING.exists() else found
+
+
+def restarts(told: dict[str, str]) -> bool:
+    """Whether systemd starts it again by itself. Its job for that waits for the end of the
+    run that asks here, and makes it look stopped meanwhile."""
+    if told["SubState"] == "auto-restart":
+        return True
+    return told["NRestarts"] != "0" and (told["ActiveState"] == "activating" or (told["ActiveState"] == "inactive" and "Job" in told))
+
+
+def stop_took_too_long(told: dict[str, str]) -> bool:
+    """A start that takes too long is a `timeout` as well, of one that never came up."""
+    came_up = int(told["ActiveEnterTimestampMonotonic"]) >= int(told["InactiveExitTimestampMonotonic"])
+    return told["Result"] == "timeout" and came_up
 
 
 def runs() -> bool:
     return state() in RUNS
 
 
-def shown(what: str) -> str:
-    return command("systemctl", "show", "--property", what, "--value", UNIT).stdout.strip()
+def shown(*what: str, maybe: str = "") -> dict[str, str]:
+    """These properties, and one that may be missing."""
+    properties = ",".join(filter(None, (*what, maybe)))
+    lines = command("systemctl", "show", f"--property={properties}", UNIT).stdout.splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line)
+    missing = [one for one in what if one not in told]
+    if missing:
+        raise Failure(f"systemd does not tell {missing[0]} of {UNIT}: {' '.join(lines)}")
+    return told
 
 
 def start() -> None:
+    begin("start")
+
+
+def restart() -> None:
+    """Ends a start that is under way, too."""
+    begin("restart")
+
+
+def begin(how: str) -> None:
     """Does not wait: the gateway's unit comes after the one that this runs in."""
-    started = command("systemctl", "start", "--no-block", UNIT)
+    # A run that ends between the two leaves one that looks as if somebody had stopped it.
+    # Without room for that, it is started all the same.
+    with contextlib.suppress(OSError):
+        WAKING.parent.mkdir(parents=True, exist_ok=True)
+        WAKING.touch()
+    # Else the ends of before would count: at the limit of starts systemd takes the job,
+    # and runs nothing.
+    command("systemctl", "reset-failed", UNIT)
+    started = command("systemctl", how, "--no-block", UNIT)
     if started.returncode:
         raise Failure(f"the gateway cannot be started: {started.stdout.strip()}")
+    woken()
+
+
+def woken() -> None:
+    # Not every program here may write there.
+    with contextlib.suppress(OSError):
+        WAKING.unlink(missing_ok=True)
 
 
 def reload() -> str:
@@ -69,14 +134,15 @@ def last_words() -> str:
     errors = [line for line in told if line.startswith("error") or "level=error" in line or "panicked" in line]
     # Of ten starts each says the same.
     words = " / ".join(dict.fromkeys(errors[-3:] or told[-1:])) or "it said nothing; look at `journalctl -u tollgate`"
-    return f"{shown('Result')}: {words[:LAST_LETTERS]}"
+    return f"{shown('Result')['Result']}: {words[:LAST_LETTERS]}"
 
 
-def command(*words: str, as_gateway: bool = False, apart: bool = False) -> subprocess.CompletedProcess[str]:
-    """Runs a program; both of its streams in `stdout`, or each in its own."""
+def command(*words: str, as_gateway: bool = False, apart: bool = False, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a program; both of its streams in `stdout`, or each in its own. One that takes
+    longer than `timeout` seconds is killed: `subprocess.TimeoutExpired`."""
     who = {}
     if as_gateway and pwd.getpwnam(place.USER).pw_uid != os.geteuid():
         who = {"user": place.USER, "group": pwd.getpwnam(place.USER).pw_gid, "extra_groups": []}
     errors = subprocess.PIPE if apart else subprocess.STDOUT
     return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                          encoding="utf-8", errors="replace", check=False, **who)
+                          encoding="utf-8", errors="replace", check=False, timeout=timeout, **who)

@@ -11,16 +11,14 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from . import gateway
 from .aws import Aws
 from .failure import Failure
 from .imds import Imds
 from .report import Report, run, status
 
 UNIT = "tollgate-lifecycle"
-GATEWAY = "tollgate.service"
 LEAVES = "Terminated"
-# What `tollgate` says when nobody listens at its socket, or when it drains already.
-NOT_NOW = 75
 
 
 @dataclass
@@ -94,16 +92,16 @@ def is_leaving() -> bool:
 def drain(report: Report, pace: Pace) -> None:
     """Makes the gateway finish its work and end; says so when it does not."""
     end = time.monotonic() + pace.drain
-    done = gateway(end, "drain", "--fail-readiness", "--accept-for", str(pace.accept))
+    done = said(end, "tollgate", "drain", "--fail-readiness", "--accept-for", str(pace.accept))
     if done is None:
         report.error(f"the gateway has not ended after {pace.drain:g} s; what it still has is cut. Is "
                      "connections.max_drain_streams longer than the stack was made for?")
     elif done.returncode == 0:
         report.info("the gateway has ended, with its last connection or at the ceiling")
-    elif done.returncode == NOT_NOW:
+    elif done.returncode == gateway.NOT_NOW:
         report.info(f"the gateway drains already, or is not there: {done.stdout.strip()}")
         # Not stopped before it has drained: a second signal would end it at once.
-        while (asked := gateway(end, "status")) is not None and asked.returncode == 0 and time.monotonic() < end:
+        while (asked := said(end, "tollgate", "status")) is not None and asked.returncode == 0 and time.monotonic() < end:
             time.sleep(min(pace.poll, 1))
         stop(report, end)
     else:
@@ -113,9 +111,9 @@ def drain(report: Report, pace: Pace) -> None:
 
 def stop(report: Report, end: float) -> None:
     """Stops the unit, which drains what is there, and does nothing where nothing is."""
-    stopped = said(end, "systemctl", "stop", GATEWAY)
+    stopped = said(end, "systemctl", "stop", gateway.UNIT)
     if stopped is None or stopped.returncode:
-        report.error(f"{GATEWAY} does not stop: {stopped.stdout.strip() if stopped else 'it takes too long'}")
+        report.error(f"{gateway.UNIT} does not stop: {stopped.stdout.strip() if stopped else 'it takes too long'}")
 
 
 def complete(report: Report, pace: Pace) -> None:
@@ -149,14 +147,9 @@ def group(imds: Imds) -> str:
     return name.strip()
 
 
-def gateway(end: float, *words: str) -> subprocess.CompletedProcess[str] | None:
-    return said(end, "tollgate", *words)
-
-
 def said(end: float, *words: str) -> subprocess.CompletedProcess[str] | None:
     """Runs a program, both of its streams in `stdout`; nothing when it takes too long."""
     try:
-        return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              encoding="utf-8", errors="replace", check=False, timeout=max(1.0, end - time.monotonic()))
+        return gateway.command(*words, timeout=max(1.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         return None

@@ -209,9 +209,9 @@ def source(text: str, where: str) -> Source:
     scheme, _, rest = text.partition(":")
     if scheme == "s3":
         bucket, _, key = rest.removeprefix("//").partition("/")
-        where = REGION.fullmatch(key)
+        away = REGION.fullmatch(key)
         if rest.startswith("//") and bucket and key:
-            return Source("s3", f"{bucket}/{where[1] if where else key}", region=where[2] if where else "")
+            return Source("s3", f"{bucket}/{away[1] if away else key}", region=away[2] if away else "")
     elif scheme == "secretsmanager":
         name, _, key = rest.partition("#")
         if name:
