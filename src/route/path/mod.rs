@@ -1,5 +1,5 @@
 //! The one canonical form of a path. It is made once for each request; what is
-//! logged and forwarded is that text, and what is matched is [`matched`] of it: the
+//! logged and forwarded is that text, and what is matched is [`matched()`] of it: the
 //! same, but for escapes of characters that need none in a path. Those go on as they
 //! came, since an escaped reserved character is another one to some servers, and match
 //! as the character, since it is the same one to others.
