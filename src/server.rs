@@ -26,7 +26,7 @@ use crate::{
     jwt::trust::KeyFetcher,
     lifecycle::{
         self, AdminSocket, Beginning, Followers, Forerunners, Found, Handover, Heir, Lasting, Program, Pulse,
-        Reloader, Shutdown, Signals, Sockets, Systemd, Upgrader, learn_place,
+        Reloader, Shutdown, Signals, Sockets, Starting, Systemd, Upgrader, learn_place,
     },
     limit::store::Store,
     live::LiveState,
@@ -96,6 +96,7 @@ struct Parts {
     tickets: Arc<TicketRing>,
     followers: Followers,
     forerunners: Arc<Forerunners>,
+    starting: Arc<Starting>,
 }
 
 /// Where the process can be reached.
@@ -108,6 +109,7 @@ struct Bound {
 
 impl Parts {
     fn prepare(path: &Path, told: Handover, systemd: Systemd) -> Result<Self, StartError> {
+        let starting = Arc::new(Starting::watch().map_err(StartError::Thread)?);
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         process_log::install_panic_hook(metrics.clone());
         let live = Arc::new(LiveState::default());
@@ -140,7 +142,18 @@ impl Parts {
         let spans = Arc::new(SpanExporter::new(metrics.clone()));
         let followers = Followers { health, discovery, key_sets, store, spans, systemd: Arc::new(systemd) };
         let (path, drain, tickets) = (path.to_owned(), Arc::default(), Arc::new(tickets));
-        Ok(Self { path, current, live, metrics, access_log, drain, tickets, followers, forerunners })
+        Ok(Self {
+            path,
+            current,
+            live,
+            metrics,
+            access_log,
+            drain,
+            tickets,
+            followers,
+            forerunners,
+            starting,
+        })
     }
 
     /// Asks every endpoint once before anything is served: who connects
@@ -238,7 +251,10 @@ impl Parts {
         };
         beginning.watch().map_err(StartError::Thread)?;
         let (access_log, forerunners) = (self.access_log.clone(), self.forerunners.clone());
-        Ok((server, Signals { reloader, access_log, shutdown, upgrader, listening, systemd, forerunners }))
+        let starting = self.starting.clone();
+        let signals =
+            Signals { reloader, access_log, shutdown, upgrader, listening, systemd, forerunners, starting };
+        Ok((server, signals))
     }
 
     fn operator(

@@ -48,7 +48,9 @@ impl Beginning {
 
     fn run(mut self) {
         let until = Instant::now() + BEGINS;
-        while !(self.pulse.beats(LOOK_EACH * 10) && self.admin_socket.answers(LOOK_EACH * 10)) {
+        // Who is told to end by now begins nothing, and takes as long as a drain does.
+        let is_there = |it: &Self| it.pulse.beats(LOOK_EACH * 10) && it.admin_socket.answers(LOOK_EACH * 10);
+        while !self.shutdown.is_draining() && !is_there(&self) {
             if Instant::now() > until {
                 log::error!(
                     "the workers or the operator's socket do not answer after {} s; ending",
@@ -59,7 +61,9 @@ impl Beginning {
             }
             sleep(LOOK_EACH);
         }
-        self.begin();
+        if !self.shutdown.is_draining() {
+            self.begin();
+        }
         if let Some(every) = sd_notify::watchdog_enabled() {
             self.beat(every);
         }
@@ -67,7 +71,14 @@ impl Beginning {
 
     fn begin(&mut self) {
         if let Some(heir) = &mut self.heir {
-            heir.await_turn(self.listening.addresses());
+            let is_told = heir.await_turn(self.listening.addresses());
+            if !is_told && self.shutdown.is_draining() {
+                // It ends as the old one does, and takes nothing over.
+                return;
+            }
+            if !is_told {
+                log::warn!("the old process ended before it handed over; serving");
+            }
             self.listening.share_no_more();
             self.systemd.is_main_now();
             // The old process was told when it was rotated, and may have been just now.

@@ -9,9 +9,11 @@
 //! Until then the one between stands for the new process: it ends as that ended, and
 //! ends it when told to (`TERM`).
 
-use std::{env, io, mem::MaybeUninit, ptr};
+use std::{env, io};
 
 use libc::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGKILL, SIGTERM, WNOHANG, pid_t, sigset_t};
+
+use super::starting::{mask, set_of};
 
 /// Whether there is one, or will be.
 pub(super) fn is_wanted() -> bool {
@@ -50,7 +52,8 @@ fn wait_for(new: pid_t) -> ! {
         if libc::WIFEXITED(how) {
             libc::_exit(libc::WEXITSTATUS(how));
         }
-        libc::pthread_sigmask(SIG_UNBLOCK, &raw const wanted, ptr::null_mut());
+        // It may be one that waits since the start; another that waits is not meant.
+        let _ = mask(SIG_UNBLOCK, &set_of(&[libc::WTERMSIG(how)]));
         libc::raise(libc::WTERMSIG(how));
         libc::_exit(1)
     }
@@ -62,21 +65,5 @@ fn heard_later() -> io::Result<sigset_t> {
 }
 
 fn those_heard() -> sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: the first call fills the set in, and the numbers are signals.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), SIGCHLD);
-        libc::sigaddset(set.as_mut_ptr(), SIGTERM);
-        set.assume_init()
-    }
-}
-
-fn mask(how: libc::c_int, set: &sigset_t) -> io::Result<sigset_t> {
-    let mut before = MaybeUninit::uninit();
-    // SAFETY: it fills in what was before, unless it fails.
-    match unsafe { libc::pthread_sigmask(how, set, before.as_mut_ptr()) } {
-        0 => Ok(unsafe { before.assume_init() }),
-        why => Err(io::Error::from_raw_os_error(why)),
-    }
+    set_of(&[SIGCHLD, SIGTERM])
 }

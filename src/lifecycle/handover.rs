@@ -88,6 +88,11 @@ impl Line {
         Self(fd.into())
     }
 
+    /// The same end once more: it is closed when both are.
+    pub fn again(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Tells everything, sockets included.
     pub fn bequeath(&mut self, told: &Handover, sockets: &[RawFd]) -> io::Result<()> {
         self.send(told)?;

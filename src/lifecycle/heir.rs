@@ -68,17 +68,18 @@ impl Heir {
         let _ = self.line.send(&Word::Failed(why.to_owned()));
     }
 
-    /// Says that it can serve, then waits to be the main process.
-    pub fn await_turn(&mut self, taken: Vec<SocketAddr>) {
+    /// Says that it can serve, then waits to be the main process. False when the old one
+    /// is gone and said nothing.
+    pub fn await_turn(&mut self, taken: Vec<SocketAddr>) -> bool {
         let mut heard = self.line.send(&Word::Ready { pid: Some(std::process::id()), taken });
         while heard.as_ref().err().is_none_or(is_no_word) {
             match self.line.hear::<Word>(PATIENCE) {
-                Ok(Word::Serve) => return,
+                Ok(Word::Serve) => return true,
                 Ok(_) => {}
                 Err(why) => heard = Err(why),
             }
         }
-        log::warn!("the old process ended before it handed over; serving");
+        false
     }
 
     /// Tells the old process that this one is the main one now.

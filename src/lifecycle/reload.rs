@@ -33,7 +33,7 @@ use crate::{
 
 /// Reloads this process from its main file.
 pub struct Reloader {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) current: Arc<Current>,
     pub(super) live: Arc<LiveState>,
     pub(super) metrics: Arc<Metrics>,

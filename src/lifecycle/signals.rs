@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Doors, Forerunners, Listening, Reloader, Shutdown, Systemd, Upgrader};
+use super::{Doors, Forerunners, Listening, Reloader, Shutdown, Starting, Systemd, Upgrader};
 use crate::telemetry::AccessLog;
 
 /// Pingora's main loop waits here until the process has to end.
@@ -26,6 +26,8 @@ pub struct Signals {
     pub systemd: Arc<Systemd>,
     /// Who may still finish their work.
     pub forerunners: Arc<Forerunners>,
+    /// What it ends.
+    pub starting: Arc<Starting>,
 }
 
 #[async_trait]
@@ -35,8 +37,7 @@ impl ShutdownSignalWatch for Signals {
             log::error!("signals cannot be heard; ending");
             return ShutdownSignal::FastShutdown;
         };
-        // Those that came since the start are heard now.
-        mask(libc::SIG_UNBLOCK);
+        self.starting.is_over();
         loop {
             tokio::select! {
                 // In this order: an end that came with a hand-over is the next process's, too.
@@ -56,31 +57,14 @@ impl ShutdownSignalWatch for Signals {
     }
 }
 
-/// Has the signals wait that would end a process which does not listen yet, though it
-/// may serve already: they are heard once it does.
-///
-/// To be called while there is one thread: others do as the one that started them.
-pub fn hold_back() {
-    mask(libc::SIG_BLOCK);
-}
-
-fn mask(how: libc::c_int) {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: the first call fills the set in, and the numbers are signals.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut());
-    }
-}
-
 impl Signals {
     fn reload(&self) {
         let reloader = self.reloader.clone();
-        // The outcome stands in log and metrics.
-        tokio::task::spawn_blocking(move || drop(reloader.reload_in_turn()));
+        // The outcome stands in log and metrics; its warnings nobody else is told.
+        tokio::task::spawn_blocking(move || {
+            let warnings = reloader.reload_in_turn().map(|done| done.warnings).unwrap_or_default();
+            warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        });
     }
 
     fn upgrade(&self) {

@@ -13,6 +13,7 @@ use super::{
     AdminSocket, UpgradeFailed, between,
     handover::{Handover, Line, Word, is_end, is_no_word},
     heir,
+    starting::with_none_held,
 };
 
 /// A process that was started to follow this one.
@@ -50,7 +51,7 @@ impl Successor {
         for theirs in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
             command.env_remove(theirs);
         }
-        let child = match command.spawn() {
+        let child = match with_none_held(|| command.spawn()) {
             Ok(child) => child,
             Err(why) => return Err(UpgradeFailed::NotStarted(program, why)),
         };
@@ -146,6 +147,19 @@ impl Successor {
         }
     }
 
+    /// Keeps the line until the other end is closed. An end here would let the new
+    /// process take what is still this one's: the sockets, and the operators' one.
+    fn stay_there(&self) {
+        let line = self.line.again();
+        let stays = move || {
+            let Ok(mut line) = line else { return };
+            while line.hear::<Word>(SELDOM).err().is_none_or(|why| is_no_word(&why)) {}
+        };
+        if let Err(why) = std::thread::Builder::new().name("upgraded".into()).spawn(stays) {
+            log::warn!("the new process is not waited for: error={why}");
+        }
+    }
+
     fn status(&mut self) -> Option<ExitStatus> {
         let until = Instant::now() + ENDS;
         while Instant::now() < until {
@@ -167,7 +181,7 @@ impl Drop for Successor {
         let lives = matches!(self.child.try_wait(), Ok(None));
         if lives && self.accepts && signal(self.pid(), libc::SIGTERM) {
             // Clients are with it by now: it finishes its work, as this process does.
-            return;
+            return self.stay_there();
         }
         self.admin_socket.remove_beside(self.pid());
         if !lives {
@@ -200,6 +214,9 @@ fn signal(pid: u32, signal: libc::c_int) -> bool {
 }
 
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Between two looks at one that says no more.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// For a process that closed its end to end itself.
 const ENDS: Duration = Duration::from_secs(2);

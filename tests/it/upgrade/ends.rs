@@ -85,6 +85,30 @@ async fn a_drain_ends_an_upgrade_that_is_under_way() {
     assert!(!runs(next));
 }
 
+// It accepts already, and drains, too; all that is shared stays the old process's.
+#[tokio::test]
+async fn a_drain_between_ready_and_serving_leaves_the_operators_their_socket() {
+    let (_origin, gateway) = start("").await;
+    let mut held = gateway.connect().await;
+    held.write("GET / HTTP/1.1\r\n").await.unwrap();
+    eventually(PATIENCE, || async { gateway.status().await["connections"] == 1 }).await;
+
+    let (told, next) = tokio::join!(gateway.upgrade(), async {
+        eventually(PATIENCE, || async { gateway.stderr().contains("the new process can serve") }).await;
+        let next = children(gateway.pid())[0];
+        gateway.signal(libc::SIGTERM);
+        next
+    });
+
+    assert!(told.stderr.contains("told to end meanwhile"), "{told:?}");
+    eventually(PATIENCE, || async { !runs(next) }).await;
+    assert!(!gateway.stderr().contains("ended before it handed over"), "{}", gateway.stderr());
+    let status = gateway.status().await;
+    assert_eq!((&status["pid"], &status["draining"]), (&gateway.pid().into(), &true.into()));
+    assert_eq!(held.send_raw("Host: api.example.com\r\n\r\n").await.status, 200);
+    assert_eq!(gateway.first_ended().await, Some(0));
+}
+
 // A service manager that asks for the end of the old process means what serves.
 #[tokio::test]
 async fn who_is_told_to_end_in_the_middle_of_the_hand_over_tells_the_next_process() {

@@ -284,6 +284,87 @@ async fn who_is_told_something_while_it_begins_does_not_end_of_it() {
     }
 }
 
+#[tokio::test]
+async fn who_is_told_to_end_while_it_begins_drains_first() {
+    for signal in [libc::SIGTERM, libc::SIGQUIT, libc::SIGTERM, libc::SIGQUIT] {
+        let files = serving();
+        let process = spawn(&files, &[]);
+        eventually(PATIENCE, || async { process.stderr().contains("listening: ") }).await;
+
+        // At once: it takes connections before it listens to signals.
+        process.signal(signal);
+
+        let exit = process.wait_exit(PATIENCE).await;
+        assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+        assert!(exit.stderr.contains("draining: "), "{exit:?}");
+    }
+}
+
+// Who waits in the sockets' queues while endpoints are asked is served first.
+#[tokio::test]
+async fn who_connected_before_a_gateway_served_that_is_told_to_end_is_answered() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let files = serving();
+    files.write_main(&format!(
+        "upstreams: [{{ name: silent, health_check: {{ path: / }}, endpoints: [{{ address: \"{}\" }}] }}]\n\
+         routes: [{{ name: hello, match: {{ path: / }}, respond: {{ status: 200 }} }}, \
+         {{ name: silent, match: {{ path: /silent }}, to: [{{ upstream: silent }}] }}]",
+        silent.local_addr().unwrap()
+    ));
+    let process = spawn(&files, &[]);
+    let address = files.address("plain");
+    let waits = eventually(PATIENCE, || async { std::net::TcpStream::connect(address).ok() }).await;
+    assert!(!process.stderr().contains("listening: "), "{}", process.stderr());
+
+    process.signal(libc::SIGTERM);
+
+    waits.set_nonblocking(true).unwrap();
+    let waits = tokio::net::TcpStream::from_std(waits).unwrap();
+    let answer = Http1::over(crate::support::stream::Stream::Plain(waits)).send(&Request::get("/")).await;
+    assert_eq!(answer.status, 200);
+    let exit = process.wait_exit(PATIENCE).await;
+    assert_eq!((exit.code, exit.signal), (Some(0), None), "{exit:?}");
+}
+
+// To open a pipe waits for somebody who reads from it; nobody does.
+#[tokio::test]
+async fn a_start_that_hangs_can_be_ended() {
+    let files = Files::new();
+    files.write_main("access_log: { path: access.log }\nroutes: [{ name: hello, respond: { status: 200 } }]");
+    assert!(Command::new("mkfifo").arg(files.path("access.log")).status().unwrap().success());
+    let process = spawn(&files, &[]);
+    eventually(PATIENCE, || async { held_back(process.pid) == "0000000000004a07" }).await;
+
+    process.signal(libc::SIGTERM);
+
+    let exit = process.wait_exit(PATIENCE).await;
+    assert_eq!(exit.signal, Some(libc::SIGTERM), "{exit:?}");
+}
+
+// One of another version may not know which signals wait.
+#[tokio::test]
+async fn the_next_program_begins_with_no_signal_held_back() {
+    let manager = Manager::new();
+    let (_origin, gateway) = start_under(&manager).await;
+    let text = "#!/bin/sh\nwhile :; do sleep 1; done\n";
+    super::install_text(&gateway.files.path("tollgate"), text.as_bytes());
+
+    let (told, next) = tokio::join!(gateway.ask(&["upgrade", "--timeout", "2"]), async {
+        let next = eventually(PATIENCE, || async { children(gateway.pid()).first().copied() }).await;
+        eventually(PATIENCE, || async { children(next).first().copied() }).await;
+        held_back(next)
+    });
+
+    assert_eq!((told.code, next.as_str()), (Some(1), "0000000000000000"), "{told:?}");
+}
+
+/// The signals that wait for a process, as the system writes them.
+fn held_back(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let found = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+    found.unwrap_or_default().to_owned()
+}
+
 /// Files of a gateway that answers by itself.
 fn serving() -> Files {
     let files = Files::new();
