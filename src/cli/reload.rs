@@ -17,7 +17,7 @@ pub struct Reload {
     dry_run: bool,
     /// Go back to the configuration before unless `tollgate confirm` follows within
     /// this time, as `120s` or `5m`.
-    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
+    #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     confirm: Option<Duration>,
     /// Print the gateway's JSON answer.
     #[arg(long)]
@@ -57,11 +57,11 @@ impl Reload {
     }
 }
 
-fn at_least_a_second(text: &str) -> Result<Duration, Invalid> {
+fn whole_seconds(text: &str) -> Result<Duration, Invalid> {
     let span = time::duration(text)?;
     match u32::try_from(span.as_secs()) {
-        Ok(1..) => Ok(span),
-        _ => Err(Invalid::new("write a time of a second or more, as `120s`")),
+        Ok(1..) if span.subsec_nanos() == 0 => Ok(span),
+        _ => Err(Invalid::new("write whole seconds, one or more, as `120s`")),
     }
 }
 

@@ -37,8 +37,9 @@ fn done(told: &Value) -> String {
     let number = |key: &str| told.get(key).and_then(Value::as_u64).unwrap_or_default();
     let (generation, of) = (number("generation"), number("of_generation"));
     let files = match told.get("differs_from_disk") {
-        Some(serde_json::Value::Bool(false)) => "the files on the disk are those that serve",
-        _ => "the files on the disk are still those of before: the next reload takes them",
+        Some(Value::Bool(false)) => "the files on the disk are those that serve",
+        Some(Value::Bool(true)) => "the files on the disk are others: the next reload takes them",
+        _ => "the files on the disk cannot be used now: `tollgate check` says why",
     };
     changes::lines(told)
         + &format!("rolled back: generation {generation} serves what generation {of} did; {files}\n")

@@ -28,6 +28,7 @@ use super::{
     reload::{Alone, Reloader},
 };
 use crate::{
+    config,
     snapshot::Snapshot,
     telemetry::{metrics::Rollback, short_hash},
     upstream::discovery::Remembered,
@@ -100,8 +101,9 @@ pub struct CalledBack {
     pub of_generation: u64,
     /// Names the content of its files, as they were then.
     pub hash: String,
-    /// The files on the disk are others.
-    pub differs_from_disk: bool,
+    /// Whether the files on the disk are others, as they are now; `None` when they cannot
+    /// be used, or nobody looked.
+    pub differs_from_disk: Option<bool>,
     /// What is different from before, and what is kept.
     #[serde(flatten)]
     pub plan: Plan,
@@ -130,7 +132,7 @@ impl Reloader {
         Some(FormerStatus { generation: snapshot.generation, config_hash: snapshot.hash.clone() })
     }
 
-    /// Whether what serves was called back, so that the files on the disk are others.
+    /// Whether what serves was called back, so that a new process may read others.
     pub fn is_called_back(&self) -> bool {
         self.past().is_back
     }
@@ -153,7 +155,14 @@ impl Reloader {
     /// Blocks as a reload does.
     pub fn rollback(&self) -> Result<CalledBack, Refused> {
         let alone = self.turn()?;
-        self.call_back(&alone, Rollback::Asked)
+        let done = self.call_back(&alone, Rollback::Asked)?;
+        Ok(CalledBack { differs_from_disk: self.differs_from_disk(&done.hash), ..done })
+    }
+
+    /// After the change: a disk that hangs is no reason to go on with what somebody
+    /// wants away.
+    fn differs_from_disk(&self, hash: &str) -> Option<bool> {
+        config::load(&self.path).ok().map(|loaded| loaded.hash != hash)
     }
 
     /// Keeps what served, so that it can be called back.
@@ -207,7 +216,7 @@ impl Reloader {
             generation: next.generation,
             of_generation: former.snapshot.generation,
             hash: next.hash.clone(),
-            differs_from_disk: !self.is_called_back(),
+            differs_from_disk: None,
             plan: Plan::between(&before, &next, Instant::now()),
         };
         self.remember(before);

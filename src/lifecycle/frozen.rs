@@ -9,7 +9,7 @@ pub(super) fn frozen(old: &Config, new: &Config) -> Problems {
         if differs {
             problems.error(
                 source,
-                "this changes by a restart or an upgrade alone: `tollgate upgrade` takes it; or write it as it was",
+                "this changes by a restart or an upgrade alone: `tollgate upgrade`, or a restart where that is refused, as in a container; or write it as it was",
             );
         }
     };

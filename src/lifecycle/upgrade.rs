@@ -213,7 +213,7 @@ impl Upgrader {
             if self.systemd.is_there() {
                 // It saw its main process end.
                 log::error!(
-                    "systemd ends this process, too, and starts the unit again with the same sockets"
+                    "systemd ends this process, too; if the new one failed, Restart=on-failure starts the unit again, with the same sockets"
                 );
             }
             return Err(why);

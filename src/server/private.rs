@@ -1,9 +1,10 @@
 //! The ports of load balancers and scrapers: how many may be connected there, and how
 //! long a request's head may take.
 //!
-//! Always holds: whoever reaches such a port cannot use up the process's files, and the
-//! newest connection is served. The load balancer's own check is always that one, so that
-//! somebody who holds connections does not take the gateway out of its target group.
+//! Always holds: whoever reaches such a port cannot use up the process's files, and a
+//! connection is served unless so many come after it that it is the oldest. So somebody
+//! who holds connections does not take the gateway out of its target group; somebody who
+//! opens them faster than a check is answered does.
 
 use std::{
     collections::BTreeMap,

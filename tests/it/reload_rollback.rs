@@ -47,6 +47,29 @@ async fn the_configuration_before_is_called_back_and_twice_is_as_if_nothing_had_
 }
 
 #[tokio::test]
+async fn what_is_said_of_the_disk_is_looked_up() {
+    let gateway = Gateway::builder().yaml(&saying("one")).start().await;
+    gateway.write_config(&saying("two"));
+    assert_eq!(gateway.reload().await.code, Some(0));
+    gateway.write_config(&saying("three"));
+    let rollback = || gateway.ask(&["rollback"]);
+
+    for (text, words) in [
+        (saying("three"), "are others: the next reload takes them"),
+        (saying("two"), "are those that serve"),
+        (saying("three"), "are others: the next reload takes them"),
+        ("nonsense: 1".to_owned(), "cannot be used now: `tollgate check` says why"),
+    ] {
+        // A rollback serves `one`, the next `two`.
+        assert_eq!(rollback().await.code, Some(0));
+        gateway.write_config(&text);
+        let told = rollback().await;
+        assert!(told.stdout.contains(words), "{words}: {told:?}");
+        assert_eq!(gateway.get("/").await.text(), "two");
+    }
+}
+
+#[tokio::test]
 async fn a_reload_that_changes_nothing_does_not_take_the_way_back_away() {
     let gateway = Gateway::builder().yaml(&saying("one")).start().await;
     gateway.write_config(&saying("two"));
