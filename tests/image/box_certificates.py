@@ -50,7 +50,7 @@ class Certificates(CertificatesTest):
         config.write_text(GOOD.replace('address: "127.0.0.1:8080" }', 'address: "127.0.0.1:8443", tls: { certificate_directory: '
                                        f'"{self.box.run_folder}/tls" }} }}').replace("%s", "x"))
         checked = subprocess.run([GATEWAY, "check", config], capture_output=True, text=True, check=False)
-        self.assertIn("1 certificates", checked.stdout, checked.stderr)
+        self.assertIn("1 certificate)", checked.stdout, checked.stderr)
 
     def test_the_key_goes_over_the_wire_only_when_the_certificate_is_another(self) -> None:
         arn = self.request()

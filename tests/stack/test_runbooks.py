@@ -83,7 +83,7 @@ class Commands(unittest.TestCase):
             self.assertTrue(units, words)
             for unit in units:
                 self.assertTrue({unit, f"{unit}.service"} & there, unit)
-        self.assertEqual({words[1] for words in commands("systemctl")}, {"start", "status"})
+        self.assertEqual({words[1] for words in commands("systemctl")}, {"start", "status", "stop", "mask", "unmask"})
 
     def test_packer_knows_its_variables_and_make_its_targets(self):
         variables = re.findall(r'^variable "(\w+)"', (ROOT / "ami/variables.pkr.hcl").read_text(), re.MULTILINE)
