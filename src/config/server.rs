@@ -108,8 +108,10 @@ impl Default for ConnectionsSpec {
 }
 
 /// How slowly a client may send a body or take an answer. Only the time counts in
-/// which the gateway waits for the client; gRPC streams and WebSockets are silent
-/// as long as they like.
+/// which the gateway waits for the client; of an HTTP/2 connection that is whenever
+/// nothing comes on it, and each body that is awaited counts, also one that may not
+/// come faster because its upstream takes none of it: such a body asks more of the
+/// others beside it. gRPC calls and WebSockets are silent as long as they like.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MinRateSpec {

@@ -149,7 +149,8 @@ pub struct TimeoutsSpec {
     pub read: Span,
     /// The longest silence of the endpoint on a stream: WebSocket, server-sent events,
     /// gRPC. Until the answer's header says that it is one, `read` and `request` hold;
-    /// not for a gRPC call (`te: trailers`) from HTTP/2 to HTTP/2.
+    /// not for a gRPC call (`te: trailers`) over HTTP/2 to an upstream whose `protocol` is
+    /// `http2` or `auto`, whatever `auto` then finds.
     pub stream_idle: Span,
     /// The longest that the endpoint may not take what is sent.
     pub write: Span,

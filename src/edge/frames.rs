@@ -13,18 +13,16 @@ use smallvec::SmallVec;
 
 /// Follows the frames of one client, in whatever pieces they come.
 pub struct FrameWatch {
-    /// Bytes to skip: the preface, then payloads.
-    skip: u32,
-    head: [u8; HEAD],
-    /// How much of `head` is read.
-    read: u8,
+    /// What the client sends.
+    theirs: Heads,
+    /// What is sent to it.
+    ours: Heads,
     leaves: bool,
     /// What is skipped is a piece of a body.
     in_data: bool,
     /// The last stream that was opened.
     last: u32,
-    /// Streams whose client did not say that it ended them, in their order: as many as
-    /// there may be at a time, and those that the gateway ended first.
+    /// Streams that neither side was seen to end, in their order.
     open: SmallVec<[u32; 8]>,
     /// There were more than are followed.
     overflown: bool,
@@ -40,9 +38,8 @@ impl FrameWatch {
     pub fn new(now: Instant) -> Self {
         let buckets = BUDGETS.map(|budget| Bucket { tokens: budget.burst, filled: now });
         Self {
-            skip: PREFACE,
-            head: [0; HEAD],
-            read: 0,
+            theirs: Heads { skip: PREFACE, ..Heads::default() },
+            ours: Heads::default(),
             leaves: false,
             in_data: false,
             last: 0,
@@ -54,24 +51,25 @@ impl FrameWatch {
 
     /// Takes the next piece of what the client sends; `now` is asked for only when
     /// a budget seems to be used up. How many bytes of it are bodies'.
-    pub fn push(&mut self, piece: &[u8], now: impl Fn() -> Instant) -> Result<usize, Flood> {
-        let (mut rest, mut of_bodies) = (piece, 0);
+    pub fn push(&mut self, mut piece: &[u8], now: impl Fn() -> Instant) -> Result<usize, Flood> {
+        let mut of_bodies = 0;
         loop {
-            let skipped = rest.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-            self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
-            rest = rest.get(skipped..).unwrap_or_default();
+            let (skipped, head) = self.theirs.next(&mut piece);
             if self.in_data {
                 of_bodies += skipped;
             }
-            let Some((byte, after)) = rest.split_first() else { return Ok(of_bodies) };
-            if let Some(place) = self.head.get_mut(usize::from(self.read)) {
-                *place = *byte;
-            }
-            self.read += 1;
-            rest = after;
-            if usize::from(self.read) == HEAD {
-                self.read = 0;
-                self.frame(&now)?;
+            let Some(head) = head else { return Ok(of_bodies) };
+            self.frame(&head, &now)?;
+        }
+    }
+
+    /// Takes the next piece of what is sent to the client: it has nothing more to say of
+    /// a stream that the gateway resets, as the library does with each that it answers
+    /// before its end.
+    pub fn sent(&mut self, mut piece: &[u8]) {
+        while let (_, Some(head)) = self.ours.next(&mut piece) {
+            if head.kind == RST_STREAM {
+                self.end(head.stream);
             }
         }
     }
@@ -123,20 +121,19 @@ impl FrameWatch {
         }
     }
 
-    fn frame(&mut self, now: &impl Fn() -> Instant) -> Result<(), Flood> {
-        let [a, b, c, kind, flags, id @ ..] = self.head;
-        self.skip = u32::from_be_bytes([0, a, b, c]);
+    fn frame(&mut self, head: &Head, now: &impl Fn() -> Instant) -> Result<(), Flood> {
+        let &Head { length, kind, flags, stream } = head;
         let ends_stream = flags & END_STREAM != 0;
         self.leaves |= kind == GOAWAY;
         self.in_data = kind == DATA;
         match kind {
-            HEADERS => self.header(u32::from_be_bytes(id) & STREAM_ID, ends_stream),
-            DATA if ends_stream => self.end(u32::from_be_bytes(id) & STREAM_ID),
-            RST_STREAM => self.end(u32::from_be_bytes(id) & STREAM_ID),
+            HEADERS => self.header(stream, ends_stream),
+            DATA if ends_stream => self.end(stream),
+            RST_STREAM => self.end(stream),
             _ => {}
         }
         let place = match kind {
-            0 if self.skip > 0 || ends_stream => return Ok(()),
+            0 if length > 0 || ends_stream => return Ok(()),
             0 => 0,
             1 => return Ok(()),
             3 => 1,
@@ -151,6 +148,48 @@ impl FrameWatch {
             return Ok(());
         };
         if bucket.take(budget, now) { Ok(()) } else { Err(Flood(budget.name)) }
+    }
+}
+
+/// Finds the heads of one side's frames.
+#[derive(Default)]
+struct Heads {
+    /// Bytes to skip: the preface, then payloads.
+    skip: u32,
+    head: [u8; HEAD],
+    /// How much of `head` is read.
+    read: u8,
+}
+
+struct Head {
+    length: u32,
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl Heads {
+    /// Takes bytes off `rest` up to the end of the next head: how many of them were
+    /// skipped, and the head. `None` when they end before.
+    fn next(&mut self, rest: &mut &[u8]) -> (usize, Option<Head>) {
+        let skipped = rest.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+        self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
+        *rest = rest.get(skipped..).unwrap_or_default();
+        while let Some((byte, after)) = rest.split_first() {
+            if let Some(place) = self.head.get_mut(usize::from(self.read)) {
+                *place = *byte;
+            }
+            self.read += 1;
+            *rest = after;
+            if usize::from(self.read) == HEAD {
+                self.read = 0;
+                let [a, b, c, kind, flags, id @ ..] = self.head;
+                self.skip = u32::from_be_bytes([0, a, b, c]);
+                let stream = u32::from_be_bytes(id) & STREAM_ID;
+                return (skipped, Some(Head { length: self.skip, kind, flags, stream }));
+            }
+        }
+        (skipped, None)
     }
 }
 
@@ -317,6 +356,23 @@ mod tests {
         for ((stream, kind, flags), left) in ends.into_iter().zip([3, 2, 1, 1]) {
             watch.push(&frame_of(stream, kind, flags, 4), || now).unwrap();
             assert_eq!(watch.open_bodies(), left, "after stream {stream}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_the_gateway_resets_is_open_no_more() {
+        let now = Instant::now();
+        let ours =
+            [frame_of(0, 4, 0, 6), frame_of(1, HEADERS, 4, 30), frame_of(3, RST_STREAM, 0, 4)].concat();
+        for size in 1..30 {
+            let mut watch = begun(now);
+            for stream in [1, 3, 5] {
+                watch.push(&frame_of(stream, HEADERS, 4, 40), || now).unwrap();
+            }
+
+            ours.chunks(size).for_each(|piece| watch.sent(piece));
+
+            assert_eq!(watch.open.as_slice(), [1, 5], "in pieces of {size}");
         }
     }
 

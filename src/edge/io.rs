@@ -125,16 +125,14 @@ impl<S: IO + 'static> EdgeIo<S> {
 
     fn note_written(&mut self, written: &Result<usize>, bufs: &[IoSlice<'_>]) {
         match (self.frames.as_mut(), written) {
-            (Some(frames), Ok(written)) => frames.wrote(*written),
+            (Some(frames), Ok(written)) => {
+                frames.wrote(*written);
+                accepted(bufs, *written).for_each(|piece| frames.sent(piece));
+            }
             (Some(_), Err(_)) => self.note_gone(),
             (None, Ok(written)) if self.connection.streams().is_websocket() => {
                 let socket = self.socket.get_or_insert_default();
-                let mut left = *written;
-                for buf in bufs {
-                    let taken = left.min(buf.len());
-                    socket.push(buf.get(..taken).unwrap_or_default());
-                    left -= taken;
-                }
+                accepted(bufs, *written).for_each(|piece| socket.push(piece));
             }
             (None, _) => {}
         }
@@ -321,6 +319,15 @@ impl<S: IO + 'static> Drop for EdgeIo<S> {
             _ => close(io, guard),
         }
     }
+}
+
+/// What so many bytes of these are.
+fn accepted<'b>(bufs: &'b [IoSlice<'_>], mut left: usize) -> impl Iterator<Item = &'b [u8]> {
+    bufs.iter().map(move |buf| {
+        let taken = left.min(buf.len());
+        left -= taken;
+        buf.get(..taken).unwrap_or_default()
+    })
 }
 
 /// Its parser gives up at one more.

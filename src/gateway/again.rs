@@ -88,8 +88,10 @@ pub fn failed_while_proxying(
     let again = fault.is_some_and(|fault| {
         let now = Instant::now();
         note(ctx, &error, fault.result(error.etype()));
-        // Of a stream silence says nothing: a client that says nothing makes one.
-        let is_streams = fault == Fault::Silent && ctx.stream.is_some();
+        // Of a stream silence says nothing: a client that says nothing makes one. Not so
+        // of what takes nothing, nor of a call that was asked whole and has no answer.
+        let read = *error.etype() == ErrorType::ReadTimedout;
+        let is_streams = fault == Fault::Silent && read && ctx.stream.is_some() && is_answered(session);
         if let Some(outcome) = fault.outcome().filter(|_| !is_streams) {
             observe(ctx, outcome, now);
         }

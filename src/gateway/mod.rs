@@ -171,6 +171,8 @@ impl ProxyHttp for Gateway {
         let switches = answer.status == http::StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             attempt::switch_protocols(session)?;
+            // The handshake may have had a body of which the rest will never come.
+            ctx.upload = None;
         }
         attempt::check_coding(answer)?;
         if switches || !answer.status.is_informational() {

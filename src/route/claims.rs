@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use ahash::RandomState;
+use regex::Regex;
 
 use super::{
     assemble::{Hashed, assemble},
@@ -101,12 +102,15 @@ impl<'a> Claims<'a> {
         source: &Source,
         problems: &mut Problems,
     ) -> Option<Vec<(Kind, Text)>> {
-        let each = |(spot, path)| match self.path(path) {
-            Ok(path) => Some(path),
-            Err(why) => {
-                problems.error(&spot_source(spec, source, spot), why.to_string());
-                None
+        let each = |(spot, path)| {
+            let source = || spot_source(spec, source, spot);
+            if let Some(pattern) = pattern_of(path)
+                && let Err(doubt) = path::check_pattern(pattern.as_str())
+            {
+                problems.warn(&source(), doubt.to_string());
             }
+            let made = self.path(path);
+            made.map_err(|why| problems.error(&source(), why.to_string())).ok()
         };
         let paths: Vec<_> = spots(spec).enumerate().map(each).collect();
         if paths.is_empty() {
@@ -120,7 +124,6 @@ impl<'a> Claims<'a> {
             PathSpec::Prefix(text) => (Kind::Prefix, &**text),
             PathSpec::Kind(kind) => match &**kind {
                 PathKindSpec::Pattern(pattern) => {
-                    path::check_pattern(pattern.regex().as_str())?;
                     return Ok((Kind::Pattern, self.table.add_pattern(pattern.regex())));
                 }
                 PathKindSpec::Exact(text) => (Kind::Exact, text.as_str()),
@@ -132,7 +135,8 @@ impl<'a> Claims<'a> {
             return Ok((kind, self.table.add_text(&path)));
         }
         let prefix = path.strip_suffix('/').unwrap_or(&path);
-        if prefix.ends_with("/*") {
+        // As it is written: `/%2A` is how a segment `*` is asked for.
+        if text.strip_suffix('/').unwrap_or(text).ends_with("/*") {
             let why = format!("`{text}`: a prefix takes everything below it; write it without `/*`");
             return Err(Invalid::new(why));
         }
@@ -146,6 +150,16 @@ impl<'a> Claims<'a> {
     /// The table of all routes that were added.
     pub(super) fn into_table(self) -> Table {
         assemble(self.table, self.claims, &self.names)
+    }
+}
+
+fn pattern_of(spec: &PathSpec) -> Option<&Regex> {
+    match spec {
+        PathSpec::Kind(kind) => match &**kind {
+            PathKindSpec::Pattern(pattern) => Some(pattern.regex()),
+            PathKindSpec::Exact(_) | PathKindSpec::Prefix(_) => None,
+        },
+        PathSpec::Prefix(_) => None,
     }
 }
 
@@ -229,7 +243,25 @@ mod tests {
         {
             assert!(told(pattern).contains(&format!("routes see {written}")), "{}", told(pattern));
         }
+        // It matches what it did, and more: nothing that ends a start.
+        let class = told("^/[^%40]+$");
+        assert!(
+            class.contains("warning: t.yaml: routes[0].match.path: ") && !class.contains("error"),
+            "{class}"
+        );
         assert_eq!(told("^/caf%C3%A9/100%25/[^%]%2F%20%"), "");
+    }
+
+    #[test]
+    fn a_prefix_may_end_with_a_star_that_is_written_as_its_escape() {
+        let told = |prefix: &str| {
+            problems(json!([{ "name": "a", "respond": { "status": 200 }, "match": { "path": prefix } }]))
+        };
+
+        assert_eq!(told("/files/%2A"), "");
+        for prefix in ["/files/*", "/files/*/", "/files//*"] {
+            assert!(told(prefix).contains("write it without `/*`"), "{prefix}");
+        }
     }
 
     #[test]

@@ -43,9 +43,10 @@ enum PathRewrite {
 
 impl Rewrite {
     /// The path that the upstream gets for this canonical path. Canonical
-    /// again; borrowed where possible. A prefix or pattern that the path has neither
-    /// as it came nor as routes see it changes nothing: a path that a route takes is
-    /// rewritten by it in each of its spellings.
+    /// again; borrowed where possible. A prefix or pattern that the path, as routes see
+    /// it, does not have changes nothing: a path that a route takes is rewritten by it
+    /// in each of its spellings. What follows a prefix goes on as it came; a pattern
+    /// sends what it sees.
     ///
     /// # Errors
     /// When a pattern, with what it captured, does not make a path: above all
@@ -85,15 +86,12 @@ fn replace_prefix<'p>(path: &'p str, from: &str, to: &str) -> Cow<'p, str> {
     }
 }
 
+// Of the path as it came, what is captured would depend on how the client spelled it.
 fn replace_pattern(path: &str, from: &Regex, to: &str) -> Option<String> {
-    let replaced = |path: &str| match from.replace_all(path, to) {
+    match from.replace_all(&path::matched(path), to) {
         Cow::Borrowed(_) => None,
         Cow::Owned(made) => Some(made),
-    };
-    replaced(path).or_else(|| match path::matched(path) {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(seen) => replaced(&seen),
-    })
+    }
 }
 
 fn canonical_again(mut made: String) -> Result<String, PathError> {
@@ -144,6 +142,9 @@ fn prefix_rewrite(from: (&str, &str), to: (&str, &str), site: &mut Site<'_>) -> 
 
 fn pattern_rewrite(spec: &ReplacePatternSpec, site: &mut Site<'_>) -> Option<PathRewrite> {
     let regex = spec.matches.regex();
+    if let Err(doubt) = path::check_pattern(regex.as_str()) {
+        site.warn("rewrite.pattern.match", doubt.to_string());
+    }
     match template::check(&spec.with, regex) {
         Ok(()) => Some(PathRewrite::Pattern { from: Box::new(regex.clone()), to: spec.with.as_str().into() }),
         Err(why) => {
@@ -238,6 +239,25 @@ mod tests {
         becomes(&version, &[("/v2/users/7", "/api/2x/users/7"), ("/v2/", "/api/2x/"), ("/other", "/other")]);
         becomes(&json!({ "pattern": { "match": "^/", "with": "" } }), &[("/x/y", "/x/y"), ("/", "/")]);
         becomes(&json!({ "pattern": { "match": "/a", "with": "/" } }), &[("/a/a/b", "/b")]);
+    }
+
+    #[test]
+    fn a_pattern_takes_each_spelling_of_a_path_for_one_and_sends_what_it_sees() {
+        let action = json!({ "pattern": { "match": r"^/users/([^/:]+)(:(\w+))?", "with": "/svc/$1/$3" } });
+        let mail = json!({ "pattern": { "match": "^/mail/([^/@]+)$", "with": "/box/$1" } });
+
+        becomes(&action, &[("/users/7:delete", "/svc/7/delete"), ("/users/7%3Adelete", "/svc/7/delete")]);
+        becomes(&json!({ "pattern": { "match": "^/a", "with": "/b" } }), &[("/a/x%2Cy%20", "/b/x,y%20")]);
+        // What does not match goes on as it came.
+        becomes(&mail, &[("/mail/a%40b", "/mail/a%40b"), ("/mail/a@b", "/mail/a@b")]);
+    }
+
+    #[test]
+    fn a_pattern_that_waits_for_an_escape_that_is_never_seen_is_pointed_out() {
+        let told = problems(routes(&json!({ "pattern": { "match": "^/a%40(.*)", "with": "/$1" } })));
+
+        assert!(told.contains("warning: t.yaml: routes[0].rewrite.pattern.match: "), "{told}");
+        assert!(told.contains("routes see `%40` as `@`"), "{told}");
     }
 
     #[test]

@@ -147,13 +147,39 @@ async fn calls_that_end_by_silence_eject_nobody() {
         let mut answered = client.start(&call, false).await.unwrap();
         answered.write(grpc_frame(b"ping"), false).await.unwrap();
         assert!(answered.response().await.is_err());
-        // A server may send its header with its first message.
+        // A server may send its header with its first message, which answers the caller's next.
         let mut unanswered = client.start(&call.clone().script("never_answers"), false).await.unwrap();
-        unanswered.write(grpc_frame(b"ping"), true).await.unwrap();
-        assert_eq!(unanswered.response().await.unwrap().status, 504);
+        unanswered.write(grpc_frame(b"ping"), false).await.unwrap();
+        assert_eq!(unanswered.response().await.unwrap().status, 408);
     }
-
     assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 0.0);
+
+    // Whoever asked and ended may expect an answer.
+    let mut ended = client.start(&call.script("never_answers"), false).await.unwrap();
+    ended.write(grpc_frame(b"ping"), true).await.unwrap();
+    assert_eq!(ended.response().await.unwrap().status, 504);
+    assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 1.0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_nothing_of_a_socket_is_ejected() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    let origins = [Puppet::falls_deaf(switch).await, Puppet::falls_deaf(switch).await];
+    let gateway = Gateway::shop(
+        &[&origins[0].origin, &origins[1].origin],
+        "timeouts: { write: 500ms }, outlier_detection: { consecutive_gateway_errors: 1 }",
+    )
+    .await;
+    let mut client = gateway.connect().await;
+    let ask = "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write(ask).await.unwrap();
+    assert_eq!(client.read_head().await.unwrap().status, 101);
+
+    while client.write(vec![0; 64 * 1024]).await.is_ok() {}
+
+    eventually(PATIENCE, || async { !gateway.access_log().is_empty() }).await;
+    assert_eq!(gateway.access_log()[0]["flag"], "upstream_timeout");
+    assert_eq!(gateway.metric("tollgate_upstream_ejections_total", &[]).await, 1.0);
 }
 
 #[tokio::test]

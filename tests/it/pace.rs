@@ -4,10 +4,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    Frames, Gateway, Http1, Origin, PATIENCE, Request, Tls, WebSocket, certs, eventually,
+    Frames, Gateway, Http1, Origin, PATIENCE, Puppet, Request, Tls, WebSocket, certs, eventually,
     frames::{Outcome, PING, frame, get},
     link::slow_link,
     load::{Asks, Load},
@@ -114,6 +114,36 @@ async fn one_body_above_the_rate_does_not_pay_for_others() {
     let line = gateway.line(|line| line["path"] == "/slow").await;
     assert_eq!(line["flag"], "client_timeout", "{line}");
     assert_ended(&gateway, "body_too_slow", 1.0).await;
+}
+
+// By that the edge knows that nothing more of its body is to come.
+#[tokio::test]
+async fn an_upload_that_is_answered_before_its_end_is_reset() {
+    let (_origin, gateway) = start(SLOW).await;
+    let mut client = Frames::open(&gateway).await;
+    let fields = [(":method", "POST"), (":scheme", "https"), (":path", "/;"), (":authority", HOST)];
+
+    for _ in 0..5 {
+        let refused = client.request(&fields, false).await;
+        assert!(matches!(client.outcome(refused).await, Outcome::Answer(400, _)));
+        assert_eq!(client.outcome(refused).await, Outcome::Reset(0));
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_opened_before_its_handshake_had_all_of_a_body_has_no_pace() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    let puppet = Puppet::says(switch).await;
+    let sections = format!("connections: {{ {SLOW} }}");
+    let gateway = Gateway::https(&puppet.origin, "protocol: http1", &sections).await;
+    let mut client = gateway.connect().await;
+    let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+    client.write(format!("{head}Content-Length: 1000\r\n\r\nsome")).await.unwrap();
+    assert_eq!(client.read_head().await.unwrap().status, 101);
+
+    // The silence is what is tested.
+    assert!(timeout(Duration::from_millis(2500), client.read_to_end()).await.is_err());
+    assert_eq!(gateway.metric("tollgate_connections_ended_early_total", &[]).await, 0.0);
 }
 
 #[tokio::test]

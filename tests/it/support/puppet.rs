@@ -46,6 +46,8 @@ enum Lines {
     Pour(u64),
     /// These bytes before anything was asked.
     Blurt(Arc<[u8]>),
+    /// These bytes, and nothing that comes then is read.
+    FallDeaf(Arc<[u8]>),
 }
 
 impl Puppet {
@@ -62,6 +64,11 @@ impl Puppet {
     /// Says these bytes to every connection, before it is asked, and nothing else.
     pub async fn blurts(bytes: impl AsRef<[u8]>) -> Self {
         Self::listen(Lines::Blurt(bytes.as_ref().into())).await
+    }
+
+    /// Answers a request's header with these bytes, keeps the connection and reads no more.
+    pub async fn falls_deaf(bytes: impl AsRef<[u8]>) -> Self {
+        Self::listen(Lines::FallDeaf(bytes.as_ref().into())).await
     }
 
     /// Answers with a body of so many bytes, all `x`.
@@ -138,6 +145,10 @@ async fn serve(mut connection: TcpStream, lines: Lines, seen: &Seen) -> Option<(
                     }
                 }
                 Lines::Blurt(_) => {}
+                Lines::FallDeaf(bytes) => {
+                    connection.write_all(bytes).await.ok()?;
+                    return std::future::pending().await;
+                }
                 Lines::Pour(bytes) => pour(&mut connection, *bytes, seen).await?,
             }
         }
