@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::frame_heads::{Head, Heads};
+
 /// Follows the frames of one client, in whatever pieces they come.
 pub struct FrameWatch {
     /// What the client sends.
@@ -38,7 +40,7 @@ impl FrameWatch {
     pub fn new(now: Instant) -> Self {
         let buckets = BUDGETS.map(|budget| Bucket { tokens: budget.burst, filled: now });
         Self {
-            theirs: Heads { skip: PREFACE, ..Heads::default() },
+            theirs: Heads::after(PREFACE),
             ours: Heads::default(),
             leaves: false,
             in_data: false,
@@ -151,48 +153,6 @@ impl FrameWatch {
     }
 }
 
-/// Finds the heads of one side's frames.
-#[derive(Default)]
-struct Heads {
-    /// Bytes to skip: the preface, then payloads.
-    skip: u32,
-    head: [u8; HEAD],
-    /// How much of `head` is read.
-    read: u8,
-}
-
-struct Head {
-    length: u32,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-}
-
-impl Heads {
-    /// Takes bytes off `rest` up to the end of the next head: how many of them were
-    /// skipped, and the head. `None` when they end before.
-    fn next(&mut self, rest: &mut &[u8]) -> (usize, Option<Head>) {
-        let skipped = rest.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-        self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
-        *rest = rest.get(skipped..).unwrap_or_default();
-        while let Some((byte, after)) = rest.split_first() {
-            if let Some(place) = self.head.get_mut(usize::from(self.read)) {
-                *place = *byte;
-            }
-            self.read += 1;
-            *rest = after;
-            if usize::from(self.read) == HEAD {
-                self.read = 0;
-                let [a, b, c, kind, flags, id @ ..] = self.head;
-                self.skip = u32::from_be_bytes([0, a, b, c]);
-                let stream = u32::from_be_bytes(id) & STREAM_ID;
-                return (skipped, Some(Head { length: self.skip, kind, flags, stream }));
-            }
-        }
-        (skipped, None)
-    }
-}
-
 /// For the fuzzer: pieces do not change the verdict, and a flood is one.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::panic, reason = "a panic is how an oracle speaks")]
@@ -206,7 +166,11 @@ pub fn oracle(bytes: &[u8]) {
     assert!(
         watch.open.is_sorted() && whole.is_ok_and(|of_bodies| of_bodies <= bytes.len()) || whole.is_err()
     );
-    assert!(whole.is_ok() || bytes.len() > 100 * HEAD, "a flood of {} bytes", bytes.len());
+    assert!(
+        whole.is_ok() || bytes.len() > 100 * super::frame_heads::HEAD,
+        "a flood of {} bytes",
+        bytes.len()
+    );
 }
 
 struct Bucket {
@@ -264,9 +228,7 @@ const CONTROL_BYTES: usize = 256;
 const MOST_OPEN: usize = 4_000;
 
 const PREFACE: u32 = 24;
-const HEAD: usize = 9;
 const END_STREAM: u8 = 1;
-const STREAM_ID: u32 = 0x7fff_ffff;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;

@@ -11,6 +11,7 @@ mod caps;
 mod clock;
 mod connection;
 mod drain;
+mod frame_heads;
 pub mod frames;
 mod gather;
 mod head;
