@@ -52,7 +52,7 @@ test-machine: build target/box/ready ## what a machine of the fleet fetches: con
 # Needs root and 4 GB under target/; the base is made once, in 2 minutes or more. Under
 # qemu a boot takes minutes: FLAGS=--only=qemu for these alone, FLAGS='--keep --only=qemu'
 # with the image of the last run.
-test-image: build target/box/ready ## `packer build` of the image, whole, and its boot in containers and under qemu, with AWS beside it; half an hour; FLAGS=--only=first_boot
+test-image: build target/box/ready ## `packer build` of the image, whole, and its boot in containers and under qemu, with AWS beside it; 20 minutes; FLAGS=--only=first_boot
 	target/box/bin/python -B tests/image/image.py $(FLAGS)
 
 # A real OpenID Connect provider. npm is Debian's own package, or comes with Node's.
