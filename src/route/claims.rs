@@ -2,7 +2,8 @@
 //! paths is a claim.
 //!
 //! Paths are made canonical here by the same rule as those of requests, and stand in
-//! the table as routes see them; one that cannot be is a problem. Does not own the order of claims (`assemble`).
+//! the table as routes see them; one that cannot be is a problem. Does not own the order
+//! of claims (`assemble`).
 
 use std::collections::HashMap;
 

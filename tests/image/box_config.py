@@ -322,13 +322,17 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
         self.assertEqual(self.box.calls(), ["tollgate reload"])
         self.assertIn("second", self.box.current())
 
-    def test_with_two_that_do_not_come_up_each_has_its_turn(self) -> None:
+    def fail_with(self, new: str, after: str) -> None:
+        """The gateway is known to serve `after`, fails, and is started with what is new."""
         self.serve()
-        self.put("first")
+        self.put(after)
         self.holds(self.box.run("config"))
-        self.put("second")
+        self.put(new)
         self.box.gateway("failed")
         self.holds(self.box.run("config"))
+
+    def test_with_two_that_do_not_come_up_each_has_its_turn(self) -> None:
+        self.fail_with("second", after="first")
 
         found = []
         for _ in range(6):
@@ -354,13 +358,7 @@ files: {{ user: secretsmanager:db#user, password: secretsmanager:db#password, ho
                 self.assertIn(told["SubState"], self.box.current())
 
     def test_one_that_ends_slowly_with_what_is_new_is_started_with_what_it_served(self) -> None:
-        self.serve()
-        # `first` is known to serve.
-        self.put("first")
-        self.holds(self.box.run("config"))
-        self.put("second")
-        self.box.gateway("failed")
-        self.holds(self.box.run("config"))
+        self.fail_with("second", after="first")
         self.box.gateway("activating", SubState="auto-restart")
 
         self.refused(self.box.run("config"), "is started again with generation 1")
