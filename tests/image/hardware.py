@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import disk
 from instance import HOME, METADATA, Failed, Network, NotHere, tail

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.stack.running import Gateway, eventually, free_ports
+from tests.stack.running import Gateway, free_ports
 
 CONFIG = """
 listeners:
@@ -164,4 +164,4 @@ def asked(gateway: Busy) -> Iterator[None]:
         raise failed[0]
 
 
-__all__ = ["Busy", "asked", "eventually"]
+__all__ = ["Busy", "asked"]
